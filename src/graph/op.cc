@@ -1,0 +1,124 @@
+#include "savedmodel/op.h"
+
+#include <algorithm>
+
+#include "src/base/status_macros.h"
+
+namespace savedmodel {
+namespace {
+
+bool WidenInts(const Tensor& t, std::vector<int64_t>* out) {
+  if (const int32_t* p = t.data<int32_t>()) {
+    out->assign(p, p + t.num_elements());
+    return true;
+  }
+  if (const int64_t* p = t.data<int64_t>()) {
+    out->assign(p, p + t.num_elements());
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Kernel::~Kernel() = default;
+CompiledFunction::~CompiledFunction() = default;
+BuildContext::~BuildContext() = default;
+
+bool ShapeContext::IntValues(int i, std::vector<int64_t>* out) const {
+  const Tensor* t = value(i);
+  return t != nullptr && WidenInts(*t, out);
+}
+
+bool ShapeContext::IntValue(int i, int64_t* out) const {
+  std::vector<int64_t> values;
+  if (!IntValues(i, &values) || values.size() != 1) return false;
+  *out = values[0];
+  return true;
+}
+
+Status ShapeContext::ExpectRank(int i, int rank) const {
+  const Shape& s = input(i);
+  if (!s.known_rank() || s.rank() == rank) return Status();
+  return InvalidArgument("input ", i, " has shape ", s, "; expected rank ", rank);
+}
+
+Status ShapeContext::ExpectRankAtLeast(int i, int rank) const {
+  const Shape& s = input(i);
+  if (!s.known_rank() || s.rank() >= rank) return Status();
+  return InvalidArgument("input ", i, " has shape ", s, "; expected rank at least ", rank);
+}
+
+StatusOr<std::vector<Shape>> ShapeContext::InferFunction(const FuncAttr& f,
+                                                         Span<const Shape> inputs) const {
+  if (infer_function_ == nullptr) {
+    return std::vector<Shape>(outputs_->size(), Shape::Unknown());
+  }
+  return (*infer_function_)(f, inputs);
+}
+
+Status RunState::Interrupted() const {
+  if (cancelled != nullptr && cancelled->load(std::memory_order_relaxed)) {
+    return Status(StatusCode::kCancelled, "the caller cancelled this run");
+  }
+  return Status(StatusCode::kDeadlineExceeded,
+                "the deadline of this run has passed; give the call more time or less work");
+}
+
+int64_t OpContext::IntInput(int i) const {
+  const Tensor& t = input(i);
+  if (t.num_elements() < 1) return 0;
+  if (const int32_t* p = t.data<int32_t>()) return p[0];
+  if (const int64_t* p = t.data<int64_t>()) return p[0];
+  return 0;
+}
+
+std::vector<int64_t> OpContext::IntsInput(int i) const {
+  std::vector<int64_t> out;
+  WidenInts(input(i), &out);
+  return out;
+}
+
+Status OpContext::AllocateOutput(int i, const Shape& shape) {
+  Tensor& out = *outputs_[i];
+  if (out.has_value() && out.dtype() == output_dtypes_[i] && out.shape() == shape &&
+      (out.is_view() || out.exclusive())) {
+    return Status();
+  }
+  SM_ASSIGN_OR_RETURN(out, Tensor::Allocate(output_dtypes_[i], shape, run_.budget));
+  return Status();
+}
+
+Status OpContext::ForwardInput(int from, int to, const Shape& shape) {
+  const Tensor& in = *inputs_[from];
+  if (shape.num_elements() != in.num_elements()) {
+    return InvalidArgument("input ", from, " has shape ", in.shape(), " with ", in.num_elements(),
+                           " elements, which cannot take shape ", shape);
+  }
+  SM_ASSIGN_OR_RETURN(Tensor out, in.Owned(run_.budget));
+  *outputs_[to] = std::move(out).WithShape(shape);
+  return Status();
+}
+
+Tensor OpContext::TakeInput(int i) {
+  if (i < static_cast<int>(last_use_.size()) && last_use_[i]) return std::move(*inputs_[i]);
+  return *inputs_[i];
+}
+
+void OpContext::ParallelFor(int64_t n, double cost, FunctionRef<void(int64_t, int64_t)> fn) const {
+  // A part below this many nanoseconds costs more to hand over than to run.
+  constexpr double kLeastPart = 15000;
+  constexpr int64_t kMostParts = 64;
+  if (n <= 0) return;
+  const double work = static_cast<double>(n) * cost;
+  ThreadPool* pool = run_.pool;
+  if (pool == nullptr || work < 2 * kLeastPart || n == 1 || pool->num_threads() == 1) {
+    fn(0, n);
+    return;
+  }
+  const int64_t parts = std::min({n, kMostParts, static_cast<int64_t>(work / kLeastPart),
+                                  static_cast<int64_t>(pool->num_threads()) * 4});
+  pool->Run(parts, [&](int64_t part) { fn(n * part / parts, n * (part + 1) / parts); });
+}
+
+}  // namespace savedmodel

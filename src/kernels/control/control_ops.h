@@ -1,0 +1,13 @@
+// Calls, conditionals, loops, assertions. Families of this folder.
+#pragma once
+
+#include <vector>
+
+#include "savedmodel/op.h"
+
+namespace savedmodel {
+
+// Every family of this folder, listed in control_ops.cc.
+std::vector<Span<const OpDef>> ControlFamilies();
+
+}  // namespace savedmodel

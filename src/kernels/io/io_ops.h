@@ -1,0 +1,13 @@
+// Checkpoints, files, tf.Example parsing. Families of this folder.
+#pragma once
+
+#include <vector>
+
+#include "savedmodel/op.h"
+
+namespace savedmodel {
+
+// Every family of this folder, listed in io_ops.cc.
+std::vector<Span<const OpDef>> IoFamilies();
+
+}  // namespace savedmodel

@@ -1,0 +1,11 @@
+#include "src/kernels/nn/nn_ops.h"
+
+namespace savedmodel {
+
+std::vector<Span<const OpDef>> NnFamilies() {
+  return {
+      ActivationOps(),
+  };
+}
+
+}  // namespace savedmodel

@@ -1,0 +1,7 @@
+#include "src/kernels/state/state_ops.h"
+
+namespace savedmodel {
+
+std::vector<Span<const OpDef>> StateFamilies() { return {}; }
+
+}  // namespace savedmodel

@@ -1,0 +1,13 @@
+// Variables, tables, queues, tensor lists, tensor arrays. Families of this folder.
+#pragma once
+
+#include <vector>
+
+#include "savedmodel/op.h"
+
+namespace savedmodel {
+
+// Every family of this folder, listed in state_ops.cc.
+std::vector<Span<const OpDef>> StateFamilies();
+
+}  // namespace savedmodel

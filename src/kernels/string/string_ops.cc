@@ -1,0 +1,7 @@
+#include "src/kernels/string/string_ops.h"
+
+namespace savedmodel {
+
+std::vector<Span<const OpDef>> StringFamilies() { return {}; }
+
+}  // namespace savedmodel

@@ -1,0 +1,13 @@
+// Strings: split, join, regular expressions, Unicode, hashing. Families of this folder.
+#pragma once
+
+#include <vector>
+
+#include "savedmodel/op.h"
+
+namespace savedmodel {
+
+// Every family of this folder, listed in string_ops.cc.
+std::vector<Span<const OpDef>> StringFamilies();
+
+}  // namespace savedmodel
