@@ -27,6 +27,8 @@ namespace savedmodel {
 
 class Attrs;
 class BuildContext;
+class CheckpointOpener;
+class FileSystem;
 class OpContext;
 class ResourceTable;
 class ShapeContext;
@@ -244,6 +246,8 @@ struct RunState {
   ThreadPool* pool = nullptr;
   std::shared_ptr<MemoryBudget> budget;
   ResourceTable* resources = nullptr;
+  const FileSystem* files = nullptr;              // for ops that read files; null: refused
+  const CheckpointOpener* checkpoints = nullptr;  // for restore ops; null: refused
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
   const std::atomic<bool>* cancelled = nullptr;
   int64_t max_loop_iterations = INT64_MAX;
