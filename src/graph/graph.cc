@@ -30,7 +30,7 @@ NodeId Graph::AddArg(std::string name, DType dtype, Shape shape) {
   return id;
 }
 
-const Tensor* Graph::constant(Value v) const {
+const Tensor* Graph::constant(NodeOutput v) const {
   const Node& n = nodes_[v.node];
   if (!n.is_const()) return nullptr;
   const AttrValue* value = n.attrs.Find("value");
@@ -49,13 +49,13 @@ std::vector<bool> Reachable(const Graph& graph) {
       stack.push_back(id);
     }
   };
-  for (const Value& v : graph.results) visit(v.node);
+  for (const NodeOutput& v : graph.results) visit(v.node);
   for (NodeId id : graph.targets) visit(id);
   for (NodeId id : graph.args) visit(id);
   while (!stack.empty()) {
     const Node& node = graph.node(stack.back());
     stack.pop_back();
-    for (const Value& v : node.inputs) visit(v.node);
+    for (const NodeOutput& v : node.inputs) visit(v.node);
     for (NodeId id : node.control_inputs) visit(id);
   }
   return live;
@@ -80,7 +80,7 @@ StatusOr<std::vector<NodeId>> Graph::TopologicalOrder() const {
       users[input].push_back(id);
       ++pending[id];
     };
-    for (const Value& v : nodes_[id].inputs) wait_for(v.node);
+    for (const NodeOutput& v : nodes_[id].inputs) wait_for(v.node);
     for (NodeId c : nodes_[id].control_inputs) wait_for(c);
   }
   std::priority_queue<NodeId, std::vector<NodeId>, std::greater<>> ready;
@@ -119,10 +119,10 @@ void Graph::Compact() {
     kept.push_back(std::move(nodes_[id]));
   }
   for (Node& node : kept) {
-    for (Value& v : node.inputs) v.node = renumbered[v.node];
+    for (NodeOutput& v : node.inputs) v.node = renumbered[v.node];
     for (NodeId& c : node.control_inputs) c = renumbered[c];
   }
-  for (Value& v : results) v.node = renumbered[v.node];
+  for (NodeOutput& v : results) v.node = renumbered[v.node];
   for (NodeId& id : targets) id = renumbered[id];
   for (NodeId& id : args) id = renumbered[id];
   nodes_ = std::move(kept);
@@ -183,7 +183,7 @@ Status CheckInputs(const Graph& graph, const Node& node, const std::vector<DType
     return InvalidArgument("found ", node.inputs.size(), " inputs, expected ", expected.size());
   }
   for (size_t i = 0; i < expected.size(); ++i) {
-    const Value v = node.inputs[i];
+    const NodeOutput v = node.inputs[i];
     const Node& producer = graph.node(v.node);
     if (v.index < 0 || v.index >= producer.num_outputs()) {
       return InvalidArgument("input ", i, " is output ", v.index, " of node '", producer.name,

@@ -15,11 +15,11 @@ namespace savedmodel {
 using NodeId = int32_t;
 
 // Output `index` of node `node`.
-struct Value {
+struct NodeOutput {
   NodeId node = -1;
   int32_t index = 0;
 
-  friend bool operator==(const Value&, const Value&) = default;
+  friend bool operator==(const NodeOutput&, const NodeOutput&) = default;
 };
 
 struct Node {
@@ -28,7 +28,7 @@ struct Node {
   // The op's row. Null until ResolveNode, and for ops without one.
   const RegisteredOp* registered = nullptr;
   Attrs attrs;
-  std::vector<Value> inputs;
+  std::vector<NodeOutput> inputs;
   std::vector<NodeId> control_inputs;
   std::vector<DType> output_types;
   // Output holds a variable's reference (TensorFlow 1): a resource handle in this library.
@@ -61,23 +61,23 @@ class Graph {
   const Node& node(NodeId id) const { return nodes_[id]; }
   const std::vector<Node>& nodes() const { return nodes_; }
 
-  DType type(Value v) const { return nodes_[v.node].output_types[v.index]; }
-  bool is_ref(Value v) const {
+  DType type(NodeOutput v) const { return nodes_[v.node].output_types[v.index]; }
+  bool is_ref(NodeOutput v) const {
     const Node& n = nodes_[v.node];
     return v.index < static_cast<int>(n.output_is_ref.size()) && n.output_is_ref[v.index];
   }
   // The inferred shape, or unknown.
-  Shape shape(Value v) const {
+  Shape shape(NodeOutput v) const {
     const Node& n = nodes_[v.node];
     return v.index < static_cast<int>(n.output_shapes.size()) ? n.output_shapes[v.index]
                                                               : Shape::Unknown();
   }
   // The value of a Const node's output, else nullptr.
-  const Tensor* constant(Value v) const;
+  const Tensor* constant(NodeOutput v) const;
 
   // Arguments in order (`_Arg` nodes), results, and nodes that must run though nothing uses them.
   std::vector<NodeId> args;
-  std::vector<Value> results;
+  std::vector<NodeOutput> results;
   std::vector<NodeId> targets;
 
   // Live nodes in an order in which inputs and control inputs come first; ties keep the order of
