@@ -1,0 +1,309 @@
+/// Load a SavedModel and use what is in it.
+///
+///   auto model = savedmodel::Load("half_plus_two");
+///   auto result = model->Signature("serving_default")({{"x", Tensor::Vector<float>({1, 2})}});
+///   std::cout << result->at("y").ToString();
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "savedmodel/dtype.h"
+#include "savedmodel/export.h"
+#include "savedmodel/file_system.h"
+#include "savedmodel/op.h"
+#include "savedmodel/shape.h"
+#include "savedmodel/status.h"
+#include "savedmodel/tensor.h"
+#include "savedmodel/thread_pool.h"
+#include "savedmodel/value.h"
+
+namespace savedmodel {
+
+/// Tensors by name: inputs and outputs of a signature.
+using TensorMap = std::map<std::string, Tensor>;
+
+/// How a model is loaded and how its calls run by default.
+struct LoadOptions {
+  /// Tag set of the MetaGraph to load. A model with a single MetaGraph loads whatever its tags
+  /// when this is left as it is.
+  std::vector<std::string> tags = {"serve"};
+  /// Threads that compute in one call, the caller's included; 0 means one per core.
+  int num_threads = 0;
+  /// The host's own threads instead; must outlive the Model.
+  std::shared_ptr<ThreadPool> thread_pool;
+  /// Where the files are; null means the machine's file system.
+  std::shared_ptr<const FileSystem> file_system;
+  /// Ops beyond the library's own; one of the same name hides the built-in.
+  std::vector<OpDef> custom_ops;
+  /// Bytes that the tensors of one call may hold at a time; negative means no limit.
+  int64_t memory_limit = int64_t{16} << 30;
+  /// Turns that one loop may take.
+  int64_t max_loop_iterations = int64_t{1} << 31;
+  /// Check the crc32c of every tensor that is read from a checkpoint.
+  bool verify_checksums = true;
+  /// Limit on the whole load, initialisers included.
+  std::chrono::nanoseconds timeout = std::chrono::nanoseconds::max();
+};
+
+/// Limits of one call.
+struct RunOptions {
+  std::chrono::nanoseconds timeout = std::chrono::nanoseconds::max();
+  /// Set it to true from any thread to end the call with CANCELLED.
+  const std::atomic<bool>* cancelled = nullptr;
+  /// Bytes that the call's tensors may hold at a time; 0 means what LoadOptions says.
+  int64_t memory_limit = 0;
+};
+
+/// One input or output of a function.
+struct TensorSpec {
+  std::string name;         // signature key, or argument name
+  std::string tensor_name;  // graph tensor, for example "serving_default_x:0"; may be empty
+  DType dtype = DType::kInvalid;
+  Shape shape = Shape::Unknown();
+  bool is_ref = false;  // a TensorFlow 1 reference: shown as "float32_ref"
+};
+
+/// Name, method and arguments of a signature.
+struct SignatureInfo {
+  std::string key;
+  std::string method_name;
+  std::vector<TensorSpec> inputs;
+  std::vector<TensorSpec> outputs;
+};
+
+namespace api {  // implementation; src/api/
+class ModelImpl;
+class FunctionImpl;
+struct BoundState;
+struct VariableState;
+}  // namespace api
+
+/// A function with inputs and outputs fixed to tensors of the caller, for the fastest reruns.
+///
+/// `input(key)` and `output(key)` are the caller's to write and read between runs. One BoundCall
+/// serves one thread at a time; make one per thread. It keeps the Model alive.
+class SAVEDMODEL_EXPORT BoundCall {
+ public:
+  BoundCall() = default;
+  static BoundCall FromError(const Status& status);
+  const Status& status() const;
+  /// The tensor that input `key` is read from; write into `mutable_data<T>()`. An empty Tensor
+  /// for an unknown key.
+  Tensor& input(const std::string& key);
+  /// The tensor that output `key` is written to by Run.
+  const Tensor& output(const std::string& key) const;
+  /// Computes the outputs from the inputs. Outputs of fixed shape keep their memory.
+  Status Run(const RunOptions& options = {});
+
+ private:
+  friend class Function;
+  std::shared_ptr<api::BoundState> state_;
+};
+
+/// Something that can be called: a signature, a concrete or polymorphic function, a pruned graph.
+///
+/// A handle: cheap to copy, keeps the Model alive, usable from many threads at once. One that could
+/// not be found or compiled carries the error and returns it from every call.
+class SAVEDMODEL_EXPORT Function {
+ public:
+  Function() = default;
+  explicit Function(std::shared_ptr<const api::FunctionImpl> impl) : impl_(std::move(impl)) {}
+  static Function FromError(const Status& status);
+
+  /// OK, or why the function cannot be called.
+  Status status() const;
+  const std::string& name() const;
+
+  /// Calls by name. Every declared input must be there (defaults of the function count), with the
+  /// declared dtype and a compatible shape.
+  /// INVALID_ARGUMENT names the input; UNIMPLEMENTED the op that the library lacks.
+  StatusOr<TensorMap> operator()(const TensorMap& inputs, const RunOptions& options = {}) const;
+
+  /// Calls with Python-like arguments. A polymorphic function picks the trace that fits, as
+  /// TensorFlow does; INVALID_ARGUMENT lists the traces when none fits.
+  StatusOr<Value> Call(const std::vector<Value>& args,
+                       const std::map<std::string, Value>& kwargs = {},
+                       const RunOptions& options = {}) const;
+
+  /// Inputs and outputs by name; empty for a polymorphic function of several traces.
+  const std::vector<TensorSpec>& inputs() const;
+  const std::vector<TensorSpec>& outputs() const;
+  /// Traces of a polymorphic function, as text.
+  std::vector<std::string> traces() const;
+
+  /// Fixes inputs (by name) to `inputs`, and outputs to tensors made here. `outputs` may give
+  /// caller's tensors (Tensor::BorrowMutable) for outputs of known shape.
+  StatusOr<BoundCall> Bind(TensorMap inputs, TensorMap outputs = {}) const;
+
+  /// Compiles now what a first call would compile. `shapes` by input name; inputs left out take
+  /// their declared shape.
+  Status Prepare(const std::map<std::string, Shape>& shapes = {}) const;
+  /// The compiled plan for these input shapes, one step a line.
+  StatusOr<std::string> PlanText(const std::map<std::string, Shape>& shapes = {}) const;
+
+ private:
+  std::shared_ptr<const api::FunctionImpl> impl_;
+};
+
+/// A variable of a loaded model. A handle that keeps the Model alive; thread-safe.
+class SAVEDMODEL_EXPORT Variable {
+ public:
+  Variable() = default;
+  static Variable FromError(const Status& status);
+  Status status() const;
+  /// TensorFlow's name, for example "dense/kernel".
+  const std::string& name() const;
+  DType dtype() const;
+  /// Declared shape; the value's own shape where that is unknown.
+  Shape shape() const;
+  bool trainable() const;
+  /// The value now. FAILED_PRECONDITION while uninitialised.
+  StatusOr<Tensor> Read() const;
+  /// The value now; an empty Tensor while there is none.
+  Tensor value() const;
+  /// Replaces the value. INVALID_ARGUMENT for another dtype or an incompatible shape.
+  Status Assign(const Tensor& value) const;
+
+ private:
+  friend class api::ModelImpl;
+  friend class Object;
+  std::shared_ptr<const api::VariableState> state_;
+};
+
+/// A node of the restored object tree.
+///
+/// `root()["encoder"]["layer_0"]["kernel"]` walks children; lists and tuples take numbers, dicts
+/// keys. A child that is not there gives an Object that carries NOT_FOUND.
+class SAVEDMODEL_EXPORT Object {
+ public:
+  enum class Kind { kObject, kVariable, kFunction, kConstant, kAsset, kResource, kNone };
+
+  Object() = default;
+  static Object FromError(const Status& status);
+  Status status() const;
+  Kind kind() const;
+  /// What TensorFlow calls it: "tf_module", "trackable_list_wrapper", a Keras class, ….
+  std::string type_name() const;
+  /// Path from the root, "." for the root.
+  const std::string& path() const;
+
+  Object operator[](const std::string& child) const;
+  Object operator[](const char* child) const { return (*this)[std::string(child)]; }
+  Object operator[](int index) const;
+  /// Children by name, in the file's order.
+  std::vector<std::pair<std::string, Object>> children() const;
+
+  /// This node as a variable, or its child `name`.
+  Variable variable() const;
+  Variable variable(const std::string& name) const { return (*this)[name].variable(); }
+  /// This node as a function, or its child `name` ("__call__" too).
+  Function function() const;
+  Function function(const std::string& name) const { return (*this)[name].function(); }
+  /// Value of a variable or constant, file path of an asset.
+  StatusOr<Tensor> Read() const;
+
+ private:
+  friend class Model;
+  friend class api::ModelImpl;
+  std::shared_ptr<const api::ModelImpl> model_;
+  Status error_;
+  int node_ = -1;
+  std::string path_;
+};
+
+/// TensorFlow 1's view of any model: feed and fetch tensors of its main graph by name.
+///
+/// Names are "node:k"; ":0" may be left out. State is shared with the Model. Thread-safe.
+class SAVEDMODEL_EXPORT Session {
+ public:
+  Session() = default;
+  static Session FromError(const Status& status);
+  Status status() const;
+  /// Runs what `fetches` and `targets` (operations) need. Any tensor may be fed.
+  StatusOr<std::vector<Tensor>> Run(const TensorMap& feeds, const std::vector<std::string>& fetches,
+                                    const std::vector<std::string>& targets = {},
+                                    const RunOptions& options = {}) const;
+
+ private:
+  friend class Model;
+  std::shared_ptr<const api::ModelImpl> model_;
+  Status error_;
+};
+
+/// What Model::Describe finds for one op of a model.
+struct OpUse {
+  std::string op;
+  int64_t count = 0;
+  bool supported = false;
+};
+
+/// A loaded model. A handle: cheap to copy; functions, objects and variables got from it keep it
+/// alive. All methods are thread-safe.
+class SAVEDMODEL_EXPORT Model {
+ public:
+  Model() = default;
+  explicit Model(std::shared_ptr<const api::ModelImpl> impl) : impl_(std::move(impl)) {}
+  static Model FromError(const Status& status);
+  const Status& status() const;
+
+  /// The signature `key`. NOT_FOUND lists the signatures that exist.
+  Function Signature(const std::string& key) const;
+  std::vector<SignatureInfo> signatures() const;
+
+  /// The object tree of a TensorFlow 2 model; for TensorFlow 1 a root with the variables by name.
+  Object root() const;
+  /// The object at a dotted path, for example "encoder.layers.0.kernel"; "." is the root.
+  Object object(const std::string& path) const;
+  /// The variable at a dotted path, or with TensorFlow's name ("dense/kernel").
+  Variable variable(const std::string& path) const;
+  /// The function at a dotted path, for example "encoder.__call__" or "predict".
+  Function function(const std::string& path) const;
+  /// All variables: object path (TensorFlow 2) or name (TensorFlow 1), each once.
+  std::vector<std::pair<std::string, Variable>> variables() const;
+
+  /// TensorFlow 1's view.
+  Session session() const;
+  /// A function of the main graph from `feeds` to `fetches` (tensor names).
+  Function Prune(const std::vector<std::string>& feeds,
+                 const std::vector<std::string>& fetches) const;
+
+  const std::vector<std::string>& tags() const;
+  /// Version of TensorFlow that wrote the model, as far as it says.
+  const std::string& tensorflow_version() const;
+  /// Paths of the model's asset files.
+  std::vector<std::string> assets() const;
+  /// Every op of the main graph and the function library, by name.
+  std::vector<OpUse> ops() const;
+  /// Names of the library's functions.
+  std::vector<std::string> function_names() const;
+
+ private:
+  std::shared_ptr<const api::ModelImpl> impl_;
+};
+
+/// Loads the SavedModel in directory `path`: reads the graph, restores variables, runs
+/// initialisers. Functions compile on first use.
+/// NOT_FOUND for a missing directory or tag set, DATA_LOSS for damaged files, INVALID_ARGUMENT for
+/// contradictory ones.
+SAVEDMODEL_EXPORT StatusOr<Model> Load(const std::string& path, const LoadOptions& options = {});
+
+/// Tag sets of the MetaGraphs in the SavedModel at `path`.
+SAVEDMODEL_EXPORT StatusOr<std::vector<std::vector<std::string>>> ListTagSets(
+    const std::string& path, std::shared_ptr<const FileSystem> file_system = nullptr);
+
+/// A Model over a GraphDef (binary or text) in memory, without variables' values.
+SAVEDMODEL_EXPORT StatusOr<Model> LoadGraphDef(const std::string& bytes,
+                                               const LoadOptions& options = {});
+
+/// A tensor from a serialized TensorProto, and back.
+SAVEDMODEL_EXPORT StatusOr<Tensor> ParseTensorProto(const std::string& bytes);
+SAVEDMODEL_EXPORT StatusOr<std::string> SerializeTensorProto(const Tensor& tensor);
+
+}  // namespace savedmodel
