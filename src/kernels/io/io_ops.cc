@@ -2,6 +2,11 @@
 
 namespace savedmodel {
 
-std::vector<Span<const OpDef>> IoFamilies() { return {}; }
+std::vector<Span<const OpDef>> IoFamilies() {
+  return {
+      CheckpointOps(),
+      FileOps(),
+  };
+}
 
 }  // namespace savedmodel

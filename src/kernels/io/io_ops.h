@@ -7,6 +7,9 @@
 
 namespace savedmodel {
 
+Span<const OpDef> CheckpointOps();
+Span<const OpDef> FileOps();
+
 // Every family of this folder, listed in io_ops.cc.
 std::vector<Span<const OpDef>> IoFamilies();
 

@@ -2,6 +2,11 @@
 
 namespace savedmodel {
 
-std::vector<Span<const OpDef>> StringFamilies() { return {}; }
+std::vector<Span<const OpDef>> StringFamilies() {
+  return {
+      StringJoinOps(),
+      StringRegexOps(),
+  };
+}
 
 }  // namespace savedmodel

@@ -7,6 +7,9 @@
 
 namespace savedmodel {
 
+Span<const OpDef> StringJoinOps();
+Span<const OpDef> StringRegexOps();
+
 // Every family of this folder, listed in string_ops.cc.
 std::vector<Span<const OpDef>> StringFamilies();
 
