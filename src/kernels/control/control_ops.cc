@@ -2,6 +2,10 @@
 
 namespace savedmodel {
 
-std::vector<Span<const OpDef>> ControlFamilies() { return {}; }
+std::vector<Span<const OpDef>> ControlFamilies() {
+  return {
+      CallOps(), LoopOps(), MessageOps(), SwitchMergeOps(), WhileOps(),
+  };
+}
 
 }  // namespace savedmodel

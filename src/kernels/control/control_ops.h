@@ -10,4 +10,10 @@ namespace savedmodel {
 // Every family of this folder, listed in control_ops.cc.
 std::vector<Span<const OpDef>> ControlFamilies();
 
+Span<const OpDef> CallOps();
+Span<const OpDef> LoopOps();
+Span<const OpDef> MessageOps();
+Span<const OpDef> SwitchMergeOps();
+Span<const OpDef> WhileOps();
+
 }  // namespace savedmodel
