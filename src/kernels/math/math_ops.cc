@@ -2,6 +2,11 @@
 
 namespace savedmodel {
 
-std::vector<Span<const OpDef>> MathFamilies() { return {}; }
+std::vector<Span<const OpDef>> MathFamilies() {
+  return {
+      ArithmeticOps(), BitwiseOps(),        ComparisonOps(),
+      DivisionOps(),   TranscendentalOps(), UnaryOps(),
+  };
+}
 
 }  // namespace savedmodel
