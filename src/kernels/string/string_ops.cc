@@ -4,8 +4,8 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> StringFamilies() {
   return {
-      StringJoinOps(),
-      StringRegexOps(),
+      StringConvertOps(), StringHashOps(),  StringJoinOps(), StringReduceJoinOps(),
+      StringRegexOps(),   StringSplitOps(), StringTextOps(), UnicodeOps(),
   };
 }
 

@@ -7,8 +7,14 @@
 
 namespace savedmodel {
 
+Span<const OpDef> StringConvertOps();
+Span<const OpDef> StringHashOps();
 Span<const OpDef> StringJoinOps();
+Span<const OpDef> StringReduceJoinOps();
 Span<const OpDef> StringRegexOps();
+Span<const OpDef> StringSplitOps();
+Span<const OpDef> StringTextOps();
+Span<const OpDef> UnicodeOps();
 
 // Every family of this folder, listed in string_ops.cc.
 std::vector<Span<const OpDef>> StringFamilies();
