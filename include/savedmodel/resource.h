@@ -1,6 +1,7 @@
 /// What resource and variant tensors hold.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -50,14 +51,18 @@ class SAVEDMODEL_EXPORT VariableResource final : public Resource {
   /// uninitialised.
   Status Update(FunctionRef<Status(Tensor&)> update);
   /// Counts assignments: a plan that froze the value compares it to know whether it still holds.
-  uint64_t version() const;
+  uint64_t version() const { return version_.load(std::memory_order_acquire); }
+  /// Counts assignments to all variables of the process: while it stands still, no version moved.
+  static uint64_t ChangeCount();
 
  private:
+  void Changed();
+
   const DType dtype_;
   const Shape shape_;
   mutable std::mutex mutex_;
   Tensor value_;
-  uint64_t version_ = 0;
+  std::atomic<uint64_t> version_{0};
 };
 
 /// The content of one element of a variant tensor (a TensorList, an Optional, …).

@@ -28,26 +28,32 @@ Status VariableResource::Assign(Tensor value) {
   }
   std::lock_guard<std::mutex> lock(mutex_);
   value_ = std::move(value);
-  ++version_;
+  Changed();
   return Status();
 }
 
 void VariableResource::Destroy() {
   std::lock_guard<std::mutex> lock(mutex_);
   value_ = Tensor();
-  ++version_;
+  Changed();
 }
 
 Status VariableResource::Update(FunctionRef<Status(Tensor&)> update) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (!value_.has_value()) return Uninitialized(name());
-  ++version_;
+  Changed();
   return update(value_);
 }
 
-uint64_t VariableResource::version() const {
-  std::lock_guard<std::mutex> lock(mutex_);
-  return version_;
+namespace {
+std::atomic<uint64_t> change_count{0};
+}  // namespace
+
+uint64_t VariableResource::ChangeCount() { return change_count.load(std::memory_order_acquire); }
+
+void VariableResource::Changed() {
+  version_.fetch_add(1, std::memory_order_acq_rel);
+  change_count.fetch_add(1, std::memory_order_acq_rel);
 }
 
 }  // namespace savedmodel

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "src/base/denormals.h"
 #include "src/base/status_macros.h"
 
 namespace savedmodel {
@@ -118,7 +119,10 @@ void OpContext::ParallelFor(int64_t n, double cost, FunctionRef<void(int64_t, in
   }
   const int64_t parts = std::min({n, kMostParts, static_cast<int64_t>(work / kLeastPart),
                                   static_cast<int64_t>(pool->num_threads()) * 4});
-  pool->Run(parts, [&](int64_t part) { fn(n * part / parts, n * (part + 1) / parts); });
+  pool->Run(parts, [&](int64_t part) {
+    FlushDenormals flush;
+    fn(n * part / parts, n * (part + 1) / parts);
+  });
 }
 
 }  // namespace savedmodel

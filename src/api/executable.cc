@@ -1,0 +1,195 @@
+#include "src/api/executable.h"
+
+#include <algorithm>
+
+#include "src/base/denormals.h"
+#include "src/base/status_macros.h"
+
+namespace savedmodel::api {
+namespace {
+
+constexpr size_t kMostPlans = 32;
+constexpr size_t kMostNesting = 256;
+
+std::string ShapesKey(const std::string& name, Span<const Shape> shapes) {
+  std::string key = name;
+  for (const Shape& s : shapes) key += "|" + s.ToString();
+  return key;
+}
+
+bool SameShapes(Span<const Shape> a, Span<const Shape> b) {
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin());
+}
+
+}  // namespace
+
+// Everything that is thrown away when a frozen variable changes.
+struct Executable::Compiled {
+  explicit Compiled(const ModelContext& context)
+      : library(context.functions.get()) {}
+
+  OverlayLibrary library;
+  OptimizeContext optimize;
+  Graph optimized;
+  uint64_t change_count = 0;
+  std::vector<std::pair<std::vector<Shape>, std::shared_ptr<const Plan>>> plans;
+  // Bodies of control flow.
+  std::unordered_map<std::string, Graph> optimized_functions;
+  std::unordered_map<std::string, std::shared_ptr<const CompiledFunction>> functions;
+  std::unordered_map<std::string, std::vector<Shape>> inferred;
+  std::vector<std::string> in_progress;
+
+  // The optimised graph of a library function.
+  StatusOr<const Graph*> OptimizedFunction(const FuncAttr& f) {
+    auto it = optimized_functions.find(f.name);
+    if (it != optimized_functions.end()) return &it->second;
+    SM_RETURN_IF_ERROR(Enter(f.name));
+    SM_ASSIGN_OR_RETURN(std::shared_ptr<const GraphFunction> function, library.Get(f));
+    Graph graph = function->graph;
+    const Status status = Optimize(&optimize, &graph);
+    in_progress.pop_back();
+    SM_RETURN_IF_ERROR(status.At(f.name));
+    return &optimized_functions.emplace(f.name, std::move(graph)).first->second;
+  }
+
+  Status Enter(const std::string& name) {
+    if (std::find(in_progress.begin(), in_progress.end(), name) != in_progress.end()) {
+      return InvalidArgument("function ", name,
+                             " calls itself through a loop or a branch; expected calls that end");
+    }
+    if (in_progress.size() >= kMostNesting) {
+      return ResourceExhausted("control flow is nested more than ", kMostNesting,
+                               " deep at function ", name);
+    }
+    in_progress.push_back(name);
+    return Status();
+  }
+
+  StatusOr<std::shared_ptr<const CompiledFunction>> CompileFunction(const FuncAttr& f,
+                                                                    Span<const Shape> shapes) {
+    const std::string key = ShapesKey(f.name, shapes);
+    auto it = functions.find(key);
+    if (it != functions.end()) return it->second;
+    SM_ASSIGN_OR_RETURN(const Graph* original, OptimizedFunction(f));
+    Graph graph = *original;
+    SM_RETURN_IF_ERROR(Enter(f.name));
+    Status status = Specialize(&optimize, shapes, &graph);
+    StatusOr<std::shared_ptr<const Plan>> plan = status;
+    if (status.ok()) plan = Plan::Make(std::move(graph), optimize.env);
+    in_progress.pop_back();
+    if (!plan.ok()) return plan.status().At(f.name);
+    return functions.emplace(key, *plan).first->second;
+  }
+
+  StatusOr<std::vector<Shape>> InferFunction(const FuncAttr& f, Span<const Shape> shapes) {
+    const std::string key = ShapesKey(f.name, shapes);
+    auto it = inferred.find(key);
+    if (it != inferred.end()) return it->second;
+    SM_ASSIGN_OR_RETURN(const Graph* original, OptimizedFunction(f));
+    if (original->args.size() != shapes.size()) {
+      return InvalidArgument("function ", f.name, " takes ", original->args.size(),
+                             " arguments, found ", shapes.size());
+    }
+    Graph graph = *original;
+    for (size_t i = 0; i < shapes.size(); ++i) {
+      graph.node(graph.args[i]).output_shapes = {shapes[i]};
+    }
+    SM_RETURN_IF_ERROR(Enter(f.name));
+    const Status status = InferAndFold(&optimize, &graph);
+    in_progress.pop_back();
+    SM_RETURN_IF_ERROR(status.At(f.name));
+    std::vector<Shape> results;
+    for (const NodeOutput& v : graph.results) results.push_back(graph.shape(v));
+    return inferred.emplace(key, std::move(results)).first->second;
+  }
+};
+
+Executable::Executable(const ModelContext* context, std::string name, Graph graph)
+    : context_(context), name_(std::move(name)), graph_(std::move(graph)) {}
+
+Executable::~Executable() = default;
+
+bool Executable::IsStale(uint64_t change_count) const {
+  if (change_count == VariableResource::ChangeCount()) return false;
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (compiled_ == nullptr) return true;
+  for (const FrozenVariable& f : compiled_->optimize.frozen) {
+    if (f.variable->version() != f.version) return true;
+  }
+  return false;
+}
+
+StatusOr<std::shared_ptr<const Plan>> Executable::CompilePlan(Span<const Shape> shapes,
+                                                              RunState& run) const {
+  if (compiled_ == nullptr) {
+    auto compiled = std::make_unique<Compiled>(*context_);
+    Compiled* c = compiled.get();
+    c->change_count = VariableResource::ChangeCount();
+    c->optimize.library = &c->library;
+    c->optimize.keep_variable = [this](const VariableResource& v) {
+      return volatile_variables_.count(&v) > 0;
+    };
+    CompileEnv& env = c->optimize.env;
+    env.registry = context_->registry;
+    env.functions = &c->library;
+    env.packs = &context_->packs;
+    env.num_threads = context_->pool->num_threads();
+    env.run = &run;
+    env.compile = [c](const FuncAttr& f, Span<const Shape> s) { return c->CompileFunction(f, s); };
+    env.infer = [c](const FuncAttr& f, Span<const Shape> s) { return c->InferFunction(f, s); };
+    Graph graph = graph_;
+    SM_RETURN_IF_ERROR(Optimize(&c->optimize, &graph));
+    c->optimized = std::move(graph);
+    compiled_ = std::move(compiled);
+  }
+  Compiled& c = *compiled_;
+  c.optimize.env.run = &run;
+  Graph graph = c.optimized;
+  SM_RETURN_IF_ERROR(Specialize(&c.optimize, shapes, &graph));
+  StatusOr<std::shared_ptr<const Plan>> plan = Plan::Make(std::move(graph), c.optimize.env);
+  c.optimize.env.run = nullptr;
+  if (!plan.ok()) return plan.status();
+  if (c.plans.size() >= kMostPlans) c.plans.erase(c.plans.begin());
+  c.plans.emplace_back(std::vector<Shape>(shapes.begin(), shapes.end()), *plan);
+  return plan;
+}
+
+StatusOr<std::shared_ptr<const Plan>> Executable::PlanFor(Span<const Shape> shapes,
+                                                          RunState& run) const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (compiled_ != nullptr && compiled_->change_count != VariableResource::ChangeCount()) {
+    const uint64_t now = VariableResource::ChangeCount();
+    bool stale = false;
+    for (const FrozenVariable& f : compiled_->optimize.frozen) {
+      if (f.variable->version() == f.version) continue;
+      // Once assigned, likely assigned again: read it from now on.
+      volatile_variables_.insert(f.variable.get());
+      stale = true;
+    }
+    if (stale) {
+      compiled_.reset();
+    } else {
+      compiled_->change_count = now;
+    }
+  }
+  if (compiled_ != nullptr) {
+    for (const auto& [known, plan] : compiled_->plans) {
+      if (SameShapes(known, shapes)) return plan;
+    }
+  }
+  StatusOr<std::shared_ptr<const Plan>> plan = CompilePlan(shapes, run);
+  if (!plan.ok()) return plan.status().At(name_);
+  return plan;
+}
+
+Status Executable::Run(Span<Tensor> inputs, Span<Tensor> outputs, RunState& run) const {
+  FlushDenormals flush;
+  std::vector<Shape> shapes;
+  shapes.reserve(inputs.size());
+  for (const Tensor& t : inputs) shapes.push_back(t.shape());
+  SM_ASSIGN_OR_RETURN(std::shared_ptr<const Plan> plan, PlanFor(shapes, run));
+  const Status status = plan->Run(inputs, outputs, run);
+  return status.ok() ? status : status.At(name_);
+}
+
+}  // namespace savedmodel::api

@@ -1,0 +1,57 @@
+// One function of a model, compiled when it is called.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "src/api/model_context.h"
+#include "src/executor/plan.h"
+#include "src/optimizer/optimizer.h"
+
+namespace savedmodel::api {
+
+// A graph with its plans: optimised once, specialised for each set of input shapes that comes, and
+// compiled anew when a variable that it took for a constant was assigned. Thread-safe.
+class Executable {
+ public:
+  // `context` must outlive it.
+  Executable(const ModelContext* context, std::string name, Graph graph);
+  ~Executable();
+
+  const std::string& name() const { return name_; }
+  int num_inputs() const { return static_cast<int>(graph_.args.size()); }
+  int num_outputs() const { return static_cast<int>(graph_.results.size()); }
+
+  // The plan for inputs of these shapes.
+  StatusOr<std::shared_ptr<const Plan>> PlanFor(Span<const Shape> shapes, RunState& run) const;
+  // Runs on `inputs`, which are moved from.
+  Status Run(Span<Tensor> inputs, Span<Tensor> outputs, RunState& run) const;
+  // True when `plan`, got from PlanFor, no longer stands for the variables' values.
+  bool IsStale(uint64_t change_count) const;
+
+ private:
+  struct Compiled;
+
+  StatusOr<std::shared_ptr<const Plan>> CompilePlan(Span<const Shape> shapes, RunState& run) const;
+
+  const ModelContext* context_;
+  const std::string name_;
+  const Graph graph_;
+  mutable std::mutex mutex_;
+  mutable std::unique_ptr<Compiled> compiled_;
+  mutable std::set<const VariableResource*> volatile_variables_;
+};
+
+// A function of `graph` from the tensors `feeds` to the tensors `fetches`, running `targets` too.
+// Names are "node:k" or "node". Fetching a reference reads it.
+StatusOr<Graph> PruneGraph(const ModelContext& context, const Graph& graph,
+                           const std::unordered_map<std::string, NodeId>& by_name,
+                           const std::vector<std::string>& feeds,
+                           const std::vector<std::string>& fetches,
+                           const std::vector<std::string>& targets);
+
+}  // namespace savedmodel::api

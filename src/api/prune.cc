@@ -1,0 +1,104 @@
+// Sub-graphs between tensors named by a caller.
+#include <charconv>
+
+#include "src/api/executable.h"
+#include "src/base/status_macros.h"
+#include "src/loader/graph_loader.h"
+
+namespace savedmodel::api {
+namespace {
+
+// "node:k" or "node" (k = 0), or "^node".
+StatusOr<NodeOutput> FindTensor(const Graph& graph,
+                                const std::unordered_map<std::string, NodeId>& by_name,
+                                const std::string& tensor) {
+  std::string node_name = tensor;
+  int index = 0;
+  const size_t colon = tensor.rfind(':');
+  if (colon != std::string::npos) {
+    const char* first = tensor.data() + colon + 1;
+    const char* last = tensor.data() + tensor.size();
+    const auto parsed = std::from_chars(first, last, index);
+    if (parsed.ec == std::errc() && parsed.ptr == last && first != last) {
+      node_name = tensor.substr(0, colon);
+    }
+  }
+  auto it = by_name.find(node_name);
+  if (it == by_name.end()) {
+    return NotFound("tensor '", tensor, "': the graph has no node '", node_name,
+                    "'; expected \"node:output\" with a node of this graph");
+  }
+  const Node& node = graph.node(it->second);
+  if (!node.error.ok()) return node.error.At(NodePlace(node));
+  if (index < 0 || index >= node.num_outputs()) {
+    return NotFound("tensor '", tensor, "': node '", node_name, "' (", node.op, ") has ",
+                    node.num_outputs(), " outputs");
+  }
+  return NodeOutput{it->second, index};
+}
+
+Shape DeclaredShape(const Graph& graph, NodeOutput v) {
+  const Node& node = graph.node(v.node);
+  if (node.op == "Placeholder" || node.op == "PlaceholderWithDefault" ||
+      node.op == "PlaceholderV2") {
+    const AttrValue* shape = node.attrs.Find("shape");
+    // Old graphs write a scalar shape where they mean an unknown one.
+    if (shape != nullptr && std::holds_alternative<Shape>(*shape) && node.op != "Placeholder") {
+      return std::get<Shape>(*shape);
+    }
+    if (shape != nullptr && std::holds_alternative<Shape>(*shape) &&
+        std::get<Shape>(*shape).rank() != 0) {
+      return std::get<Shape>(*shape);
+    }
+  }
+  return Shape::Unknown();
+}
+
+}  // namespace
+
+StatusOr<Graph> PruneGraph(const ModelContext& context, const Graph& graph,
+                           const std::unordered_map<std::string, NodeId>& by_name,
+                           const std::vector<std::string>& feeds,
+                           const std::vector<std::string>& fetches,
+                           const std::vector<std::string>& targets) {
+  Graph out = graph;
+  out.args.clear();
+  out.results.clear();
+  out.targets.clear();
+  std::vector<NodeOutput> fed;
+  Redirects redirects;
+  for (const std::string& name : feeds) {
+    SM_ASSIGN_OR_RETURN(const NodeOutput v, FindTensor(graph, by_name, name));
+    for (const NodeOutput& other : fed) {
+      if (other == v) return InvalidArgument("tensor '", name, "' is fed twice");
+    }
+    fed.push_back(v);
+    const NodeId arg = out.AddArg(name, graph.type(v), DeclaredShape(graph, v));
+    redirects.Set(v, {arg, 0});
+    if (graph.node(v.node).num_outputs() == 1) redirects.SetControl(v.node, arg);
+  }
+  for (const std::string& name : targets) {
+    const std::string node = name.front() == '^' ? name.substr(1) : name;
+    auto it = by_name.find(node);
+    if (it != by_name.end()) {
+      out.targets.push_back(it->second);
+      continue;
+    }
+    SM_ASSIGN_OR_RETURN(const NodeOutput v, FindTensor(graph, by_name, node));
+    out.targets.push_back(v.node);
+  }
+  for (const std::string& name : fetches) {
+    SM_ASSIGN_OR_RETURN(NodeOutput v, FindTensor(graph, by_name, name));
+    bool is_fed = false;
+    for (const NodeOutput& f : fed) is_fed = is_fed || f == v;
+    if (!is_fed) {
+      SM_ASSIGN_OR_RETURN(v, ValueOfReference(*context.registry, &out, v));
+    }
+    out.results.push_back(v);
+  }
+  redirects.Apply(&out);
+  out.Compact();
+  return out;
+}
+
+}  // namespace savedmodel::api

@@ -1,0 +1,238 @@
+// The run loop.
+#include "src/executor/plan.h"
+
+#include <cstring>
+
+#include "src/base/status_macros.h"
+
+namespace savedmodel {
+
+StatusOr<std::unique_ptr<Frame>> Plan::MakeFrame() const {
+  auto frame = std::make_unique<Frame>();
+  SM_ASSIGN_OR_RETURN(frame->arena, Tensor::Allocate(DType::kUInt8, Shape({arena_bytes_})));
+  char* arena = static_cast<char*>(frame->arena.raw_mutable_data());
+  frame->slots.resize(slots_.size());
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    const Slot& slot = slots_[i];
+    if (slot.home == Home::kConstant) frame->slots[i] = slot.constant;
+    if (slot.home == Home::kArena) {
+      frame->slots[i] = Tensor::View(slot.dtype, slot.shape, arena + slot.offset);
+    }
+  }
+  for (int slot : input_slots_) frame->inputs.push_back(&frame->slots[slot]);
+  for (int slot : output_slots_) frame->outputs.push_back(&frame->slots[slot]);
+  if (can_be_dead_) frame->dead.resize(steps_.size());
+  return frame;
+}
+
+bool Plan::BindResult(Frame* frame, int i, const Tensor& memory) const {
+  const Slot& slot = slots_[results_[i]];
+  if (slot.home != Home::kFixed || !slot.bindable || slot.shape != memory.shape()) return false;
+  frame->slots[results_[i]] =
+      Tensor::View(slot.dtype, slot.shape, const_cast<void*>(memory.raw_data()));
+  return true;
+}
+
+void Plan::ResetFrame(Frame* frame) const {
+  for (int slot : clears_) {
+    if (!frame->slots[slot].is_view()) frame->slots[slot] = Tensor();
+  }
+}
+
+Status Plan::Run(Span<Tensor> inputs, Span<Tensor> outputs, RunState& run) const {
+  std::unique_ptr<Frame> frame;
+  {
+    std::lock_guard<std::mutex> lock(frames_mutex_);
+    if (!frames_.empty()) {
+      frame = std::move(frames_.back());
+      frames_.pop_back();
+    }
+  }
+  if (run.budget != nullptr && !run.budget->Charge(arena_bytes_)) {
+    return ResourceExhausted("intermediate values of this call take ", arena_bytes_,
+                             " bytes, more than its memory budget of ", run.budget->limit(),
+                             " has left");
+  }
+  Status status;
+  if (frame == nullptr) {
+    StatusOr<std::unique_ptr<Frame>> made = MakeFrame();
+    status = made.status();
+    if (made.ok()) frame = std::move(made).value();
+  }
+  if (status.ok()) {
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      frame->slots[arguments_[i]] = std::move(inputs[i]);
+    }
+    status = RunInFrame(frame.get(), {}, run);
+  }
+  if (run.budget != nullptr) run.budget->Refund(arena_bytes_);
+  SM_RETURN_IF_ERROR(status);
+  for (size_t i = 0; i < results_.size(); ++i) outputs[i] = frame->slots[results_[i]];
+  ResetFrame(frame.get());
+  std::lock_guard<std::mutex> lock(frames_mutex_);
+  frames_.push_back(std::move(frame));
+  return Status();
+}
+
+Status Plan::RunInFrame(Frame* frame, Span<const Tensor> inputs, RunState& run) const {
+  for (size_t i = 0; i < inputs.size(); ++i) frame->slots[arguments_[i]] = inputs[i];
+  const bool limited = run.cancelled != nullptr ||
+                       run.deadline != std::chrono::steady_clock::time_point::max();
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const Step& step = steps_[i];
+    if (limited) SM_RETURN_IF_ERROR(run.CheckInterrupt());
+    if (can_be_dead_) {
+      frame->dead[i] = IsDead(step, *frame);
+      if (frame->dead[i]) {
+        for (int o = 0; o < step.num_outputs; ++o) {
+          *frame->outputs[step.first_output + o] = Tensor();
+        }
+        continue;
+      }
+    }
+    SM_RETURN_IF_ERROR(RunStep(step, *frame, run));
+  }
+  return Status();
+}
+
+bool Plan::IsDead(const Step& step, const Frame& frame) const {
+  for (int i = 0; i < step.num_controls; ++i) {
+    if (frame.dead[controls_[step.first_control + i]]) return true;
+  }
+  if (step.num_inputs == 0) return false;
+  int live = 0;
+  for (int i = 0; i < step.num_inputs; ++i) {
+    live += frame.inputs[step.first_input + i]->has_value();
+  }
+  return step.merges ? live == 0 : live < step.num_inputs;
+}
+
+Status Plan::RunStep(const Step& step, Frame& frame, RunState& run) const {
+  OpContext context(
+      Span<Tensor* const>(frame.inputs.data() + step.first_input, step.num_inputs),
+      Span<Tensor* const>(frame.outputs.data() + step.first_output, step.num_outputs),
+      Span<const DType>(output_types_.data() + step.first_output, step.num_outputs), run);
+  context.set_last_use(Span<const bool>(last_use_.get() + step.first_input, step.num_inputs));
+  if (step.allocates) {
+    if (Status s = Allocate(step, frame, context); !s.ok()) return Fail(step, s);
+  }
+  if (Status s = step.kernel->Run(context); !s.ok()) return Fail(step, s);
+  if (step.has_arena || step.needs_shapes) {
+    if (Status s = AfterKernel(step, frame); !s.ok()) return Fail(step, s);
+  }
+  for (int i = 0; i < step.num_releases; ++i) {
+    frame.slots[releases_[step.first_release + i]] = Tensor();
+  }
+  return Status();
+}
+
+Status Plan::Fail(const Step& step, const Status& status) const {
+  return status.At(NodePlace(graph_.node(step.node)));
+}
+
+namespace {
+
+// The input whose memory output 0 may take over: the last use of an exclusive buffer of the same
+// number of bytes.
+int ReusableInput(const OpDef& def, Span<Tensor* const> inputs, const bool* last_use,
+                  size_t bytes) {
+  const int candidates = def.in_place == InPlace::kInput0      ? 1
+                         : def.in_place == InPlace::kAnyInput ? static_cast<int>(inputs.size())
+                                                              : 0;
+  for (int i = 0; i < candidates; ++i) {
+    const Tensor& t = *inputs[i];
+    if (last_use[i] && t.exclusive() && IsPlainData(t.dtype()) && t.num_bytes() == bytes) return i;
+  }
+  return -1;
+}
+
+}  // namespace
+
+Status Plan::Allocate(const Step& step, Frame& frame, OpContext& context) const {
+  const Node& node = graph_.node(step.node);
+  const Span<Tensor* const> inputs(frame.inputs.data() + step.first_input, step.num_inputs);
+  if (step.needs_shapes) {
+    SM_RETURN_IF_ERROR(InferAtRunTime(node, inputs, &frame.shapes));
+  }
+  for (int i = 0; i < step.num_outputs; ++i) {
+    const Slot& slot = slots_[output_slots_[step.first_output + i]];
+    if (slot.home == Home::kArena || slot.is_ref) continue;
+    Tensor& out = *frame.outputs[step.first_output + i];
+    if (slot.home == Home::kFixed && out.is_view()) continue;  // a bound result
+    const Shape& shape = slot.home == Home::kFixed ? slot.shape : frame.shapes[i];
+    if (!shape.valid()) return Shape::Make(shape.ToVector()).status();
+    if (!shape.fully_known()) continue;
+    if (i == 0 && IsPlainData(slot.dtype)) {
+      const size_t bytes = static_cast<size_t>(shape.num_elements()) * DTypeSize(slot.dtype);
+      const int reused = ReusableInput(*node.registered->def, inputs,
+                                       last_use_.get() + step.first_input, bytes);
+      if (reused >= 0) {
+        out = inputs[reused]->WithDType(slot.dtype).WithShape(shape);
+        continue;
+      }
+    }
+    SM_RETURN_IF_ERROR(context.AllocateOutput(i, shape));
+  }
+  return Status();
+}
+
+// A kernel may replace an output instead of filling it. What has a fixed place is copied there.
+Status Plan::AfterKernel(const Step& step, Frame& frame) const {
+  char* arena = static_cast<char*>(frame.arena.raw_mutable_data());
+  for (int i = 0; i < step.num_outputs; ++i) {
+    const Slot& slot = slots_[output_slots_[step.first_output + i]];
+    Tensor& out = *frame.outputs[step.first_output + i];
+    if (slot.home == Home::kArena) {
+      void* home = arena + slot.offset;
+      if (out.raw_data() == home && out.shape().rank() == slot.shape.rank()) continue;
+      if (out.dtype() != slot.dtype || out.shape() != slot.shape) {
+        return Internal("output ", i, " became ", out.TypeString(), ", expected ", slot.dtype,
+                        slot.shape);
+      }
+      if (out.raw_data() != home) std::memcpy(home, out.raw_data(), out.num_bytes());
+      out = Tensor::View(slot.dtype, slot.shape, home);
+    } else if (!slot.is_ref && out.has_value() && out.dtype() != slot.dtype) {
+      return Internal("output ", i, " became ", out.TypeString(), ", expected ", slot.dtype);
+    } else if (!out.has_value() && !can_be_dead_) {
+      return Internal("output ", i, " was not set by the kernel");
+    }
+  }
+  return Status();
+}
+
+std::string Plan::DebugString() const {
+  static constexpr const char* kHomes[] = {"const", "arg", "arena", "fixed", "run-time"};
+  const auto text = [&](int index) {
+    const Slot& slot = slots_[index];
+    std::string s = StrCat("$", index, ":", slot.dtype);
+    if (slot.home != Home::kRunTime) s += slot.shape.ToString();
+    s += StrCat("@", kHomes[static_cast<int>(slot.home)]);
+    if (slot.home == Home::kArena) s += StrCat("+", slot.offset);
+    return s;
+  };
+  std::string out = StrCat("plan: ", steps_.size(), " steps, arena of ", arena_bytes_, " bytes\n");
+  for (size_t i = 0; i < arguments_.size(); ++i) {
+    out += StrCat("  argument ", i, " = ", text(arguments_[i]), "  # ",
+                  graph_.node(graph_.args[i]).name, "\n");
+  }
+  for (const Step& step : steps_) {
+    const Node& node = graph_.node(step.node);
+    out += "  ";
+    for (int i = 0; i < step.num_outputs; ++i) {
+      out += StrCat(i > 0 ? ", " : "", text(output_slots_[step.first_output + i]));
+    }
+    out += StrCat(step.num_outputs > 0 ? " = " : "", node.op, "(");
+    for (int i = 0; i < step.num_inputs; ++i) {
+      out += StrCat(i > 0 ? ", " : "", text(input_slots_[step.first_input + i]));
+    }
+    out += ")";
+    if (!node.epilogue.empty()) out += StrCat(" + ", node.epilogue.size(), " fused");
+    out += StrCat("  # ", node.name, "\n");
+  }
+  for (size_t i = 0; i < results_.size(); ++i) {
+    out += StrCat("  result ", i, " = ", text(results_[i]), "\n");
+  }
+  return out;
+}
+
+}  // namespace savedmodel

@@ -1,0 +1,113 @@
+// Plan: a graph compiled into steps over slots, for one set of input shapes.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "src/graph/graph.h"
+#include "src/graph/node_context.h"
+
+namespace savedmodel {
+
+// Where the memory of a value comes from.
+enum class Home : uint8_t {
+  kConstant,  // the plan
+  kArgument,  // the caller
+  kArena,     // a fixed place in the run's arena
+  kFixed,     // allocated for each run, shape known beforehand
+  kRunTime,   // shape found, and memory allocated, when the step runs
+};
+
+// One value of the plan.
+struct Slot {
+  DType dtype = DType::kInvalid;
+  Shape shape;
+  Home home = Home::kRunTime;
+  bool is_ref = false;
+  // Nobody keeps the value beyond the run, so that a bound output's memory can serve as its home.
+  bool bindable = false;
+  int64_t offset = -1;  // in the arena
+  Tensor constant;
+};
+
+// One kernel call. Ranges index the plan's tables.
+struct Step {
+  KernelPtr kernel;
+  NodeId node = -1;
+  int first_input = 0, num_inputs = 0;
+  int first_output = 0, num_outputs = 0;
+  int first_release = 0, num_releases = 0;
+  int first_control = 0, num_controls = 0;  // steps whose deadness makes this one dead
+  bool allocates = false;     // some output is kFixed or kRunTime
+  bool needs_shapes = false;  // some output is kRunTime
+  bool has_arena = false;     // some output is kArena
+  bool merges = false;        // runs when any input is live
+};
+
+// Memory and pointers of one run at a time. Made by Plan::MakeFrame, reused.
+struct Frame {
+  Tensor arena;
+  std::vector<Tensor> slots;
+  std::vector<Tensor*> inputs;   // of all steps, one after another
+  std::vector<Tensor*> outputs;  // likewise
+  std::vector<char> dead;        // by step; empty when no value of the plan can be dead
+  std::vector<Shape> shapes;     // scratch of shape inference
+};
+
+// Immutable after Make; any number of threads may run it, each in its own frame.
+class Plan final : public CompiledFunction {
+ public:
+  // `graph` has been inferred for the shapes of its arguments. The plan keeps it, for messages.
+  static StatusOr<std::shared_ptr<const Plan>> Make(Graph graph, const CompileEnv& env);
+
+  int num_inputs() const override { return static_cast<int>(graph_.args.size()); }
+  int num_outputs() const override { return static_cast<int>(graph_.results.size()); }
+  Status Run(Span<Tensor> inputs, Span<Tensor> outputs, RunState& run) const override;
+
+  // For callers that keep a frame: result memory that is bound stays in place.
+  StatusOr<std::unique_ptr<Frame>> MakeFrame() const;
+  // Makes `memory` the home of result `i`, when its shape is known and nothing keeps the value.
+  bool BindResult(Frame* frame, int i, const Tensor& memory) const;
+  // Runs in `frame`. After a failure the frame is not to be used again.
+  Status RunInFrame(Frame* frame, Span<const Tensor> inputs, RunState& run) const;
+  // Result `i` after RunInFrame; shares the frame's memory.
+  const Tensor& result(const Frame& frame, int i) const { return frame.slots[results_[i]]; }
+  // Lets go of everything but the arena and bound results.
+  void ResetFrame(Frame* frame) const;
+
+  const Slot& result_slot(int i) const { return slots_[results_[i]]; }
+  int64_t arena_bytes() const { return arena_bytes_; }
+  // One step a line: node, op, input and output slots with type and home, kernel facts.
+  std::string DebugString() const;
+
+ private:
+  friend class PlanBuilder;
+
+  Status RunStep(const Step& step, Frame& frame, RunState& run) const;
+  Status Allocate(const Step& step, Frame& frame, OpContext& context) const;
+  Status AfterKernel(const Step& step, Frame& frame) const;
+  bool IsDead(const Step& step, const Frame& frame) const;
+  Status Fail(const Step& step, const Status& status) const;
+
+  Graph graph_;
+  std::vector<Slot> slots_;
+  std::vector<Step> steps_;
+  std::vector<int> input_slots_;   // of all steps, one after another
+  std::vector<int> output_slots_;  // likewise
+  std::vector<DType> output_types_;
+  std::unique_ptr<bool[]> last_use_;  // parallel to input_slots_
+  std::vector<int> releases_;
+  std::vector<int> controls_;
+  std::vector<int> arguments_;  // slot of each argument
+  std::vector<int> results_;    // slot of each result
+  std::vector<int> clears_;     // slots that do not outlive a run
+  int64_t arena_bytes_ = 0;
+  bool can_be_dead_ = false;
+
+  mutable std::mutex frames_mutex_;
+  mutable std::vector<std::unique_ptr<Frame>> frames_;
+};
+
+}  // namespace savedmodel

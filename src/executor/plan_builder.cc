@@ -1,0 +1,314 @@
+// From an inferred graph to a Plan: slots, homes, life times, kernels.
+#include <algorithm>
+#include <climits>
+#include <numeric>
+
+#include "src/base/status_macros.h"
+#include "src/executor/memory_plan.h"
+#include "src/executor/plan.h"
+
+namespace savedmodel {
+namespace {
+
+bool IsMerge(const Node& node) { return node.op == "Merge" || node.op == "RefMerge"; }
+
+// Ops whose outputs can be dead.
+bool MakesDeadValues(const Node& node) {
+  return node.op == "Switch" || node.op == "RefSwitch" || node.op == "_Loop" || IsMerge(node);
+}
+
+// A user that may hold on to an input beyond its step.
+bool KeepsInputs(const Node& node) {
+  if (node.registered == nullptr) return true;
+  if (node.registered->def->effects == Effects::kWritesState || CallsFunctions(node)) return true;
+  return std::any_of(node.output_types.begin(), node.output_types.end(), [](DType d) {
+    return d == DType::kVariant || d == DType::kResource;
+  });
+}
+
+bool IsAlias(const Node& node) {
+  return node.registered != nullptr &&
+         node.registered->def->in_place == InPlace::kAliasesInput0 && node.num_outputs() == 1;
+}
+
+}  // namespace
+
+class PlanBuilder {
+ public:
+  PlanBuilder(Graph graph, const CompileEnv& env)
+      : env_(env), plan_(std::make_shared<Plan>()), graph_(plan_->graph_) {
+    graph_ = std::move(graph);
+  }
+
+  StatusOr<std::shared_ptr<const Plan>> Build() {
+    SM_ASSIGN_OR_RETURN(order_, graph_.TopologicalOrder());
+    SM_RETURN_IF_ERROR(CheckNodes());
+    MakeSlots();
+    FindLifeTimes();
+    ChooseHomes();
+    ShareMemory();
+    PlaceArena();
+    SM_RETURN_IF_ERROR(MakeSteps());
+    MakeReleases();
+    return std::shared_ptr<const Plan>(plan_);
+  }
+
+ private:
+  struct Life {
+    int made = -1;           // position in order_ of the producer
+    int last_use = -1;       // position of the last user; INT_MAX for results
+    bool kept = false;       // by a user, beyond its step
+    bool is_result = false;
+    int region = -1;         // slots of one region share memory
+  };
+
+  int slot_of(NodeOutput v) const { return first_slot_[v.node] + v.index; }
+
+  Status CheckNodes() {
+    for (NodeId id : order_) {
+      const Node& node = graph_.node(id);
+      plan_->can_be_dead_ = plan_->can_be_dead_ || MakesDeadValues(node);
+      if (node.op == "NextIteration" || node.op == "RefNextIteration") {
+        return Unimplemented(NodePlace(node),
+                             ": this loop does not have the form that tf.while_loop gives it");
+      }
+    }
+    return Status();
+  }
+
+  // Constants need no step unless what they wait for may be dead.
+  bool NeedsStep(const Node& node) const {
+    if (node.is_arg()) return false;
+    return !node.is_const() || (plan_->can_be_dead_ && !node.control_inputs.empty());
+  }
+
+  void MakeSlots() {
+    first_slot_.assign(graph_.num_nodes(), -1);
+    position_.assign(graph_.num_nodes(), -1);
+    for (size_t p = 0; p < order_.size(); ++p) {
+      const NodeId id = order_[p];
+      const Node& node = graph_.node(id);
+      position_[id] = static_cast<int>(p);
+      first_slot_[id] = static_cast<int>(plan_->slots_.size());
+      for (int i = 0; i < node.num_outputs(); ++i) {
+        Slot slot;
+        slot.dtype = node.output_types[i];
+        slot.shape = graph_.shape({id, i});
+        slot.is_ref = graph_.is_ref({id, i});
+        if (node.is_arg()) slot.home = Home::kArgument;
+        if (node.is_const() && !NeedsStep(node)) {
+          slot.home = Home::kConstant;
+          slot.constant = *graph_.constant({id, i});
+        }
+        Life life;
+        life.made = static_cast<int>(p);
+        life.region = static_cast<int>(plan_->slots_.size());
+        lives_.push_back(life);
+        plan_->slots_.push_back(std::move(slot));
+      }
+    }
+    for (NodeId id : graph_.args) plan_->arguments_.push_back(first_slot_[id]);
+    for (const NodeOutput& v : graph_.results) plan_->results_.push_back(slot_of(v));
+  }
+
+  void FindLifeTimes() {
+    for (int slot : plan_->results_) {
+      lives_[slot].is_result = true;
+      lives_[slot].last_use = INT_MAX;
+    }
+    for (size_t p = 0; p < order_.size(); ++p) {
+      const Node& node = graph_.node(order_[p]);
+      const bool keeps = KeepsInputs(node);
+      for (const NodeOutput& v : node.inputs) {
+        Life& life = lives_[slot_of(v)];
+        life.last_use = std::max(life.last_use, static_cast<int>(p));
+        life.kept = life.kept || keeps;
+      }
+    }
+    // An alias shares its input's memory, so what is true of it is true of the input.
+    for (size_t p = order_.size(); p-- > 0;) {
+      const Node& node = graph_.node(order_[p]);
+      if (!IsAlias(node)) continue;
+      const Life& out = lives_[slot_of({order_[p], 0})];
+      Life& in = lives_[slot_of(node.inputs[0])];
+      in.kept = in.kept || out.kept || out.is_result;
+    }
+  }
+
+  void ChooseHomes() {
+    for (NodeId id : order_) {
+      const Node& node = graph_.node(id);
+      for (int i = 0; NeedsStep(node) && i < node.num_outputs(); ++i) {
+        Slot& slot = plan_->slots_[first_slot_[id] + i];
+        const Life& life = lives_[first_slot_[id] + i];
+        const bool transient = IsPlainData(slot.dtype) && !life.kept && !plan_->can_be_dead_ &&
+                               node.registered != nullptr;
+        if (slot.is_ref || !slot.shape.fully_known()) {
+          slot.home = Home::kRunTime;
+        } else if (transient && !life.is_result && !IsStray(node)) {
+          slot.home = Home::kArena;
+        } else {
+          slot.home = Home::kFixed;
+        }
+        slot.bindable = slot.home == Home::kFixed && transient && !IsAlias(node);
+      }
+    }
+  }
+
+  // An alias of a value that has no place in the arena just shares it.
+  bool IsStray(const Node& node) const {
+    return IsAlias(node) && plan_->slots_[slot_of(node.inputs[0])].home != Home::kArena;
+  }
+
+  bool IsFreeAlias(NodeId id) const {
+    const Node& node = graph_.node(id);
+    return IsAlias(node) && plan_->slots_[slot_of({id, 0})].home == Home::kArena;
+  }
+
+  int RegionOf(int slot) const {
+    while (lives_[slot].region != slot) slot = lives_[slot].region;
+    return slot;
+  }
+
+  // Puts `slot` into the region of `into`.
+  void Unite(int slot, int into) {
+    const int root = RegionOf(into);
+    Life& life = lives_[RegionOf(slot)];
+    life.region = root;
+    lives_[root].last_use = std::max(lives_[root].last_use, life.last_use);
+  }
+
+  void ShareMemory() {
+    for (NodeId id : order_) {
+      if (IsFreeAlias(id)) Unite(slot_of({id, 0}), slot_of(graph_.node(id).inputs[0]));
+    }
+    for (NodeId id : order_) {
+      const Node& node = graph_.node(id);
+      if (node.num_outputs() < 1 || node.registered == nullptr) continue;
+      const Slot& out = plan_->slots_[slot_of({id, 0})];
+      if (out.home != Home::kArena || IsFreeAlias(id)) continue;
+      const InPlace in_place = node.registered->def->in_place;
+      const size_t candidates = in_place == InPlace::kInput0      ? std::min<size_t>(1, node.inputs.size())
+                                : in_place == InPlace::kAnyInput ? node.inputs.size()
+                                                                  : 0;
+      for (size_t i = 0; i < candidates; ++i) {
+        const int input = slot_of(node.inputs[i]);
+        const Slot& in = plan_->slots_[input];
+        if (in.home != Home::kArena || Bytes(in) != Bytes(out)) continue;
+        if (lives_[RegionOf(input)].last_use != position_[id]) continue;
+        Unite(slot_of({id, 0}), input);
+        break;
+      }
+    }
+  }
+
+  static int64_t Bytes(const Slot& slot) {
+    return slot.shape.num_elements() * static_cast<int64_t>(DTypeSize(slot.dtype));
+  }
+
+  void PlaceArena() {
+    std::vector<ArenaBlock> blocks;
+    std::vector<int> block_of(lives_.size(), -1);
+    for (size_t s = 0; s < lives_.size(); ++s) {
+      const Slot& slot = plan_->slots_[s];
+      if (slot.home != Home::kArena) continue;
+      const int root = RegionOf(static_cast<int>(s));
+      if (block_of[root] < 0) {
+        block_of[root] = static_cast<int>(blocks.size());
+        blocks.push_back({Bytes(slot), lives_[root].made,
+                          std::max(lives_[root].last_use, lives_[root].made)});
+      }
+    }
+    plan_->arena_bytes_ = PlaceBlocks(&blocks);
+    for (size_t s = 0; s < lives_.size(); ++s) {
+      Slot& slot = plan_->slots_[s];
+      if (slot.home == Home::kArena) {
+        slot.offset = blocks[block_of[RegionOf(static_cast<int>(s))]].offset;
+      }
+    }
+  }
+
+  Status MakeSteps() {
+    std::vector<int> step_of(graph_.num_nodes(), -1);
+    for (NodeId id : order_) {
+      const Node& node = graph_.node(id);
+      if (!NeedsStep(node) || IsFreeAlias(id)) continue;
+      Step step;
+      step.node = id;
+      SM_ASSIGN_OR_RETURN(step.kernel, BuildKernel(env_, graph_, id));
+      step.merges = IsMerge(node);
+      step.first_input = static_cast<int>(plan_->input_slots_.size());
+      step.num_inputs = static_cast<int>(node.inputs.size());
+      for (const NodeOutput& v : node.inputs) plan_->input_slots_.push_back(slot_of(v));
+      step.first_output = static_cast<int>(plan_->output_slots_.size());
+      step.num_outputs = node.num_outputs();
+      for (int i = 0; i < node.num_outputs(); ++i) {
+        const Slot& slot = plan_->slots_[slot_of({id, i})];
+        plan_->output_slots_.push_back(slot_of({id, i}));
+        plan_->output_types_.push_back(slot.dtype);
+        step.has_arena = step.has_arena || slot.home == Home::kArena;
+        step.needs_shapes = step.needs_shapes || slot.home == Home::kRunTime;
+        step.allocates = step.allocates || (slot.home != Home::kArena && !IsAlias(node));
+      }
+      if (IsAlias(node)) step.needs_shapes = false;
+      if (plan_->can_be_dead_) {
+        step.first_control = static_cast<int>(plan_->controls_.size());
+        for (NodeId c : node.control_inputs) {
+          if (step_of[c] >= 0) plan_->controls_.push_back(step_of[c]);
+        }
+        step.num_controls = static_cast<int>(plan_->controls_.size()) - step.first_control;
+      }
+      step_of[id] = static_cast<int>(plan_->steps_.size());
+      plan_->steps_.push_back(std::move(step));
+    }
+    return Status();
+  }
+
+  // A slot whose memory goes back when its last user is done.
+  bool IsReleased(int slot) const {
+    const Home home = plan_->slots_[slot].home;
+    return !lives_[slot].is_result &&
+           (home == Home::kFixed || home == Home::kRunTime || home == Home::kArgument);
+  }
+
+  void MakeReleases() {
+    plan_->last_use_ = std::make_unique<bool[]>(plan_->input_slots_.size() + 1);
+    for (Step& step : plan_->steps_) {
+      const int position = position_[step.node];
+      step.first_release = static_cast<int>(plan_->releases_.size());
+      const auto begin = plan_->input_slots_.begin() + step.first_input;
+      const auto end = begin + step.num_inputs;
+      for (int i = 0; i < step.num_inputs; ++i) {
+        const int slot = begin[i];
+        if (!IsReleased(slot) || lives_[slot].last_use != position) continue;
+        if (std::count(begin, end, slot) == 1) plan_->last_use_[step.first_input + i] = true;
+        if (std::find(begin, begin + i, slot) == begin + i) plan_->releases_.push_back(slot);
+      }
+      for (int i = 0; i < step.num_outputs; ++i) {
+        const int slot = plan_->output_slots_[step.first_output + i];
+        if (IsReleased(slot) && lives_[slot].last_use < 0) plan_->releases_.push_back(slot);
+      }
+      step.num_releases = static_cast<int>(plan_->releases_.size()) - step.first_release;
+    }
+    for (size_t s = 0; s < plan_->slots_.size(); ++s) {
+      const Home home = plan_->slots_[s].home;
+      if (home != Home::kConstant && home != Home::kArena) {
+        plan_->clears_.push_back(static_cast<int>(s));
+      }
+    }
+  }
+
+  const CompileEnv& env_;
+  std::shared_ptr<Plan> plan_;
+  Graph& graph_;
+  std::vector<NodeId> order_;
+  std::vector<int> position_;    // of each node in order_
+  std::vector<int> first_slot_;  // of each node
+  std::vector<Life> lives_;      // by slot
+};
+
+StatusOr<std::shared_ptr<const Plan>> Plan::Make(Graph graph, const CompileEnv& env) {
+  return PlanBuilder(std::move(graph), env).Build();
+}
+
+}  // namespace savedmodel

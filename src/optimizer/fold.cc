@@ -1,0 +1,183 @@
+// Shape inference and constant folding in one walk: shapes make constants, constants make shapes.
+#include <algorithm>
+
+#include "src/base/status_macros.h"
+#include "src/optimizer/optimizer.h"
+
+namespace savedmodel {
+namespace {
+
+// Results larger than this stay computed, unless they are no larger than what they come from.
+constexpr int64_t kMostBytes = 16 << 20;
+// Memory that one folded node may take while it runs.
+constexpr int64_t kFoldBudget = 512 << 20;
+
+int64_t Bytes(DType dtype, const Shape& shape) {
+  return shape.num_elements() * static_cast<int64_t>(DTypeSize(dtype));
+}
+
+// An op that returns its input as it is, so that users may take the input instead.
+bool IsIdentity(const Graph& graph, NodeId id) {
+  const Node& node = graph.node(id);
+  if (node.registered == nullptr || node.num_outputs() != 1 || node.inputs.empty() ||
+      node.registered->def->in_place != InPlace::kAliasesInput0 ||
+      !node.control_inputs.empty() || graph.is_ref({id, 0}) || graph.is_ref(node.inputs[0])) {
+    return false;
+  }
+  const DType dtype = graph.type({id, 0});
+  if (dtype != graph.type(node.inputs[0])) return false;
+  if (node.op == "Identity" || node.op == "StopGradient" || node.op == "PreventGradient") {
+    return true;
+  }
+  const Shape in = graph.shape(node.inputs[0]), out = graph.shape({id, 0});
+  return in.fully_known() && in == out;
+}
+
+class Folder {
+ public:
+  Folder(OptimizeContext* context, Graph* graph) : context_(context), graph_(graph) {
+    if (context_->env.run != nullptr) run_ = *context_->env.run;
+    run_.budget = std::make_shared<MemoryBudget>(kFoldBudget);
+    run_.files = nullptr;
+    run_.checkpoints = nullptr;
+    env_ = context_->env;
+    env_.run = &run_;
+  }
+
+  Status Run() {
+    SM_ASSIGN_OR_RETURN(const std::vector<NodeId> order, graph_->TopologicalOrder());
+    for (NodeId id : order) {
+      if (context_->env.run != nullptr) SM_RETURN_IF_ERROR(context_->env.run->CheckInterrupt());
+      for (NodeOutput& v : graph_->node(id).inputs) v = redirects_.Resolve(v);
+      SM_RETURN_IF_ERROR(Visit(id));
+    }
+    redirects_.Apply(graph_);
+    return Status();
+  }
+
+ private:
+  Status Visit(NodeId id) {
+    const Node& node = graph_->node(id);
+    if (node.is_arg() || node.is_const()) return Status();
+    if (!node.error.ok()) return node.error.At(NodePlace(node));
+    if (node.registered == nullptr) {
+      return Unimplemented(NodePlace(node), ": op ", node.op,
+                           " is not among the ops of this library (docs/ops.md); add it through "
+                           "LoadOptions::custom_ops");
+    }
+    // Refused shapes are the run's to report: the node may never run.
+    const Status inferred = InferNode(env_, graph_, id);
+    if (!inferred.ok()) return Status();
+    if (IsIdentity(*graph_, id)) {
+      redirects_.Set({id, 0}, graph_->node(id).inputs[0]);
+      redirects_.SetControl(id, graph_->node(id).inputs[0].node);
+      return Status();
+    }
+    if (FoldShapeOp(id)) return Status();
+    FoldNode(id);
+    return Status();
+  }
+
+  // Shape, ShapeN, Size and Rank need their input's shape only.
+  bool FoldShapeOp(NodeId id) {
+    const Node& node = graph_->node(id);
+    if (node.op != "Shape" && node.op != "ShapeN" && node.op != "Size" && node.op != "Rank") {
+      return false;
+    }
+    std::vector<Tensor> values;
+    for (const NodeOutput& v : node.inputs) {
+      const Shape shape = graph_->shape(v);
+      if (!(node.op == "Rank" ? shape.known_rank() : shape.fully_known())) return false;
+      std::vector<int64_t> numbers = shape.ToVector();
+      if (node.op == "Size") numbers = {shape.num_elements()};
+      if (node.op == "Rank") numbers = {shape.rank()};
+      Tensor value = Tensor::Vector(numbers);
+      if (node.output_types[0] == DType::kInt32) {
+        if (std::any_of(numbers.begin(), numbers.end(), [](int64_t n) { return n > INT32_MAX; })) {
+          return false;
+        }
+        value = Tensor::Vector(std::vector<int32_t>(numbers.begin(), numbers.end()));
+      }
+      if (node.op == "Size" || node.op == "Rank") value = value.WithShape(Shape());
+      values.push_back(std::move(value));
+    }
+    Replace(id, std::move(values));
+    return true;
+  }
+
+  bool CanFold(const Node& node) const {
+    if (node.registered->def->effects != Effects::kPure || node.inputs.empty() ||
+        node.num_outputs() == 0 || CallsFunctions(node) || node.op == "Switch" ||
+        node.op == "Merge" || node.op == "_Loop" || node.op == "Enter" || node.op == "Exit" ||
+        node.op == "NextIteration") {
+      return false;
+    }
+    int64_t input_bytes = 0;
+    for (const NodeOutput& v : node.inputs) {
+      const Tensor* value = graph_->constant(v);
+      if (value == nullptr || value->dtype() == DType::kResource) return false;
+      input_bytes += static_cast<int64_t>(value->num_bytes());
+    }
+    for (int i = 0; i < node.num_outputs(); ++i) {
+      const DType dtype = node.output_types[i];
+      if (dtype == DType::kResource || dtype == DType::kVariant) return false;
+      if (i < static_cast<int>(node.output_is_ref.size()) && node.output_is_ref[i]) return false;
+      const Shape& shape = node.output_shapes[i];
+      if (!shape.fully_known()) return input_bytes <= kMostBytes;
+      if (Bytes(dtype, shape) > std::max(kMostBytes, 2 * input_bytes)) return false;
+    }
+    return true;
+  }
+
+  void FoldNode(NodeId id) {
+    const Node& node = graph_->node(id);
+    if (!CanFold(node)) return;
+    std::vector<Tensor> inputs;
+    for (const NodeOutput& v : node.inputs) inputs.push_back(*graph_->constant(v));
+    StatusOr<std::vector<Tensor>> outputs = EvaluateNode(env_, *graph_, id, std::move(inputs));
+    // A failure is the run's to report, for the same reason as above.
+    if (!outputs.ok()) return;
+    for (const Tensor& t : *outputs) {
+      if (!t.has_value()) return;
+    }
+    Replace(id, std::move(outputs).value());
+  }
+
+  // The constants wait for what the node and its inputs waited for.
+  void Replace(NodeId id, std::vector<Tensor> values) {
+    std::vector<NodeId> controls = graph_->node(id).control_inputs;
+    for (const NodeOutput& v : graph_->node(id).inputs) {
+      const Node& input = graph_->node(v.node);
+      if (!input.is_const()) {
+        controls.push_back(v.node);  // only its shape was used, but it may wait for something
+        continue;
+      }
+      controls.insert(controls.end(), input.control_inputs.begin(), input.control_inputs.end());
+    }
+    std::sort(controls.begin(), controls.end());
+    controls.erase(std::unique(controls.begin(), controls.end()), controls.end());
+    for (size_t i = 1; i < values.size(); ++i) {
+      const std::string name = StrCat(graph_->node(id).name, ":", i);
+      const NodeId extra = graph_->AddConst(name, std::move(values[i]));
+      graph_->node(extra).control_inputs = controls;
+      redirects_.Set({id, static_cast<int>(i)}, {extra, 0});
+    }
+    Node& node = graph_->node(id);
+    node.output_types.resize(1);
+    node.output_is_ref.clear();
+    node.control_inputs = std::move(controls);
+    MakeConst(graph_, id, std::move(values[0]));
+  }
+
+  OptimizeContext* context_;
+  Graph* graph_;
+  RunState run_;
+  CompileEnv env_;
+  Redirects redirects_;
+};
+
+}  // namespace
+
+Status InferAndFold(OptimizeContext* context, Graph* graph) { return Folder(context, graph).Run(); }
+
+}  // namespace savedmodel

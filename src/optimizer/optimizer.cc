@@ -1,0 +1,119 @@
+// The order of the passes, and what they share.
+#include "src/optimizer/optimizer.h"
+
+#include "src/base/status_macros.h"
+
+namespace savedmodel {
+
+bool OverlayLibrary::Has(const std::string& name) const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return added_.count(name) > 0 || (base_ != nullptr && base_->Has(name));
+}
+
+StatusOr<std::shared_ptr<const GraphFunction>> OverlayLibrary::Get(const FuncAttr& f) const {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    auto it = added_.find(f.name);
+    if (it != added_.end()) return it->second;
+  }
+  if (base_ == nullptr) return NotFound("function ", f.name, " is not in the model's library");
+  return base_->Get(f);
+}
+
+std::vector<std::string> OverlayLibrary::Names() const {
+  return base_ == nullptr ? std::vector<std::string>() : base_->Names();
+}
+
+std::string OverlayLibrary::Add(GraphFunction function) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  // '@' cannot stand in a name that comes from a file's NodeDefs.
+  function.name = StrCat(function.name, "@", added_.size());
+  const std::string name = function.name;
+  added_[name] = std::make_shared<const GraphFunction>(std::move(function));
+  return name;
+}
+
+NodeOutput Redirects::Resolve(NodeOutput v) const {
+  for (auto it = map_.find(Key(v)); it != map_.end(); it = map_.find(Key(v))) v = it->second;
+  return v;
+}
+
+NodeId Redirects::ResolveControl(NodeId id) const {
+  for (auto it = control_.find(id); it != control_.end(); it = control_.find(id)) id = it->second;
+  return id;
+}
+
+void Redirects::Apply(Graph* graph) const {
+  if (empty()) return;
+  for (NodeId id = 0; id < graph->num_nodes(); ++id) {
+    Node& node = graph->node(id);
+    for (NodeOutput& v : node.inputs) v = Resolve(v);
+    std::vector<NodeId> controls;
+    for (NodeId c : node.control_inputs) {
+      c = ResolveControl(c);
+      if (c >= 0) controls.push_back(c);
+    }
+    node.control_inputs = std::move(controls);
+  }
+  for (NodeOutput& v : graph->results) v = Resolve(v);
+  std::vector<NodeId> targets;
+  for (NodeId id : graph->targets) {
+    id = ResolveControl(id);
+    if (id >= 0) targets.push_back(id);
+  }
+  graph->targets = std::move(targets);
+}
+
+void MakeConst(Graph* graph, NodeId id, Tensor value) {
+  Node& node = graph->node(id);
+  node.op = "Const";
+  node.registered = nullptr;
+  node.inputs.clear();
+  node.output_shapes = {value.shape()};
+  node.attrs = Attrs();
+  node.attrs.Set("dtype", node.output_types[0]);
+  node.attrs.Set("value", std::move(value));
+}
+
+Status Optimize(OptimizeContext* context, Graph* graph) {
+  graph->Compact();
+  SM_RETURN_IF_ERROR(InlineCalls(context, graph));
+  SM_RETURN_IF_ERROR(RaiseLoops(context, graph));
+  SM_RETURN_IF_ERROR(ResolveHandles(context, graph));
+  SM_RETURN_IF_ERROR(FreezeVariables(context, graph));
+  SM_RETURN_IF_ERROR(InferAndFold(context, graph));
+  constexpr int kRounds = 8;
+  for (int round = 0; round < kRounds; ++round) {
+    bool changed = false;
+    SM_RETURN_IF_ERROR(ResolveBranches(context, graph, &changed));
+    if (!changed) break;
+    graph->Compact();
+    SM_RETURN_IF_ERROR(InlineCalls(context, graph));
+    SM_RETURN_IF_ERROR(ResolveHandles(context, graph));
+    SM_RETURN_IF_ERROR(FreezeVariables(context, graph));
+    SM_RETURN_IF_ERROR(InferAndFold(context, graph));
+  }
+  SM_RETURN_IF_ERROR(PushConstants(context, graph));
+  SM_RETURN_IF_ERROR(PruneControl(context, graph));
+  SM_RETURN_IF_ERROR(MergeCommon(context, graph));
+  graph->Compact();
+  return Status();
+}
+
+Status Specialize(OptimizeContext* context, Span<const Shape> arg_shapes, Graph* graph) {
+  if (arg_shapes.size() != graph->args.size()) {
+    return Internal("found ", arg_shapes.size(), " argument shapes, expected ",
+                    graph->args.size());
+  }
+  for (size_t i = 0; i < arg_shapes.size(); ++i) {
+    graph->node(graph->args[i]).output_shapes = {arg_shapes[i]};
+  }
+  SM_RETURN_IF_ERROR(InferAndFold(context, graph));
+  SM_RETURN_IF_ERROR(PruneControl(context, graph));
+  SM_RETURN_IF_ERROR(MergeCommon(context, graph));
+  SM_RETURN_IF_ERROR(FuseEpilogues(context, graph));
+  graph->Compact();
+  return Status();
+}
+
+}  // namespace savedmodel

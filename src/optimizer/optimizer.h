@@ -1,0 +1,117 @@
+// From an imported graph to one that is quick to run: ordered passes, each of which leaves a graph
+// with the same results.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "savedmodel/resource.h"
+#include "src/graph/graph.h"
+#include "src/graph/node_context.h"
+
+namespace savedmodel {
+
+// The model's functions, and those that passes make on the way. One per compilation; the base must
+// outlive it. Thread-safe.
+class OverlayLibrary final : public FunctionLibrary {
+ public:
+  explicit OverlayLibrary(const FunctionLibrary* base) : base_(base) {}
+  bool Has(const std::string& name) const override;
+  StatusOr<std::shared_ptr<const GraphFunction>> Get(const FuncAttr& f) const override;
+  std::vector<std::string> Names() const override;
+  // Adds `function` under a new name that starts with `function.name`, and returns that name.
+  std::string Add(GraphFunction function);
+
+ private:
+  const FunctionLibrary* base_;
+  mutable std::mutex mutex_;
+  std::unordered_map<std::string, std::shared_ptr<const GraphFunction>> added_;
+};
+
+// A variable whose value was put into a graph as a constant, and its version then.
+struct FrozenVariable {
+  std::shared_ptr<VariableResource> variable;
+  uint64_t version = 0;
+};
+
+struct OptimizeContext {
+  CompileEnv env;
+  OverlayLibrary* library = nullptr;  // env.functions, writable
+  // Variables that change too often to be worth freezing.
+  std::function<bool(const VariableResource&)> keep_variable;
+  // Filled with what was frozen.
+  std::vector<FrozenVariable> frozen;
+};
+
+// The passes that do not depend on the shapes of arguments.
+Status Optimize(OptimizeContext* context, Graph* graph);
+
+// Infers all shapes from those of the arguments (which replace the arguments' own), folds what they
+// make constant, and fuses. The result is ready for Plan::Make.
+Status Specialize(OptimizeContext* context, Span<const Shape> arg_shapes, Graph* graph);
+
+// ------------------------------------------------------------------------------------- passes
+
+// Puts the bodies of called functions in place of PartitionedCall and StatefulPartitionedCall.
+// INVALID_ARGUMENT for calls that do not fit their function, and for functions that call
+// themselves; RESOURCE_EXHAUSTED when that makes too many nodes.
+Status InlineCalls(OptimizeContext* context, Graph* graph);
+
+// Puts an internal `_Loop` in place of each frame of Enter, Merge, Switch, NextIteration and Exit.
+// UNIMPLEMENTED, naming a node, for frames that no while loop makes.
+Status RaiseLoops(OptimizeContext* context, Graph* graph);
+
+// Replaces ops that look up a named resource by the handle they find.
+Status ResolveHandles(OptimizeContext* context, Graph* graph);
+
+// Replaces reads of variables that the graph does not write by their values.
+Status FreezeVariables(OptimizeContext* context, Graph* graph);
+
+// Infers shapes in topological order and replaces nodes by constants where inputs or shapes say the
+// result; drops identities.
+Status InferAndFold(OptimizeContext* context, Graph* graph);
+
+// Replaces If and Case with a known condition by a call, and Switch and Merge by what is taken.
+// Sets `changed` when it did.
+Status ResolveBranches(OptimizeContext* context, Graph* graph, bool* changed);
+
+// Gives loops and branches their constant arguments as constants of their bodies.
+Status PushConstants(OptimizeContext* context, Graph* graph);
+
+// Drops control edges that order nothing.
+Status PruneControl(OptimizeContext* context, Graph* graph);
+
+// Computes equal pure nodes once.
+Status MergeCommon(OptimizeContext* context, Graph* graph);
+
+// Puts scalar ops behind the one producer they have into its epilogue.
+Status FuseEpilogues(OptimizeContext* context, Graph* graph);
+
+// ------------------------------------------------------------------------------------- helpers
+
+// Replaces outputs all over a graph.
+class Redirects {
+ public:
+  void Set(NodeOutput from, NodeOutput to) { map_[Key(from)] = to; }
+  // Control edges from `from` become control edges from `to`; -1 drops them.
+  void SetControl(NodeId from, NodeId to) { control_[from] = to; }
+  NodeOutput Resolve(NodeOutput v) const;
+  NodeId ResolveControl(NodeId id) const;
+  bool empty() const { return map_.empty() && control_.empty(); }
+  void Apply(Graph* graph) const;
+
+ private:
+  static int64_t Key(NodeOutput v) { return (int64_t{v.node} << 32) | uint32_t(v.index); }
+  std::unordered_map<int64_t, NodeOutput> map_;
+  std::unordered_map<NodeId, NodeId> control_;
+};
+
+// Turns output 0 of node `id` into the constant `value`, keeping name, type and control inputs.
+void MakeConst(Graph* graph, NodeId id, Tensor value);
+
+}  // namespace savedmodel
