@@ -204,8 +204,8 @@ Status CheckInputs(const Graph& graph, const Node& node, const std::vector<DType
 
 }  // namespace
 
-Status ResolveNode(const OpRegistry& registry, const FunctionLibrary* library, Graph* graph,
-                   NodeId id) {
+Status ResolveOutputs(const OpRegistry& registry, const FunctionLibrary* library, Graph* graph,
+                      NodeId id) {
   Node& node = graph->node(id);
   if (node.is_arg()) return Status();
   node.registered = registry.Find(node.op);
@@ -219,14 +219,25 @@ Status ResolveNode(const OpRegistry& registry, const FunctionLibrary* library, G
   }
   const OpSignature& signature = node.registered->signature;
   SM_RETURN_IF_ERROR(CompleteAttrs(signature, &node.attrs));
-  std::vector<bool> input_is_ref;
-  SM_ASSIGN_OR_RETURN(const std::vector<DType> input_types,
-                      ArgTypes(signature.inputs, node.attrs, &input_is_ref));
-  SM_RETURN_IF_ERROR(CheckInputs(*graph, node, input_types, input_is_ref));
   SM_ASSIGN_OR_RETURN(node.output_types,
                       ArgTypes(signature.outputs, node.attrs, &node.output_is_ref));
   if (node.output_shapes.size() != node.output_types.size()) node.output_shapes.clear();
   return Status();
+}
+
+Status CheckNodeInputs(const Graph& graph, NodeId id) {
+  const Node& node = graph.node(id);
+  if (node.is_arg()) return Status();
+  std::vector<bool> is_ref;
+  SM_ASSIGN_OR_RETURN(const std::vector<DType> types,
+                      ArgTypes(node.registered->signature.inputs, node.attrs, &is_ref));
+  return CheckInputs(graph, node, types, is_ref);
+}
+
+Status ResolveNode(const OpRegistry& registry, const FunctionLibrary* library, Graph* graph,
+                   NodeId id) {
+  SM_RETURN_IF_ERROR(ResolveOutputs(registry, library, graph, id));
+  return CheckNodeInputs(*graph, id);
 }
 
 }  // namespace savedmodel

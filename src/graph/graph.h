@@ -35,6 +35,9 @@ struct Node {
   std::vector<bool> output_is_ref;
   // Shapes as last inferred, parallel to output_types; empty before inference.
   std::vector<Shape> output_shapes;
+  // Why the node cannot be used (no row for its op, an attribute that does not fit, …). Compiling
+  // reports it when a function reaches the node; until then it does no harm.
+  Status error;
   // Steps fused behind this node by the optimizer.
   std::vector<EpilogueStep> epilogue;
 
@@ -124,6 +127,11 @@ class FunctionLibrary {
 // UNIMPLEMENTED for an op without a row; INVALID_ARGUMENT for everything that does not fit.
 Status ResolveNode(const OpRegistry& registry, const FunctionLibrary* library, Graph* graph,
                    NodeId id);
+
+// The two halves of ResolveNode, for graphs with cycles, where all outputs must be known first.
+Status ResolveOutputs(const OpRegistry& registry, const FunctionLibrary* library, Graph* graph,
+                      NodeId id);
+Status CheckNodeInputs(const Graph& graph, NodeId id);
 
 // True for ops whose `func` attributes call functions: they keep values beyond a step.
 bool CallsFunctions(const Node& node);

@@ -1,0 +1,32 @@
+// Graphs from files: GraphDefs, binary or text.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "src/graph/graph.h"
+
+namespace savedmodel {
+
+// A model's graph, the functions that it can call, and its nodes by name.
+//
+// Nodes that cannot be used carry their `error`. Where a node takes the value of a variable that
+// its producer outputs by reference (TensorFlow 1), a `_ReadRef` node stands between the two.
+struct LoadedGraph {
+  Graph graph;
+  std::shared_ptr<FunctionLibrary> functions;
+  std::unordered_map<std::string, NodeId> by_name;
+};
+
+// The graph in `bytes_or_text`, a serialised GraphDef or its text form. `registry` must outlive the
+// result. INVALID_ARGUMENT for text or bytes that are no GraphDef, duplicate names, inputs that do
+// not exist.
+StatusOr<LoadedGraph> LoadGraphDef(std::string_view bytes_or_text, const OpRegistry& registry);
+
+// `value`, or, when it is a reference to a variable, the output of a new `_ReadRef` node that reads
+// it: what fetching a reference means.
+StatusOr<NodeOutput> ValueOfReference(const OpRegistry& registry, Graph* graph, NodeOutput value);
+
+}  // namespace savedmodel
