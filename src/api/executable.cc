@@ -25,8 +25,7 @@ bool SameShapes(Span<const Shape> a, Span<const Shape> b) {
 
 // Everything that is thrown away when a frozen variable changes.
 struct Executable::Compiled {
-  explicit Compiled(const ModelContext& context)
-      : library(context.functions.get()) {}
+  explicit Compiled(const ModelContext& context) : library(context.functions.get()) {}
 
   OverlayLibrary library;
   OptimizeContext optimize;
@@ -108,6 +107,36 @@ Executable::Executable(const ModelContext* context, std::string name, Graph grap
     : context_(context), name_(std::move(name)), graph_(std::move(graph)) {}
 
 Executable::~Executable() = default;
+
+void Executable::Describe(const std::vector<std::string>& inputs,
+                          const std::vector<std::string>& outputs,
+                          std::vector<TensorSpec>* input_specs,
+                          std::vector<TensorSpec>* output_specs) const {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const NodeOutput v{graph_.args[i], 0};
+    input_specs->push_back({inputs[i], inputs[i], graph_.type(v), graph_.shape(v), false});
+  }
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const NodeOutput v = graph_.results[i];
+    output_specs->push_back({outputs[i], outputs[i], graph_.type(v), graph_.shape(v), false});
+  }
+}
+
+Status Executable::CheckInputs(Span<const std::string> names, Span<const Tensor> inputs) const {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const Node& arg = graph_.node(graph_.args[i]);
+    const DType dtype = arg.output_types[0];
+    if (inputs[i].dtype() != dtype) {
+      return InvalidArgument("input '", names[i], "': found ", inputs[i].TypeString(),
+                             ", expected dtype ", dtype);
+    }
+    if (!arg.output_shapes.empty() && !inputs[i].shape().CompatibleWith(arg.output_shapes[0])) {
+      return InvalidArgument("input '", names[i], "': found shape ", inputs[i].shape(),
+                             ", expected ", arg.output_shapes[0]);
+    }
+  }
+  return Status();
+}
 
 bool Executable::IsStale(uint64_t change_count) const {
   if (change_count == VariableResource::ChangeCount()) return false;

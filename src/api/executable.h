@@ -26,6 +26,11 @@ class Executable {
   int num_inputs() const { return static_cast<int>(graph_.args.size()); }
   int num_outputs() const { return static_cast<int>(graph_.results.size()); }
 
+  // Specs of arguments and results under these names.
+  void Describe(const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
+                std::vector<TensorSpec>* input_specs, std::vector<TensorSpec>* output_specs) const;
+  // INVALID_ARGUMENT, naming the input, where a dtype or shape does not fit the argument.
+  Status CheckInputs(Span<const std::string> names, Span<const Tensor> inputs) const;
   // The plan for inputs of these shapes.
   StatusOr<std::shared_ptr<const Plan>> PlanFor(Span<const Shape> shapes, RunState& run) const;
   // Runs on `inputs`, which are moved from.

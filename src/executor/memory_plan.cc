@@ -30,9 +30,9 @@ int64_t PlaceBlocks(std::vector<ArenaBlock>* blocks) {
     }
     block.offset = offset;
     size = std::max(size, offset + Aligned(block.bytes));
-    const auto at = std::upper_bound(
-        placed.begin(), placed.end(), offset,
-        [&](int64_t value, int other) { return value < (*blocks)[other].offset; });
+    const auto at =
+        std::upper_bound(placed.begin(), placed.end(), offset,
+                         [&](int64_t value, int other) { return value < (*blocks)[other].offset; });
     placed.insert(at, index);
   }
   return size;

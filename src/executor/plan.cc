@@ -76,8 +76,8 @@ Status Plan::Run(Span<Tensor> inputs, Span<Tensor> outputs, RunState& run) const
 
 Status Plan::RunInFrame(Frame* frame, Span<const Tensor> inputs, RunState& run) const {
   for (size_t i = 0; i < inputs.size(); ++i) frame->slots[arguments_[i]] = inputs[i];
-  const bool limited = run.cancelled != nullptr ||
-                       run.deadline != std::chrono::steady_clock::time_point::max();
+  const bool limited =
+      run.cancelled != nullptr || run.deadline != std::chrono::steady_clock::time_point::max();
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Step& step = steps_[i];
     if (limited) SM_RETURN_IF_ERROR(run.CheckInterrupt());
@@ -108,10 +108,10 @@ bool Plan::IsDead(const Step& step, const Frame& frame) const {
 }
 
 Status Plan::RunStep(const Step& step, Frame& frame, RunState& run) const {
-  OpContext context(
-      Span<Tensor* const>(frame.inputs.data() + step.first_input, step.num_inputs),
-      Span<Tensor* const>(frame.outputs.data() + step.first_output, step.num_outputs),
-      Span<const DType>(output_types_.data() + step.first_output, step.num_outputs), run);
+  OpContext context(Span<Tensor* const>(frame.inputs.data() + step.first_input, step.num_inputs),
+                    Span<Tensor* const>(frame.outputs.data() + step.first_output, step.num_outputs),
+                    Span<const DType>(output_types_.data() + step.first_output, step.num_outputs),
+                    run);
   context.set_last_use(Span<const bool>(last_use_.get() + step.first_input, step.num_inputs));
   if (step.allocates) {
     if (Status s = Allocate(step, frame, context); !s.ok()) return Fail(step, s);
@@ -136,7 +136,7 @@ namespace {
 // number of bytes.
 int ReusableInput(const OpDef& def, Span<Tensor* const> inputs, const bool* last_use,
                   size_t bytes) {
-  const int candidates = def.in_place == InPlace::kInput0      ? 1
+  const int candidates = def.in_place == InPlace::kInput0     ? 1
                          : def.in_place == InPlace::kAnyInput ? static_cast<int>(inputs.size())
                                                               : 0;
   for (int i = 0; i < candidates; ++i) {
@@ -164,8 +164,8 @@ Status Plan::Allocate(const Step& step, Frame& frame, OpContext& context) const 
     if (!shape.fully_known()) continue;
     if (i == 0 && IsPlainData(slot.dtype)) {
       const size_t bytes = static_cast<size_t>(shape.num_elements()) * DTypeSize(slot.dtype);
-      const int reused = ReusableInput(*node.registered->def, inputs,
-                                       last_use_.get() + step.first_input, bytes);
+      const int reused =
+          ReusableInput(*node.registered->def, inputs, last_use_.get() + step.first_input, bytes);
       if (reused >= 0) {
         out = inputs[reused]->WithDType(slot.dtype).WithShape(shape);
         continue;

@@ -40,10 +40,10 @@ struct Step {
   int first_output = 0, num_outputs = 0;
   int first_release = 0, num_releases = 0;
   int first_control = 0, num_controls = 0;  // steps whose deadness makes this one dead
-  bool allocates = false;     // some output is kFixed or kRunTime
-  bool needs_shapes = false;  // some output is kRunTime
-  bool has_arena = false;     // some output is kArena
-  bool merges = false;        // runs when any input is live
+  bool allocates = false;                   // some output is kFixed or kRunTime
+  bool needs_shapes = false;                // some output is kRunTime
+  bool has_arena = false;                   // some output is kArena
+  bool merges = false;                      // runs when any input is live
 };
 
 // Memory and pointers of one run at a time. Made by Plan::MakeFrame, reused.

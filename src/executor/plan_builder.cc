@@ -21,14 +21,13 @@ bool MakesDeadValues(const Node& node) {
 bool KeepsInputs(const Node& node) {
   if (node.registered == nullptr) return true;
   if (node.registered->def->effects == Effects::kWritesState || CallsFunctions(node)) return true;
-  return std::any_of(node.output_types.begin(), node.output_types.end(), [](DType d) {
-    return d == DType::kVariant || d == DType::kResource;
-  });
+  return std::any_of(node.output_types.begin(), node.output_types.end(),
+                     [](DType d) { return d == DType::kVariant || d == DType::kResource; });
 }
 
 bool IsAlias(const Node& node) {
-  return node.registered != nullptr &&
-         node.registered->def->in_place == InPlace::kAliasesInput0 && node.num_outputs() == 1;
+  return node.registered != nullptr && node.registered->def->in_place == InPlace::kAliasesInput0 &&
+         node.num_outputs() == 1;
 }
 
 }  // namespace
@@ -55,11 +54,11 @@ class PlanBuilder {
 
  private:
   struct Life {
-    int made = -1;           // position in order_ of the producer
-    int last_use = -1;       // position of the last user; INT_MAX for results
-    bool kept = false;       // by a user, beyond its step
+    int made = -1;      // position in order_ of the producer
+    int last_use = -1;  // position of the last user; INT_MAX for results
+    bool kept = false;  // by a user, beyond its step
     bool is_result = false;
-    int region = -1;         // slots of one region share memory
+    int region = -1;  // slots of one region share memory
   };
 
   int slot_of(NodeOutput v) const { return first_slot_[v.node] + v.index; }
@@ -188,9 +187,10 @@ class PlanBuilder {
       const Slot& out = plan_->slots_[slot_of({id, 0})];
       if (out.home != Home::kArena || IsFreeAlias(id)) continue;
       const InPlace in_place = node.registered->def->in_place;
-      const size_t candidates = in_place == InPlace::kInput0      ? std::min<size_t>(1, node.inputs.size())
+      const size_t candidates = in_place == InPlace::kInput0
+                                    ? std::min<size_t>(1, node.inputs.size())
                                 : in_place == InPlace::kAnyInput ? node.inputs.size()
-                                                                  : 0;
+                                                                 : 0;
       for (size_t i = 0; i < candidates; ++i) {
         const int input = slot_of(node.inputs[i]);
         const Slot& in = plan_->slots_[input];
@@ -215,8 +215,8 @@ class PlanBuilder {
       const int root = RegionOf(static_cast<int>(s));
       if (block_of[root] < 0) {
         block_of[root] = static_cast<int>(blocks.size());
-        blocks.push_back({Bytes(slot), lives_[root].made,
-                          std::max(lives_[root].last_use, lives_[root].made)});
+        blocks.push_back(
+            {Bytes(slot), lives_[root].made, std::max(lives_[root].last_use, lives_[root].made)});
       }
     }
     plan_->arena_bytes_ = PlaceBlocks(&blocks);

@@ -134,11 +134,10 @@ Status InferAtRunTime(const Node& node, Span<Tensor* const> inputs, std::vector<
     dtypes[i] = inputs[i]->dtype();
   }
   outputs->assign(node.num_outputs(), Shape::Unknown());
-  ShapeContext context(
-      node.attrs,
-      {Span<const Shape* const>(shapes, n), Span<const DType>(dtypes, n),
-       Span<const Tensor* const>(values, n)},
-      outputs);
+  ShapeContext context(node.attrs,
+                       {Span<const Shape* const>(shapes, n), Span<const DType>(dtypes, n),
+                        Span<const Tensor* const>(values, n)},
+                       outputs);
   return node.registered->def->shape(context);
 }
 

@@ -139,11 +139,9 @@ Status ResolveSwitches(OptimizeContext* context, Graph* graph, bool* changed) {
   redirects.Apply(graph);
   // A dead branch's side effects never happen.
   auto& targets = graph->targets;
-  targets.erase(std::remove_if(targets.begin(), targets.end(),
-                               [&](NodeId id) {
-                                 return dead.IsDead(id);
-                               }),
-                targets.end());
+  targets.erase(
+      std::remove_if(targets.begin(), targets.end(), [&](NodeId id) { return dead.IsDead(id); }),
+      targets.end());
   return Status();
 }
 

@@ -20,8 +20,8 @@ int64_t Bytes(DType dtype, const Shape& shape) {
 bool IsIdentity(const Graph& graph, NodeId id) {
   const Node& node = graph.node(id);
   if (node.registered == nullptr || node.num_outputs() != 1 || node.inputs.empty() ||
-      node.registered->def->in_place != InPlace::kAliasesInput0 ||
-      !node.control_inputs.empty() || graph.is_ref({id, 0}) || graph.is_ref(node.inputs[0])) {
+      node.registered->def->in_place != InPlace::kAliasesInput0 || !node.control_inputs.empty() ||
+      graph.is_ref({id, 0}) || graph.is_ref(node.inputs[0])) {
     return false;
   }
   const DType dtype = graph.type({id, 0});

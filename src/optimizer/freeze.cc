@@ -128,8 +128,7 @@ void RewriteGather(const CompileEnv& env, Graph* graph, NodeId id, NodeOutput pa
 Status ResolveHandles(OptimizeContext* context, Graph* graph) {
   for (NodeId id = 0; id < graph->num_nodes(); ++id) {
     if (!LooksUpHandle(*graph, id)) continue;
-    SM_ASSIGN_OR_RETURN(std::vector<Tensor> handle,
-                        EvaluateNode(context->env, *graph, id, {}));
+    SM_ASSIGN_OR_RETURN(std::vector<Tensor> handle, EvaluateNode(context->env, *graph, id, {}));
     if (handle[0].dtype() != DType::kResource) continue;
     MakeConst(graph, id, std::move(handle[0]));
   }
@@ -149,8 +148,7 @@ Status FreezeVariables(OptimizeContext* context, Graph* graph) {
     if (context->keep_variable && context->keep_variable(*variable)) continue;
     const uint64_t version = variable->version();
     StatusOr<Tensor> value = variable->Read();
-    if (!value.ok() || value->dtype() == DType::kResource ||
-        value->dtype() == DType::kVariant) {
+    if (!value.ok() || value->dtype() == DType::kResource || value->dtype() == DType::kVariant) {
       continue;  // uninitialised: the read fails when it runs
     }
     const DType declared = gathers ? graph->node(id).attrs.Type("dtype") : graph->type({id, 0});

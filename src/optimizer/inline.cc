@@ -52,8 +52,9 @@ class Inliner {
     int depth = 0;
     for (int o = origin; o >= 0; o = origins_[o].parent, ++depth) {
       if (origins_[o].function == function) {
-        return InvalidArgument("function ", function,
-                               " calls itself, directly or through others; expected calls that end");
+        return InvalidArgument(
+            "function ", function,
+            " calls itself, directly or through others; expected calls that end");
       }
     }
     if (depth > kMostDepth) {
@@ -100,8 +101,7 @@ class Inliner {
     const FuncAttr f = graph_->node(call_id).attrs.Get<FuncAttr>("f");
     const int caller = origin_of_[call_id];
     SM_RETURN_IF_ERROR(CheckOrigin(f.name, caller));
-    SM_ASSIGN_OR_RETURN(std::shared_ptr<const GraphFunction> function,
-                        context_->library->Get(f));
+    SM_ASSIGN_OR_RETURN(std::shared_ptr<const GraphFunction> function, context_->library->Get(f));
     SM_RETURN_IF_ERROR(CheckCall(graph_->node(call_id), *function));
     const Graph& body = function->graph;
     if (graph_->num_nodes() + body.num_nodes() > kMostNodes) {
@@ -172,8 +172,6 @@ class Inliner {
 
 }  // namespace
 
-Status InlineCalls(OptimizeContext* context, Graph* graph) {
-  return Inliner(context, graph).Run();
-}
+Status InlineCalls(OptimizeContext* context, Graph* graph) { return Inliner(context, graph).Run(); }
 
 }  // namespace savedmodel

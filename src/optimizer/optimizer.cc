@@ -102,8 +102,7 @@ Status Optimize(OptimizeContext* context, Graph* graph) {
 
 Status Specialize(OptimizeContext* context, Span<const Shape> arg_shapes, Graph* graph) {
   if (arg_shapes.size() != graph->args.size()) {
-    return Internal("found ", arg_shapes.size(), " argument shapes, expected ",
-                    graph->args.size());
+    return Internal("found ", arg_shapes.size(), " argument shapes, expected ", graph->args.size());
   }
   for (size_t i = 0; i < arg_shapes.size(); ++i) {
     graph->node(graph->args[i]).output_shapes = {arg_shapes[i]};

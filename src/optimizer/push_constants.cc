@@ -80,7 +80,8 @@ void DropInputs(Graph* graph, NodeId id, size_t first, const std::vector<const T
 }
 
 bool AnyConstant(const std::vector<const Tensor*>& constants) {
-  return std::any_of(constants.begin(), constants.end(), [](const Tensor* t) { return t != nullptr; });
+  return std::any_of(constants.begin(), constants.end(),
+                     [](const Tensor* t) { return t != nullptr; });
 }
 
 Status PushIntoLoop(OptimizeContext* context, Graph* graph, NodeId id) {

@@ -154,8 +154,8 @@ class LoopRaiser {
       const Node& enter = graph_->node(id);
       const std::pair<NodeId, int> key(id, 0);
       if (invariant.count(key) > 0) continue;
-      const bool used = std::any_of(
-          frame.members.begin(), frame.members.end(), [&](NodeId m) { return UsesDirectly(m, id); });
+      const bool used = std::any_of(frame.members.begin(), frame.members.end(),
+                                    [&](NodeId m) { return UsesDirectly(m, id); });
       const bool exits = std::any_of(frame.exits.begin(), frame.exits.end(), [&](NodeId e) {
         return graph_->node(e).inputs[0].node == id;
       });
@@ -207,9 +207,8 @@ class LoopRaiser {
 
   bool UsesDirectly(NodeId user, NodeId enter) const {
     const Node& node = graph_->node(user);
-    if (IsMerge(node) && std::any_of(node.inputs.begin(), node.inputs.end(), [&](NodeOutput v) {
-          return IsNext(graph_->node(v.node));
-        })) {
+    if (IsMerge(node) && std::any_of(node.inputs.begin(), node.inputs.end(),
+                                     [&](NodeOutput v) { return IsNext(graph_->node(v.node)); })) {
       return false;
     }
     return std::any_of(node.inputs.begin(), node.inputs.end(),
@@ -217,8 +216,7 @@ class LoopRaiser {
   }
 
   void AddLoop(const FrameInfo& frame, size_t num_variables, GraphFunction body,
-               std::vector<NodeOutput> inputs, std::vector<NodeId> controls,
-               Redirects* redirects) {
+               std::vector<NodeOutput> inputs, std::vector<NodeId> controls, Redirects* redirects) {
     std::vector<DType> input_types, output_types;
     for (const NodeOutput& v : inputs) input_types.push_back(graph_->type(v));
     for (NodeId id : frame.exits) output_types.push_back(graph_->node(id).output_types[0]);
