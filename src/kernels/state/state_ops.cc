@@ -2,6 +2,12 @@
 
 namespace savedmodel {
 
-std::vector<Span<const OpDef>> StateFamilies() { return {}; }
+std::vector<Span<const OpDef>> StateFamilies() {
+  return {
+      VariableGatherOps(),
+      VariableOps(),
+      VariableScatterOps(),
+  };
+}
 
 }  // namespace savedmodel
