@@ -4,8 +4,11 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> MathFamilies() {
   return {
-      ArithmeticOps(), BitwiseOps(),        ComparisonOps(),
-      DivisionOps(),   TranscendentalOps(), UnaryOps(),
+      ArgReductionOps(), ArithmeticOps(),     BinaryFunctionOps(), BitwiseOps(),
+      CastOps(),         CheckOps(),          ComparisonOps(),     ComplexOps(),
+      CountingOps(),     CumulativeOps(),     DivisionOps(),       GradientOps(),
+      RandomOps(),       RandomSamplingOps(), ReductionOps(),      SelectOps(),
+      SumOfTensorsOps(), TranscendentalOps(), UnaryOps(),
   };
 }
 

@@ -8,10 +8,23 @@
 
 namespace savedmodel {
 
+Span<const OpDef> ArgReductionOps();
 Span<const OpDef> ArithmeticOps();
+Span<const OpDef> BinaryFunctionOps();
 Span<const OpDef> BitwiseOps();
+Span<const OpDef> CastOps();
+Span<const OpDef> CheckOps();
 Span<const OpDef> ComparisonOps();
+Span<const OpDef> ComplexOps();
+Span<const OpDef> CountingOps();
+Span<const OpDef> CumulativeOps();
 Span<const OpDef> DivisionOps();
+Span<const OpDef> GradientOps();
+Span<const OpDef> RandomOps();
+Span<const OpDef> RandomSamplingOps();
+Span<const OpDef> ReductionOps();
+Span<const OpDef> SelectOps();
+Span<const OpDef> SumOfTensorsOps();
 Span<const OpDef> TranscendentalOps();
 Span<const OpDef> UnaryOps();
 
