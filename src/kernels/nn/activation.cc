@@ -1,5 +1,7 @@
-// Activations that are not plain scalar functions of the math families.
+// Activations: rectifiers, exponential units, softplus and softsign.
 #include <cmath>
+#include <limits>
+#include <type_traits>
 
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
@@ -8,6 +10,84 @@
 
 namespace savedmodel {
 namespace {
+
+// The type that transcendental functions of T are computed in.
+template <class T>
+using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+// Runs y[i] = F()(x[i]) over input 0; `set` are the dtypes of the op, `cost` nanoseconds each.
+template <class F, DTypeSet set>
+Status Map(OpContext& ctx) {
+  return VisitDType<set>(ctx.input(0).dtype(), [&](auto tag) -> Status {
+    using T = typename decltype(tag)::type;
+    const T* x = ctx.in<T>(0);
+    T* y = ctx.out<T>(0);
+    ctx.ParallelFor(ctx.input(0).num_elements(), F::kCost, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) y[i] = F::Apply(x[i]);
+    });
+    return Status();
+  });
+}
+
+// NaN compares false, so that it passes through all of these.
+struct Relu {
+  static constexpr double kCost = 0.2;
+  template <class T>
+  static T Apply(T x) {
+    return x < T(0) ? T(0) : x;
+  }
+};
+
+struct Relu6 {
+  static constexpr double kCost = 0.2;
+  template <class T>
+  static T Apply(T x) {
+    const T low = x < T(0) ? T(0) : x;
+    return low > T(6) ? T(6) : low;
+  }
+};
+
+struct Elu {
+  static constexpr double kCost = 4;
+  template <class T>
+  static T Apply(T x) {
+    return x < T(0) ? T(std::expm1(static_cast<Wide<T>>(x))) : x;
+  }
+};
+
+struct Selu {
+  static constexpr double kCost = 4;
+  template <class T>
+  static T Apply(T x) {
+    constexpr double kScale = 1.0507009873554804934193349852946;
+    constexpr double kScaleAlpha = 1.7580993408473768599402175208123;
+    return x < T(0) ? T(kScaleAlpha) * T(std::expm1(static_cast<Wide<T>>(x))) : T(kScale) * x;
+  }
+};
+
+struct Softplus {
+  static constexpr double kCost = 8;
+  template <class T>
+  static T Apply(T x) {
+    using W = Wide<T>;
+    // Beyond the threshold, to either side, one term of log(exp(x) + 1) is below T's precision.
+    constexpr int kBits = std::is_same_v<T, half>       ? 10
+                          : std::is_same_v<T, bfloat16> ? 7
+                                                        : std::numeric_limits<W>::digits - 1;
+    const W threshold = -kBits * W(0.6931471805599453) + W(2);
+    const W v = static_cast<W>(x);
+    if (v > -threshold) return x;
+    return T(v < threshold ? std::exp(v) : std::log1p(std::exp(v)));
+  }
+};
+
+struct Softsign {
+  static constexpr double kCost = 0.5;
+  template <class T>
+  static T Apply(T x) {
+    return x / ((x < T(0) ? -x : x) + T(1));
+  }
+};
 
 // y = x > 0 ? x : alpha * x
 StatusOr<KernelPtr> BuildLeakyRelu(BuildContext& build) {
@@ -26,11 +106,43 @@ StatusOr<KernelPtr> BuildLeakyRelu(BuildContext& build) {
 }
 
 constexpr OpDef kOps[] = {
+    {.signature = "Elu(features: T) -> (activations: T); T: {half,bfloat16,float,double}",
+     .shape = shape::SameAsInput0,
+     .build = BuildPlain<Map<Elu, kFloats>>,
+     .fusion = {.scalar = ScalarOp::kElu},
+     .in_place = InPlace::kInput0},
     {.signature = "LeakyRelu(features: T) -> (activations: T); alpha: float = 0.2; "
                   "T: {half,bfloat16,float,double} = float",
      .shape = shape::SameAsInput0,
      .build = BuildLeakyRelu,
      .fusion = {.scalar = ScalarOp::kLeakyRelu},
+     .in_place = InPlace::kInput0},
+    {.signature = "Relu(features: T) -> (activations: T); T: {float,double,int32,uint8,int16,int8,"
+                  "int64,bfloat16,uint16,half,uint32,uint64,qint8}",
+     .shape = shape::SameAsInput0,
+     .build = BuildPlain<Map<Relu, kReals>>,
+     .fusion = {.scalar = ScalarOp::kRelu},
+     .in_place = InPlace::kInput0},
+    {.signature = "Relu6(features: T) -> (activations: T); T: {float,double,int32,uint8,int16,int8,"
+                  "int64,bfloat16,uint16,half,uint32,uint64}",
+     .shape = shape::SameAsInput0,
+     .build = BuildPlain<Map<Relu6, kReals>>,
+     .fusion = {.scalar = ScalarOp::kRelu6},
+     .in_place = InPlace::kInput0},
+    {.signature = "Selu(features: T) -> (activations: T); T: {half,bfloat16,float,double}",
+     .shape = shape::SameAsInput0,
+     .build = BuildPlain<Map<Selu, kFloats>>,
+     .fusion = {.scalar = ScalarOp::kSelu},
+     .in_place = InPlace::kInput0},
+    {.signature = "Softplus(features: T) -> (activations: T); T: {half,bfloat16,float,double}",
+     .shape = shape::SameAsInput0,
+     .build = BuildPlain<Map<Softplus, kFloats>>,
+     .fusion = {.scalar = ScalarOp::kSoftplus},
+     .in_place = InPlace::kInput0},
+    {.signature = "Softsign(features: T) -> (activations: T); T: {half,bfloat16,float,double}",
+     .shape = shape::SameAsInput0,
+     .build = BuildPlain<Map<Softsign, kFloats>>,
+     .fusion = {.scalar = ScalarOp::kSoftsign},
      .in_place = InPlace::kInput0},
 };
 static_assert(RowsAreSound(kOps));

@@ -4,7 +4,8 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> NnFamilies() {
   return {
-      ActivationOps(),
+      ActivationOps(), BatchNormOps(), BiasOps(), ConvOps(),
+      DepthwiseOps(),  MatMulOps(),    PoolOps(), SoftmaxOps(),
   };
 }
 

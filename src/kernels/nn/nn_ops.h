@@ -1,4 +1,4 @@
-// Layers of neural networks. Families of this folder.
+// Layers of neural networks and products of matrices. Families of this folder.
 #pragma once
 
 #include <vector>
@@ -8,6 +8,13 @@
 namespace savedmodel {
 
 Span<const OpDef> ActivationOps();
+Span<const OpDef> BatchNormOps();
+Span<const OpDef> BiasOps();
+Span<const OpDef> ConvOps();
+Span<const OpDef> DepthwiseOps();
+Span<const OpDef> MatMulOps();
+Span<const OpDef> PoolOps();
+Span<const OpDef> SoftmaxOps();
 
 // Every family of this folder, listed in nn_ops.cc.
 std::vector<Span<const OpDef>> NnFamilies();

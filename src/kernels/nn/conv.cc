@@ -1,0 +1,148 @@
+// Convolutions over two or three spatial dimensions, with groups.
+#include <algorithm>
+#include <type_traits>
+#include <vector>
+
+#include "src/graph/op_signature.h"
+#include "src/graph/shape_fns.h"
+#include "src/kernels/nn/nn_ops.h"
+#include "src/kernels/nn/spatial.h"
+#include "src/kernels/visit_dtype.h"
+
+namespace savedmodel {
+namespace {
+
+// Checks a filter [spatial..., in_channels / groups, out_channels] against the input, and takes the
+// window from it.
+Status TakeFilter(const Shape& input, const Shape& filter, WindowAttrs* attrs) {
+  for (int i = attrs->first(); i < 3; ++i) attrs->window[i] = filter[i - attrs->first()];
+  const int64_t depth = filter[attrs->rank], out_channels = filter[attrs->rank + 1];
+  if (filter.fully_known()) {
+    SM_CHECK_ARG(filter.num_elements() > 0, "the filter must not be empty, found ", filter);
+  }
+  if (!input.known_rank()) return Status();
+  const int64_t channels = input[attrs->channel_dim()];
+  if (channels < 0 || depth < 0) return Status();
+  SM_CHECK_ARG(channels > 0 && depth > 0 && channels % depth == 0, "input ", input, " has ",
+               channels, " channels, expected a multiple of the filter's depth ", depth,
+               " (filter ", filter, ")");
+  SM_CHECK_ARG(out_channels < 0 || out_channels % (channels / depth) == 0, "filter ", filter,
+               " has ", out_channels, " output channels, expected a multiple of the ",
+               channels / depth, " groups");
+  return Status();
+}
+
+template <int rank>
+Status ConvShape(ShapeContext& ctx) {
+  SM_ASSIGN_OR_RETURN(WindowAttrs attrs, ReadWindowAttrs(ctx.attrs(), rank));
+  SM_RETURN_IF_ERROR(ctx.ExpectRank(0, rank + 2));
+  SM_RETURN_IF_ERROR(ctx.ExpectRank(1, rank + 2));
+  const Shape& filter = ctx.input(1);
+  if (!filter.known_rank()) {
+    ctx.set_output(0, Shape::UnknownOfRank(rank + 2));
+    return Status();
+  }
+  SM_RETURN_IF_ERROR(TakeFilter(ctx.input(0), filter, &attrs));
+  SM_ASSIGN_OR_RETURN(Shape out, WindowOutputShape(attrs, ctx.input(0), filter[rank + 1]));
+  ctx.set_output(0, std::move(out));
+  return Status();
+}
+
+// The sum over one output pixel's window, added to `y` (all output channels).
+template <class T>
+void ConvPixel(const WindowGeometry& g, const T* image, const T* filter, int64_t depth,
+               int64_t out_channels, const std::array<int64_t, 3>& start, T* y) {
+  std::array<TapRange, 3> taps;
+  for (int i = 0; i < 3; ++i) taps[i] = TapsInside(start[i], g.window[i], g.dilation[i], g.in[i]);
+  const int64_t per_group = out_channels / (g.channels / depth);
+  for (int64_t kd = taps[0].begin; kd < taps[0].end; ++kd) {
+    for (int64_t kh = taps[1].begin; kh < taps[1].end; ++kh) {
+      for (int64_t kw = taps[2].begin; kw < taps[2].end; ++kw) {
+        const int64_t d = start[0] + kd * g.dilation[0], h = start[1] + kh * g.dilation[1],
+                      w = start[2] + kw * g.dilation[2];
+        const T* x = image + ((d * g.in[1] + h) * g.in[2] + w) * g.channels;
+        const T* f = filter + ((kd * g.window[1] + kh) * g.window[2] + kw) * depth * out_channels;
+        for (int64_t c = 0; c < g.channels; ++c) {
+          const T* row = f + c % depth * out_channels + c / depth * per_group;
+          T* sums = y + c / depth * per_group;
+          for (int64_t o = 0; o < per_group; ++o) sums[o] += x[c] * row[o];
+        }
+      }
+    }
+  }
+}
+
+template <class T>
+void ConvDirect(OpContext& ctx, const WindowGeometry& g, const T* x, const T* filter, int64_t depth,
+                int64_t out_channels, T* y) {
+  const double cost = 0.2 * static_cast<double>(g.taps()) * depth * out_channels;
+  ctx.ParallelFor(g.batch * g.out_pixels(), cost, [&](int64_t begin, int64_t end) {
+    for (int64_t pixel = begin; pixel < end; ++pixel) {
+      const int64_t ow = pixel % g.out[2], oh = pixel / g.out[2] % g.out[1],
+                    od = pixel / g.out[2] / g.out[1] % g.out[0];
+      T* sums = y + pixel * out_channels;
+      std::fill_n(sums, out_channels, T(0));
+      ConvPixel(g, x + pixel / g.out_pixels() * g.in_pixels() * g.channels, filter, depth,
+                out_channels,
+                {od * g.stride[0] - g.before[0], oh * g.stride[1] - g.before[1],
+                 ow * g.stride[2] - g.before[2]},
+                sums);
+    }
+  });
+}
+
+// Channels last, float, double or int32.
+Status RunPlain(OpContext& ctx, const WindowGeometry& g, const Tensor& x, const Tensor& filter,
+                Tensor* y) {
+  const Shape& f = filter.shape();
+  return VisitDType<kFloatDouble | Only(DType::kInt32)>(x.dtype(), [&](auto tag) -> Status {
+    using T = typename decltype(tag)::type;
+    // Unsigned arithmetic wraps around, as TensorFlow's does.
+    using A = std::conditional_t<std::is_same_v<T, int32_t>, uint32_t, T>;
+    ConvDirect(ctx, g, static_cast<const A*>(x.raw_data()),
+               static_cast<const A*>(filter.raw_data()), f[f.rank() - 2], f[f.rank() - 1],
+               static_cast<A*>(y->raw_mutable_data()));
+    return Status();
+  });
+}
+
+Status RunConv(OpContext& ctx, const WindowAttrs& parsed) {
+  if (ctx.output(0).num_elements() == 0) return Status();
+  WindowAttrs attrs = parsed;
+  const Shape& shape = ctx.input(0).shape();
+  SM_RETURN_IF_ERROR(TakeFilter(shape, ctx.input(1).shape(), &attrs));
+  SM_ASSIGN_OR_RETURN(const WindowGeometry g, ResolveWindow(attrs, shape));
+  return RunAsPlain(ctx, attrs.channels_first,
+                    [&](const Tensor& x, const Tensor& filter, Tensor* y) {
+                      return RunPlain(ctx, g, x, filter, y);
+                    });
+}
+
+template <int rank>
+StatusOr<KernelPtr> BuildConv(BuildContext& build) {
+  SM_ASSIGN_OR_RETURN(const WindowAttrs attrs, ReadWindowAttrs(build.attrs(), rank));
+  return MakeKernel([attrs](OpContext& ctx) { return RunConv(ctx, attrs); });
+}
+
+constexpr OpDef kOps[] = {
+    {.signature = "Conv2D(input: T, filter: T) -> (output: T); "
+                  "T: {half,bfloat16,float,double,int32}; strides: list(int); "
+                  "use_cudnn_on_gpu: bool = true; padding: {'SAME','VALID','EXPLICIT'}; "
+                  "explicit_paddings: list(int) = []; data_format: {'NHWC','NCHW'} = 'NHWC'; "
+                  "dilations: list(int) = [1, 1, 1, 1]",
+     .shape = ConvShape<2>,
+     .build = BuildConv<2>},
+    {.signature = "Conv3D(input: T, filter: T) -> (output: T); T: {half,bfloat16,float,double}; "
+                  "strides: list(int) >= 5; padding: {'SAME','VALID'}; "
+                  "data_format: {'NDHWC','NCDHW'} = 'NDHWC'; "
+                  "dilations: list(int) = [1, 1, 1, 1, 1]",
+     .shape = ConvShape<3>,
+     .build = BuildConv<3>},
+};
+static_assert(RowsAreSound(kOps));
+
+}  // namespace
+
+Span<const OpDef> ConvOps() { return kOps; }
+
+}  // namespace savedmodel

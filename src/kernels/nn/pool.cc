@@ -1,0 +1,246 @@
+// Max and average pooling over two or three spatial dimensions, and max pooling over channels.
+#include <algorithm>
+#include <limits>
+#include <type_traits>
+
+#include "src/graph/op_signature.h"
+#include "src/graph/shape_fns.h"
+#include "src/kernels/nn/nn_ops.h"
+#include "src/kernels/nn/spatial.h"
+#include "src/kernels/visit_dtype.h"
+
+namespace savedmodel {
+namespace {
+
+// A pooling function: accumulates in Sum, starting from First; a NaN never becomes the maximum.
+struct Max {
+  template <class T>
+  using Sum = T;
+  template <class T>
+  static T First() {
+    if constexpr (std::is_same_v<T, half>) return half::FromBits(0xfc00);
+    if constexpr (std::is_same_v<T, bfloat16>) return bfloat16::FromBits(0xff80);
+    return std::numeric_limits<T>::has_infinity ? -std::numeric_limits<T>::infinity()
+                                                : std::numeric_limits<T>::lowest();
+  }
+  template <class S, class T>
+  static S Add(S sum, T x) {
+    return x > sum ? x : sum;
+  }
+  template <class T, class S>
+  static T Finish(S sum, int64_t) {
+    return sum;
+  }
+};
+
+struct Average {
+  template <class T>
+  using Sum = std::conditional_t<std::is_same_v<T, double>, double, float>;
+  template <class T>
+  static T First() {
+    return T(0);
+  }
+  template <class S, class T>
+  static S Add(S sum, T x) {
+    return sum + static_cast<S>(x);
+  }
+  template <class T, class S>
+  static T Finish(S sum, int64_t count) {
+    return T(sum / static_cast<S>(count));
+  }
+};
+
+// One output pixel, all channels, in blocks that stay in registers or the first cache level.
+template <class Pool, class T>
+void PoolPixel(const WindowGeometry& g, const T* image, const std::array<int64_t, 3>& start, T* y) {
+  using Sum = typename Pool::template Sum<T>;
+  constexpr int64_t kBlock = 64;
+  std::array<TapRange, 3> taps;
+  int64_t count = 1;
+  for (int i = 0; i < 3; ++i) {
+    taps[i] = TapsInside(start[i], g.window[i], 1, g.in[i]);
+    count *= taps[i].end - taps[i].begin;
+  }
+  for (int64_t c0 = 0; c0 < g.channels; c0 += kBlock) {
+    const int64_t block = std::min(kBlock, g.channels - c0);
+    Sum sums[kBlock];
+    std::fill_n(sums, block, Pool::template First<Sum>());
+    for (int64_t d = start[0] + taps[0].begin; d < start[0] + taps[0].end; ++d) {
+      for (int64_t h = start[1] + taps[1].begin; h < start[1] + taps[1].end; ++h) {
+        const T* row = image + ((d * g.in[1] + h) * g.in[2] + start[2]) * g.channels + c0;
+        for (int64_t w = taps[2].begin; w < taps[2].end; ++w) {
+          const T* x = row + w * g.channels;
+          for (int64_t c = 0; c < block; ++c) sums[c] = Pool::Add(sums[c], x[c]);
+        }
+      }
+    }
+    for (int64_t c = 0; c < block; ++c) y[c0 + c] = Pool::template Finish<T>(sums[c], count);
+  }
+}
+
+template <class Pool, class T>
+void PoolSpatial(OpContext& ctx, const WindowGeometry& g, const T* x, T* y) {
+  const double cost = 0.3 * static_cast<double>(g.channels) * g.taps() * g.out[2];
+  ctx.ParallelFor(g.batch * g.out[0] * g.out[1], cost, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t oh = row % g.out[1], od = row / g.out[1] % g.out[0];
+      const T* image = x + row / g.out[1] / g.out[0] * g.in_pixels() * g.channels;
+      for (int64_t ow = 0; ow < g.out[2]; ++ow) {
+        PoolPixel<Pool>(g, image,
+                        {od * g.stride[0] - g.before[0], oh * g.stride[1] - g.before[1],
+                         ow * g.stride[2] - g.before[2]},
+                        y + (row * g.out[2] + ow) * g.channels);
+      }
+    }
+  });
+}
+
+// Maximum of each `window` neighbouring channels.
+template <class T>
+void PoolChannels(const T* x, int64_t n, int64_t window, T* y) {
+  for (int64_t i = 0; i < n; ++i) {
+    T best = Max::First<T>();
+    for (int64_t c = 0; c < window; ++c) best = Max::Add(best, x[i * window + c]);
+    y[i] = best;
+  }
+}
+
+template <class Pool, DTypeSet set>
+Status RunNhwc(OpContext& ctx, const WindowAttrs& attrs, const Shape& shape, const Tensor& in,
+               Tensor* out) {
+  return VisitDType<set>(in.dtype(), [&](auto tag) -> Status {
+    using T = typename decltype(tag)::type;
+    const T* x = in.data<T>();
+    T* y = static_cast<T*>(out->raw_mutable_data());
+    if (std::is_same_v<Pool, Max> && attrs.channel_window > 1) {
+      PoolChannels(x, out->num_elements(), attrs.channel_window, y);
+      return Status();
+    }
+    SM_ASSIGN_OR_RETURN(const WindowGeometry g, ResolveWindow(attrs, shape));
+    PoolSpatial<Pool>(ctx, g, x, y);
+    return Status();
+  });
+}
+
+template <class Pool, DTypeSet set>
+Status RunPool(OpContext& ctx, const WindowAttrs& attrs) {
+  if (ctx.output(0).num_elements() == 0) return Status();
+  const Shape& shape = ctx.input(0).shape();
+  if (!attrs.channels_first) {
+    return RunNhwc<Pool, set>(ctx, attrs, shape, ctx.input(0), &ctx.output(0));
+  }
+  SM_ASSIGN_OR_RETURN(const Tensor in, ToChannelsLast(ctx, ctx.input(0)));
+  SM_ASSIGN_OR_RETURN(Tensor out,
+                      ctx.AllocateTemp(in.dtype(), ChannelsLastShape(ctx.output(0).shape())));
+  SM_RETURN_IF_ERROR((RunNhwc<Pool, set>(ctx, attrs, shape, in, &out)));
+  return ToChannelsFirst(ctx, out, &ctx.output(0));
+}
+
+// Attributes of a pooling op, which takes a window over channels or does not.
+StatusOr<WindowAttrs> ReadAttrs(const Attrs& list, int rank, bool pool_channels) {
+  SM_ASSIGN_OR_RETURN(WindowAttrs attrs, ReadWindowAttrs(list, rank));
+  if (!pool_channels && (attrs.channel_window != 1 || attrs.channel_stride != 1)) {
+    return Unimplemented("pooling over the channel dimension");
+  }
+  return attrs;
+}
+
+Status PoolShape(ShapeContext& ctx, const WindowAttrs& attrs) {
+  SM_RETURN_IF_ERROR(ctx.ExpectRank(0, attrs.rank + 2));
+  const Shape& in = ctx.input(0);
+  int64_t channels = in.known_rank() ? in[attrs.channel_dim()] : -1;
+  if (attrs.channel_window > 1 || attrs.channel_stride > 1) {
+    for (int i = 0; i < 3; ++i) {
+      if (attrs.window[i] != 1 || attrs.stride[i] != 1) {
+        return Unimplemented("pooling over channels together with spatial dimensions");
+      }
+    }
+    if (attrs.channel_window != attrs.channel_stride) {
+      return Unimplemented("pooling over channels with a window of ", attrs.channel_window,
+                           " and a stride of ", attrs.channel_stride, "; expected them equal");
+    }
+    if (channels >= 0 && channels % attrs.channel_window != 0) {
+      return Unimplemented("pooling ", channels, " channels with a window of ",
+                           attrs.channel_window, ", which does not divide them");
+    }
+    if (channels >= 0) channels /= attrs.channel_window;
+  }
+  SM_ASSIGN_OR_RETURN(Shape out, WindowOutputShape(attrs, in, channels));
+  ctx.set_output(0, std::move(out));
+  return Status();
+}
+
+template <int rank, bool pool_channels>
+Status StaticShape(ShapeContext& ctx) {
+  SM_ASSIGN_OR_RETURN(const WindowAttrs attrs, ReadAttrs(ctx.attrs(), rank, pool_channels));
+  return PoolShape(ctx, attrs);
+}
+
+template <class Pool, int rank, bool pool_channels, DTypeSet set>
+StatusOr<KernelPtr> Build(BuildContext& build) {
+  SM_ASSIGN_OR_RETURN(const WindowAttrs attrs, ReadAttrs(build.attrs(), rank, pool_channels));
+  return MakeKernel([attrs](OpContext& ctx) { return RunPool<Pool, set>(ctx, attrs); });
+}
+
+Status MaxPoolV2Shape(ShapeContext& ctx) {
+  SM_ASSIGN_OR_RETURN(WindowAttrs attrs, ReadWindowAttrs(ctx.attrs(), 2));
+  SM_RETURN_IF_ERROR(ctx.ExpectRank(0, 4));
+  SM_RETURN_IF_ERROR(ctx.ExpectRank(1, 1));
+  SM_RETURN_IF_ERROR(ctx.ExpectRank(2, 1));
+  std::vector<int64_t> ksize, strides;
+  if (!ctx.IntValues(1, &ksize) || !ctx.IntValues(2, &strides)) {
+    ctx.set_output(0, Shape::UnknownOfRank(4));
+    return Status();
+  }
+  SM_RETURN_IF_ERROR(SetWindow(ksize, &attrs));
+  SM_RETURN_IF_ERROR(SetStride(strides, true, &attrs));
+  return PoolShape(ctx, attrs);
+}
+
+StatusOr<KernelPtr> BuildMaxPoolV2(BuildContext& build) {
+  SM_ASSIGN_OR_RETURN(const WindowAttrs attrs, ReadWindowAttrs(build.attrs(), 2));
+  return MakeKernel([attrs](OpContext& ctx) -> Status {
+    WindowAttrs complete = attrs;
+    SM_RETURN_IF_ERROR(SetWindow(ctx.IntsInput(1), &complete));
+    SM_RETURN_IF_ERROR(SetStride(ctx.IntsInput(2), true, &complete));
+    return RunPool<Max, kReals>(ctx, complete);
+  });
+}
+
+constexpr OpDef kOps[] = {
+    {.signature = "AvgPool(value: T) -> (output: T); ksize: list(int) >= 4; "
+                  "strides: list(int) >= 4; padding: {'SAME','VALID'}; "
+                  "data_format: {'NHWC','NCHW'} = 'NHWC'; T: {half,bfloat16,float,double}",
+     .shape = StaticShape<2, false>,
+     .build = Build<Average, 2, false, kFloats>},
+    {.signature = "AvgPool3D(input: T) -> (output: T); ksize: list(int) >= 5; "
+                  "strides: list(int) >= 5; padding: {'SAME','VALID'}; "
+                  "data_format: {'NDHWC','NCDHW'} = 'NDHWC'; T: {half,bfloat16,float,double}",
+     .shape = StaticShape<3, false>,
+     .build = Build<Average, 3, false, kFloats>},
+    {.signature = "MaxPool(input: T) -> (output: T); "
+                  "T: {half,bfloat16,float,double,int32,int64,uint8,int16,int8,uint16,qint8} = "
+                  "float; ksize: list(int) >= 4; strides: list(int) >= 4; "
+                  "padding: {'SAME','VALID','EXPLICIT'}; explicit_paddings: list(int) = []; "
+                  "data_format: {'NHWC','NCHW','NCHW_VECT_C'} = 'NHWC'",
+     .shape = StaticShape<2, true>,
+     .build = Build<Max, 2, true, kReals>},
+    {.signature = "MaxPool3D(input: T) -> (output: T); ksize: list(int) >= 5; "
+                  "strides: list(int) >= 5; padding: {'SAME','VALID'}; "
+                  "data_format: {'NDHWC','NCDHW'} = 'NDHWC'; T: {half,bfloat16,float}",
+     .shape = StaticShape<3, false>,
+     .build = Build<Max, 3, false, kFloats>},
+    {.signature = "MaxPoolV2(input: T, ksize: int32, strides: int32) -> (output: T); "
+                  "T: {half,bfloat16,float,double,int32,int64,uint8,int16,int8,uint16,qint8} = "
+                  "float; padding: {'SAME','VALID'}; "
+                  "data_format: {'NHWC','NCHW','NCHW_VECT_C'} = 'NHWC'",
+     .shape = MaxPoolV2Shape,
+     .build = BuildMaxPoolV2},
+};
+static_assert(RowsAreSound(kOps));
+
+}  // namespace
+
+Span<const OpDef> PoolOps() { return kOps; }
+
+}  // namespace savedmodel

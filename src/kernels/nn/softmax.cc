@@ -1,0 +1,98 @@
+// Softmax along the last dimension, its logarithm, and the L2 norm's half square.
+#include <cmath>
+#include <type_traits>
+
+#include "src/graph/op_signature.h"
+#include "src/graph/shape_fns.h"
+#include "src/kernels/nn/nn_ops.h"
+#include "src/kernels/visit_dtype.h"
+
+namespace savedmodel {
+namespace {
+
+template <class T>
+using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+// One row of `n` elements; `y` may be `x`.
+template <class T>
+void SoftmaxRow(const T* x, T* y, int64_t n, bool log) {
+  using W = Wide<T>;
+  W largest = -std::numeric_limits<W>::infinity();
+  for (int64_t i = 0; i < n; ++i) largest = std::max(largest, static_cast<W>(x[i]));
+  W sum = 0;
+  if (log) {
+    for (int64_t i = 0; i < n; ++i) sum += std::exp(static_cast<W>(x[i]) - largest);
+    const W shift = std::log(sum);
+    for (int64_t i = 0; i < n; ++i) y[i] = T(static_cast<W>(x[i]) - largest - shift);
+    return;
+  }
+  if constexpr (std::is_same_v<T, W>) {
+    for (int64_t i = 0; i < n; ++i) {
+      y[i] = std::exp(x[i] - largest);
+      sum += y[i];
+    }
+    const W scale = W(1) / sum;
+    for (int64_t i = 0; i < n; ++i) y[i] *= scale;
+  } else {
+    for (int64_t i = 0; i < n; ++i) sum += std::exp(static_cast<W>(x[i]) - largest);
+    const W scale = W(1) / sum;
+    for (int64_t i = 0; i < n; ++i) y[i] = T(std::exp(static_cast<W>(x[i]) - largest) * scale);
+  }
+}
+
+template <bool log>
+Status RunSoftmax(OpContext& ctx) {
+  const Shape& shape = ctx.input(0).shape();
+  if (shape.num_elements() == 0) return Status();
+  const int64_t columns = shape[shape.rank() - 1];
+  return VisitDType<kFloats>(ctx.input(0).dtype(), [&](auto tag) -> Status {
+    using T = typename decltype(tag)::type;
+    const T* x = ctx.in<T>(0);
+    T* y = ctx.out<T>(0);
+    ctx.ParallelFor(shape.num_elements() / columns, 3.0 * columns, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        SoftmaxRow(x + r * columns, y + r * columns, columns, log);
+      }
+    });
+    return Status();
+  });
+}
+
+Status SoftmaxShape(ShapeContext& ctx) {
+  SM_RETURN_IF_ERROR(ctx.ExpectRankAtLeast(0, 1));
+  ctx.set_output(0, ctx.input(0));
+  return Status();
+}
+
+Status RunL2Loss(OpContext& ctx) {
+  return VisitDType<kFloats>(ctx.input(0).dtype(), [&](auto tag) -> Status {
+    using T = typename decltype(tag)::type;
+    const T* x = ctx.in<T>(0);
+    const int64_t n = ctx.input(0).num_elements();
+    double sum = 0;
+    for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+    ctx.out<T>(0)[0] = T(sum / 2);
+    return Status();
+  });
+}
+
+constexpr OpDef kOps[] = {
+    {.signature = "L2Loss(t: T) -> (output: T); T: {half,bfloat16,float,double}",
+     .shape = shape::Scalar,
+     .build = BuildPlain<RunL2Loss>},
+    {.signature = "LogSoftmax(logits: T) -> (logsoftmax: T); T: {half,bfloat16,float,double}",
+     .shape = SoftmaxShape,
+     .build = BuildPlain<RunSoftmax<true>>,
+     .in_place = InPlace::kInput0},
+    {.signature = "Softmax(logits: T) -> (softmax: T); T: {half,bfloat16,float,double}",
+     .shape = SoftmaxShape,
+     .build = BuildPlain<RunSoftmax<false>>,
+     .in_place = InPlace::kInput0},
+};
+static_assert(RowsAreSound(kOps));
+
+}  // namespace
+
+Span<const OpDef> SoftmaxOps() { return kOps; }
+
+}  // namespace savedmodel
