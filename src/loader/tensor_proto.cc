@@ -265,6 +265,20 @@ StatusOr<Tensor> TakeTensorFromProto(proto::TensorProto* proto) {
   return t;
 }
 
+StatusOr<Tensor> TensorFromFields(const proto::TensorProto& proto, DType dtype,
+                                  const Shape& shape) {
+  if (!IsPlainData(dtype) && dtype != DType::kString) {
+    return Unimplemented("tensors of type ", dtype, " cannot be read from a checkpoint");
+  }
+  if (GivenElements(proto, dtype) != shape.num_elements()) {
+    return InvalidArgument("found ", GivenElements(proto, dtype), " elements, expected those of ",
+                           dtype, shape);
+  }
+  SM_ASSIGN_OR_RETURN(Tensor t, Tensor::Allocate(dtype, shape));
+  FillFromFields(proto, &t);
+  return t;
+}
+
 StatusOr<Tensor> ParseTensorProto(std::string_view bytes) {
   proto::TensorProto proto;
   if (bytes.size() > INT32_MAX ||

@@ -22,6 +22,10 @@ StatusOr<Tensor> TensorFromProto(const proto::TensorProto& proto);
 // As above; a large `tensor_content` is moved out of the proto instead of copied.
 StatusOr<Tensor> TakeTensorFromProto(proto::TensorProto* proto);
 
+// The tensor whose elements stand in the fields of `proto`, which says neither dtype nor shape (V1
+// checkpoints). INVALID_ARGUMENT unless there are exactly as many as `shape` has.
+StatusOr<Tensor> TensorFromFields(const proto::TensorProto& proto, DType dtype, const Shape& shape);
+
 // The shape; unknown dimensions and rank are allowed. INVALID_ARGUMENT for dimensions below -1.
 StatusOr<Shape> ShapeFromProto(const proto::TensorShapeProto& proto);
 

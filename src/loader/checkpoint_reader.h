@@ -1,0 +1,24 @@
+// Opens checkpoints of any format.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "savedmodel/file_system.h"
+#include "src/base/checkpoint.h"
+
+namespace savedmodel {
+
+// V2, the tensor bundle: `prefix`.index and `prefix`.data-*-of-*. DATA_LOSS for damaged files.
+StatusOr<std::shared_ptr<const CheckpointReader>> OpenBundle(
+    std::shared_ptr<const FileSystem> files, const std::string& prefix);
+
+// V1: one table file, or several that match `pattern` (with '?' and '*' in its last component).
+StatusOr<std::shared_ptr<const CheckpointReader>> OpenTableCheckpoint(
+    std::shared_ptr<const FileSystem> files, const std::string& pattern);
+
+// Either, by the files that are there. Readers in use are shared.
+std::shared_ptr<const CheckpointOpener> MakeCheckpointOpener(
+    std::shared_ptr<const FileSystem> files);
+
+}  // namespace savedmodel
