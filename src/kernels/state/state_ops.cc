@@ -4,9 +4,8 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> StateFamilies() {
   return {
-      VariableGatherOps(),
-      VariableOps(),
-      VariableScatterOps(),
+      TensorListReadOps(), TensorListUpdateOps(), VariableGatherOps(),
+      VariableOps(),       VariableScatterOps(),
   };
 }
 
