@@ -2,6 +2,11 @@
 
 namespace savedmodel {
 
-std::vector<Span<const OpDef>> ArrayFamilies() { return {}; }
+std::vector<Span<const OpDef>> ArrayFamilies() {
+  return {
+      BroadcastOps(), ConcatOps(),  FillOps(),  GatherOps(),    IdentityOps(),
+      PadOps(),       ReshapeOps(), SliceOps(), TransposeOps(),
+  };
+}
 
 }  // namespace savedmodel

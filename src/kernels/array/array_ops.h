@@ -10,4 +10,14 @@ namespace savedmodel {
 // Every family of this folder, listed in array_ops.cc.
 std::vector<Span<const OpDef>> ArrayFamilies();
 
+Span<const OpDef> BroadcastOps();
+Span<const OpDef> ConcatOps();
+Span<const OpDef> FillOps();
+Span<const OpDef> GatherOps();
+Span<const OpDef> IdentityOps();
+Span<const OpDef> PadOps();
+Span<const OpDef> ReshapeOps();
+Span<const OpDef> SliceOps();
+Span<const OpDef> TransposeOps();
+
 }  // namespace savedmodel
