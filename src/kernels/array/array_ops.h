@@ -18,6 +18,10 @@ Span<const OpDef> IdentityOps();
 Span<const OpDef> PadOps();
 Span<const OpDef> ReshapeOps();
 Span<const OpDef> SliceOps();
+Span<const OpDef> ScatterOps();
+Span<const OpDef> SegmentOps();
+Span<const OpDef> SortOps();
+Span<const OpDef> UniqueOps();
 Span<const OpDef> TransposeOps();
 
 }  // namespace savedmodel

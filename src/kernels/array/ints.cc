@@ -1,6 +1,5 @@
 #include "src/kernels/array/ints.h"
 
-
 namespace savedmodel {
 
 std::vector<int64_t> ReadInts(const Tensor& t) {

@@ -1,0 +1,261 @@
+// Ops about sets of elements: unique rows, differences, positions of what is not zero.
+#include <absl/container/flat_hash_set.h>
+
+#include <algorithm>
+#include <string_view>
+
+#include "src/graph/op_signature.h"
+#include "src/graph/shape_fns.h"
+#include "src/kernels/array/array_ops.h"
+#include "src/kernels/array/ints.h"
+#include "src/kernels/array/strided_copy.h"
+#include "src/kernels/visit_dtype.h"
+
+namespace savedmodel {
+namespace {
+
+uint64_t Mix(uint64_t h, uint64_t v) {
+  h = (h ^ v) * 0x9E3779B97F4A7C15u;
+  return h ^ (h >> 29);
+}
+
+// Hash that agrees with ==: both zeros of a float are one.
+template <class T>
+uint64_t HashElement(const T& v) {
+  if constexpr (std::is_same_v<T, std::string>) {
+    return std::hash<std::string_view>()(v);
+  } else if constexpr (std::is_integral_v<T>) {
+    return static_cast<uint64_t>(v);
+  } else if constexpr (sizeof(T) == 2) {
+    return std::hash<float>()(static_cast<float>(v));
+  } else {
+    return std::hash<T>()(v);
+  }
+}
+
+inline constexpr DTypeSet kHashable = kReals | Only(DType::kBool) | Only(DType::kString);
+
+// Rows of `inner` elements that can be looked up by content.
+template <class T>
+class RowIndex {
+ public:
+  RowIndex(const T* rows, int64_t inner) : set_(0, Hash{rows, inner}, Equal{rows, inner}) {}
+
+  // The first row added that equals row `r`, which is added when there is none.
+  int64_t Add(int64_t r) { return *set_.insert(r).first; }
+  bool Contains(int64_t r) const { return set_.contains(r); }
+  int64_t size() const { return static_cast<int64_t>(set_.size()); }
+
+ private:
+  struct Hash {
+    const T* rows;
+    int64_t inner;
+    size_t operator()(int64_t r) const {
+      uint64_t h = 0;
+      for (int64_t i = 0; i < inner; ++i) h = Mix(h, HashElement(rows[r * inner + i]));
+      return h;
+    }
+  };
+  struct Equal {
+    const T* rows;
+    int64_t inner;
+    bool operator()(int64_t a, int64_t b) const {
+      return std::equal(rows + a * inner, rows + (a + 1) * inner, rows + b * inner);
+    }
+  };
+  absl::flat_hash_set<int64_t, Hash, Equal> set_;
+};
+
+// The dimension along which rows are compared: [outer, rows, inner].
+struct UniqueDims {
+  int axis = 0;
+  int64_t outer = 1, rows = 0, inner = 1;
+};
+
+StatusOr<UniqueDims> ResolveUnique(const OpContext& ctx) {
+  const Shape& shape = ctx.input(0).shape();
+  UniqueDims dims;
+  if (ctx.num_inputs() > 1) {
+    const Tensor& axis = ctx.input(1);
+    SM_CHECK_ARG(axis.shape().rank() == 1 && axis.num_elements() <= 1, "axis has shape ",
+                 axis.shape(), ", expected [0] or [1]");
+    if (axis.num_elements() == 1) {
+      SM_ASSIGN_OR_RETURN(dims.axis, shape::NormalizeAxis(ctx.IntInput(1), shape.rank()));
+      dims.outer = shape.Product(0, dims.axis);
+      dims.rows = shape[dims.axis];
+      dims.inner = shape.Product(dims.axis + 1, shape.rank());
+      return dims;
+    }
+  }
+  SM_CHECK_ARG(shape.rank() == 1, "x has shape ", shape, ", expected a vector");
+  dims.rows = shape[0];
+  return dims;
+}
+
+Status UniqueShape(ShapeContext& ctx) {
+  const Shape& x = ctx.input(0);
+  if (ctx.num_inputs() == 1) {
+    SM_RETURN_IF_ERROR(ctx.ExpectRank(0, 1));
+    ctx.set_output(1, x);
+  }
+  if (x.known_rank()) ctx.set_output(0, Shape::UnknownOfRank(x.rank()));
+  return Status();
+}
+
+// Finds for every row the number of its first equal; fills `first` with the rows kept.
+template <class T>
+void FindUnique(const T* rows, const UniqueDims& dims, int64_t width, Tensor& idx,
+                std::vector<int64_t>* first, std::vector<int64_t>* counts) {
+  RowIndex<T> seen(rows, width);
+  std::vector<int64_t> number(dims.rows);  // of the rows kept
+  for (int64_t r = 0; r < dims.rows; ++r) {
+    const int64_t same = seen.Add(r);
+    if (same == r) {
+      number[r] = static_cast<int64_t>(first->size());
+      first->push_back(r);
+      counts->push_back(0);
+    }
+    StoreInt(idx, r, number[same]);
+    ++(*counts)[number[same]];
+  }
+}
+
+Status Unique(OpContext& ctx) {
+  const Tensor& x = ctx.input(0);
+  SM_ASSIGN_OR_RETURN(const UniqueDims dims, ResolveUnique(ctx));
+  SM_CHECK_ARG(dims.rows <= INT32_MAX, "x has shape ", x.shape(), ", expected less than 2^31 rows");
+  SM_RETURN_IF_ERROR(ctx.AllocateOutput(1, Shape({dims.rows})));
+  // Rows side by side: [rows, outer, inner].
+  Tensor rows = x;
+  const int64_t width = dims.outer * dims.inner;
+  if (dims.outer > 1) {
+    SM_ASSIGN_OR_RETURN(rows, ctx.AllocateTemp(x.dtype(), x.shape()));
+    StridedCopy(ctx, x.dtype(), x.raw_data(), rows.raw_mutable_data(),
+                {.dims = {{dims.rows, dims.inner, width},
+                          {dims.outer, dims.rows * dims.inner, dims.inner},
+                          {dims.inner, 1, 1}}});
+  }
+  std::vector<int64_t> first, counts;
+  SM_RETURN_IF_ERROR(VisitDType<kHashable>(x.dtype(), [&](auto tag) -> Status {
+    using T = typename decltype(tag)::type;
+    FindUnique(rows.data<T>(), dims, width, ctx.output(1), &first, &counts);
+    return Status();
+  }));
+  const int64_t n = static_cast<int64_t>(first.size());
+  SM_RETURN_IF_ERROR(ctx.AllocateOutput(0, x.shape().WithDim(dims.axis, n)));
+  for (int64_t i = 0; i < n; ++i) {
+    StridedCopy(ctx, x.dtype(), rows.raw_data(), ctx.output(0).raw_mutable_data(),
+                {.dims = {{dims.outer, dims.inner, n * dims.inner}, {dims.inner, 1, 1}},
+                 .in_offset = first[i] * width,
+                 .out_offset = i * dims.inner});
+  }
+  if (ctx.num_outputs() < 3) return Status();
+  SM_RETURN_IF_ERROR(ctx.AllocateOutput(2, Shape({n})));
+  for (int64_t i = 0; i < n; ++i) StoreInt(ctx.output(2), i, counts[i]);
+  return Status();
+}
+
+Status ListDiffShape(ShapeContext& ctx) {
+  for (int i = 0; i < 2; ++i) {
+    SM_RETURN_IF_ERROR(ctx.ExpectRank(i, 1));
+    ctx.set_output(i, Shape({-1}));
+  }
+  return Status();
+}
+
+// Elements of x that are not in y.
+Status ListDiff(OpContext& ctx) {
+  const Tensor &x = ctx.input(0), &y = ctx.input(1);
+  const int64_t n = x.num_elements(), m = y.num_elements();
+  SM_CHECK_ARG(n <= INT32_MAX, "x has shape ", x.shape(), ", expected less than 2^31 elements");
+  // y and then x, so that one index compares both.
+  SM_ASSIGN_OR_RETURN(Tensor both, ctx.AllocateTemp(x.dtype(), Shape({m + n})));
+  CopyElements(x.dtype(), y.raw_data(), 0, both.raw_mutable_data(), 0, m);
+  CopyElements(x.dtype(), x.raw_data(), 0, both.raw_mutable_data(), m, n);
+  std::vector<int64_t> kept;
+  SM_RETURN_IF_ERROR(VisitDType<kHashable>(x.dtype(), [&](auto tag) -> Status {
+    using T = typename decltype(tag)::type;
+    RowIndex<T> in_y(both.data<T>(), 1);
+    for (int64_t i = 0; i < m; ++i) in_y.Add(i);
+    for (int64_t i = 0; i < n; ++i) {
+      if (!in_y.Contains(m + i)) kept.push_back(i);
+    }
+    return Status();
+  }));
+  const int64_t size = static_cast<int64_t>(kept.size());
+  for (int i = 0; i < 2; ++i) SM_RETURN_IF_ERROR(ctx.AllocateOutput(i, Shape({size})));
+  for (int64_t i = 0; i < size; ++i) {
+    CopyElements(x.dtype(), x.raw_data(), kept[i], ctx.output(0).raw_mutable_data(), i, 1);
+    StoreInt(ctx.output(1), i, kept[i]);
+  }
+  return Status();
+}
+
+// ------------------------------------------------------------------------------------------ Where
+
+Status WhereShape(ShapeContext& ctx) {
+  SM_RETURN_IF_ERROR(ctx.ExpectRankAtLeast(0, 1));
+  ctx.set_output(0, Shape({-1, ctx.input(0).rank()}));
+  return Status();
+}
+
+// Writes the coordinates of the elements that are not zero, `n` of them.
+template <class T>
+void StorePositions(const T* in, const Shape& shape, int64_t n, int64_t* out) {
+  const int rank = shape.rank();
+  std::vector<int64_t> at(rank);
+  for (int64_t i = 0; n > 0; ++i) {
+    if (in[i] != T(0)) {
+      out = std::copy(at.begin(), at.end(), out);
+      --n;
+    }
+    for (int d = rank - 1; d >= 0 && ++at[d] == shape[d]; --d) at[d] = 0;
+  }
+}
+
+Status Where(OpContext& ctx) {
+  const Tensor& in = ctx.input(0);
+  return VisitDType<kNumbers | Only(DType::kBool)>(in.dtype(), [&](auto tag) -> Status {
+    using T = typename decltype(tag)::type;
+    const T* p = in.data<T>();
+    const int64_t n = in.num_elements() - std::count(p, p + in.num_elements(), T(0));
+    SM_RETURN_IF_ERROR(ctx.AllocateOutput(0, Shape({n, in.shape().rank()})));
+    StorePositions(p, in.shape(), n, ctx.out<int64_t>(0));
+    return Status();
+  });
+}
+
+constexpr OpDef kOps[] = {
+    {.signature = "ListDiff(x: T, y: T) -> (out: T, idx: out_idx); T: type; "
+                  "out_idx: {int32,int64} = int32",
+     .shape = ListDiffShape,
+     .build = BuildPlain<ListDiff>},
+    {.signature = "Unique(x: T) -> (y: T, idx: out_idx); T: type; out_idx: {int32,int64} = int32",
+     .shape = UniqueShape,
+     .build = BuildPlain<Unique>},
+    {.signature = "UniqueV2(x: T, axis: Taxis) -> (y: T, idx: out_idx); T: type; "
+                  "Taxis: {int32,int64} = int64; out_idx: {int32,int64} = int32",
+     .shape = UniqueShape,
+     .build = BuildPlain<Unique>},
+    {.signature = "UniqueWithCounts(x: T) -> (y: T, idx: out_idx, count: out_idx); T: type; "
+                  "out_idx: {int32,int64} = int32",
+     .shape = UniqueShape,
+     .build = BuildPlain<Unique>},
+    {.signature = "UniqueWithCountsV2(x: T, axis: Taxis) -> (y: T, idx: out_idx, count: "
+                  "out_idx); T: type; Taxis: {int32,int64} = int64; "
+                  "out_idx: {int32,int64} = int32",
+     .shape = UniqueShape,
+     .build = BuildPlain<Unique>},
+    {.signature = "Where(input: T) -> (index: int64); T: {float,double,int32,uint8,int16,int8,"
+                  "complex64,int64,qint8,quint8,qint32,bfloat16,qint16,quint16,uint16,complex128,"
+                  "half,uint32,uint64,bool} = bool",
+     .shape = WhereShape,
+     .build = BuildPlain<Where>},
+};
+static_assert(RowsAreSound(kOps));
+
+}  // namespace
+
+Span<const OpDef> UniqueOps() { return kOps; }
+
+}  // namespace savedmodel
