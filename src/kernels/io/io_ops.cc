@@ -4,8 +4,7 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> IoFamilies() {
   return {
-      CheckpointOps(),
-      FileOps(),
+      CheckpointOps(), DecodeOps(), FileOps(), ParseExampleOps(), TensorProtoOps(),
   };
 }
 

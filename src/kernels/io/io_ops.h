@@ -8,7 +8,10 @@
 namespace savedmodel {
 
 Span<const OpDef> CheckpointOps();
+Span<const OpDef> DecodeOps();
 Span<const OpDef> FileOps();
+Span<const OpDef> ParseExampleOps();
+Span<const OpDef> TensorProtoOps();
 
 // Every family of this folder, listed in io_ops.cc.
 std::vector<Span<const OpDef>> IoFamilies();

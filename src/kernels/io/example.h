@@ -1,0 +1,100 @@
+// Features of serialized tf.Example and tf.SequenceExample messages, read in one pass.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "savedmodel/op.h"
+
+namespace savedmodel {
+
+// Values of features of one dtype (float, int64 or string), one after another.
+class FeatureValues {
+ public:
+  int64_t size(DType dtype) const {
+    return static_cast<int64_t>(dtype == DType::kFloat   ? floats_.size()
+                                : dtype == DType::kInt64 ? ints_.size()
+                                                         : strings_.size());
+  }
+  // Appends the values of a serialized FloatList, Int64List or BytesList; false if malformed.
+  bool Append(DType dtype, std::string_view list);
+  // Appends all elements of `tensor`, of one of the three dtypes.
+  void Append(const Tensor& tensor);
+  // Moves values [from, from + count) to element `at` of `out`.
+  void MoveTo(Tensor* out, int64_t at, int64_t from, int64_t count);
+
+ private:
+  std::vector<float> floats_;
+  std::vector<int64_t> ints_;
+  std::vector<std::string> strings_;
+};
+
+// Splits a serialized Feature into the dtype of its list, kInvalid where it holds none, and the
+// serialized list. False if malformed.
+bool ReadFeature(std::string_view feature, DType* dtype, std::string_view* list);
+
+// Finds the entries under wanted keys of a serialized map<string, message>.
+class KeyIndex {
+ public:
+  // False when `key` is in the index already.
+  bool Add(const std::string& key) {
+    keys_.push_back(key);
+    return slots_.emplace(key, keys_.size() - 1).second;
+  }
+  size_t size() const { return keys_.size(); }
+  const std::string& key(size_t slot) const { return keys_[slot]; }
+  // For each entry of `map` (field 1, repeated) sets found[slot of its key] to the serialized
+  // value; the last entry of a key wins. False if malformed.
+  bool Find(std::string_view map, std::vector<std::string_view>* found) const;
+
+ private:
+  std::vector<std::string> keys_;
+  std::unordered_map<std::string, size_t> slots_;
+};
+
+// How one feature becomes outputs.
+struct FeatureColumn {
+  enum class Form : uint8_t {
+    kDense,   // of `shape` in every example
+    kPadded,  // of as many times `shape`'s inner dimensions as the example has
+    kList,    // as many values as the example has: sparse and ragged outputs
+  };
+  std::string key;
+  DType dtype = DType::kInvalid;
+  Form form = Form::kList;
+  Shape shape;           // without the batch dimension; of kPadded with a first dimension -1
+  int64_t stride = 1;    // elements of `shape`, of kPadded of its inner dimensions
+  Tensor default_value;  // of kDense: for missing features unless it is empty; of kPadded: padding
+};
+
+// The column of a dense feature. INVALID_ARGUMENT where default and shape do not go together.
+StatusOr<FeatureColumn> DenseColumn(std::string key, const Shape& shape,
+                                    const Tensor& default_value, bool batched);
+
+// The values of one column in a run of examples.
+struct ColumnData {
+  FeatureValues values;
+  std::vector<int64_t> counts;  // of values, per example
+};
+
+// Appends the feature of one example to `data`; `feature` has no data where there is none.
+// `where` says which example, for messages.
+Status AppendFeature(const FeatureColumn& column, std::string_view feature,
+                     const std::string& where, ColumnData* data);
+
+// The columns of a batch as outputs. `parts` are runs of examples in order, and hold a ColumnData
+// per column. Without a batch dimension (one example) where `batched` is false.
+Status EmitSparse(OpContext& ctx, int indices_output, int values_output, int shape_output,
+                  DType dtype, std::vector<std::vector<ColumnData>>& parts, size_t column,
+                  bool batched);
+Status EmitDense(OpContext& ctx, int output, const FeatureColumn& spec,
+                 std::vector<std::vector<ColumnData>>& parts, size_t column, bool batched);
+Status EmitRagged(OpContext& ctx, int values_output, int splits_output, DType dtype,
+                  std::vector<std::vector<ColumnData>>& parts, size_t column, bool batched);
+
+// Writes `splits` to output `i`, int32 or int64.
+Status EmitSplits(OpContext& ctx, int i, const Shape& shape, const std::vector<int64_t>& splits);
+
+}  // namespace savedmodel

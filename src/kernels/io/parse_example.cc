@@ -1,0 +1,267 @@
+// ParseExample, ParseExampleV2, ParseSingleExample.
+#include <algorithm>
+
+#include "src/base/status_macros.h"
+#include "src/graph/op_signature.h"
+#include "src/graph/shape_fns.h"
+#include "src/kernels/io/example.h"
+#include "src/kernels/io/io_ops.h"
+#include "src/kernels/io/wire.h"
+
+namespace savedmodel {
+namespace {
+
+using Parts = std::vector<std::vector<ColumnData>>;
+
+// All features asked for: first the sparse, then the dense, then the ragged ones.
+struct Request {
+  std::vector<FeatureColumn> columns;
+  KeyIndex index;
+  size_t num_sparse = 0, num_dense = 0;
+  bool batched = true;
+
+  Status Add(FeatureColumn column) {
+    SM_CHECK_ARG(index.Add(column.key), "feature key ", column.key,
+                 ": found more than once, expected each key once");
+    columns.push_back(std::move(column));
+    return Status();
+  }
+  Status AddList(const std::string& key, DType dtype) {
+    FeatureColumn column;
+    column.key = key;
+    column.dtype = dtype;
+    return Add(std::move(column));
+  }
+};
+
+Status ParseOne(const Request& request, const std::string& serialized, const std::string& where,
+                std::vector<ColumnData>* out) {
+  std::vector<std::string_view> found(request.columns.size());
+  bool ok = true;
+  WireReader example(serialized);
+  while (ok && example.Next()) {
+    if (example.field() == 1 && example.is_bytes()) {
+      ok = request.index.Find(example.bytes(), &found);
+    }
+  }
+  SM_CHECK_ARG(ok && example.ok(), "Could not parse example input, ", where);
+  for (size_t i = 0; i < found.size(); ++i) {
+    SM_RETURN_IF_ERROR(AppendFeature(request.columns[i], found[i], where, &(*out)[i]));
+  }
+  return Status();
+}
+
+// Examples in runs of a fixed number, several runs at once. The error is that of the first example
+// that has one.
+StatusOr<Parts> ParseAll(OpContext& ctx, const Request& request, Span<const std::string> examples,
+                         Span<const std::string> names) {
+  constexpr size_t kRun = 16;
+  Parts parts((examples.size() + kRun - 1) / kRun);
+  std::vector<Status> errors(parts.size());
+  size_t bytes = 0;
+  for (const std::string& example : examples) bytes += example.size();
+  const double cost = 1000 + 1.0 * static_cast<double>(bytes / std::max<size_t>(parts.size(), 1));
+  ctx.ParallelFor(static_cast<int64_t>(parts.size()), cost, [&](int64_t begin, int64_t end) {
+    for (size_t part = static_cast<size_t>(begin); part < static_cast<size_t>(end); ++part) {
+      parts[part].resize(request.columns.size());
+      const size_t last = std::min(examples.size(), (part + 1) * kRun);
+      for (size_t i = part * kRun; i < last && errors[part].ok(); ++i) {
+        const std::string where =
+            names.empty() ? StrCat("Index: ", i) : StrCat("Name: ", names[i], ", Index: ", i);
+        errors[part] = ParseOne(request, examples[i], where, &parts[part]);
+      }
+    }
+  });
+  for (Status& error : errors) SM_RETURN_IF_ERROR(std::move(error));
+  return parts;
+}
+
+// Outputs come in the order of the signature: indices, values and shapes of all sparse features,
+// then dense values, then values and splits of ragged features.
+Status Emit(OpContext& ctx, const Request& request, Parts parts) {
+  const size_t sparse = request.num_sparse, dense = request.num_dense;
+  const size_t ragged = request.columns.size() - sparse - dense;
+  for (size_t i = 0; i < request.columns.size(); ++i) {
+    const FeatureColumn& column = request.columns[i];
+    if (i < sparse) {
+      SM_RETURN_IF_ERROR(EmitSparse(ctx, static_cast<int>(i), static_cast<int>(sparse + i),
+                                    static_cast<int>(2 * sparse + i), column.dtype, parts, i,
+                                    request.batched));
+    } else if (i < sparse + dense) {
+      SM_RETURN_IF_ERROR(
+          EmitDense(ctx, static_cast<int>(2 * sparse + i), column, parts, i, request.batched));
+    } else {
+      const int output = static_cast<int>(2 * sparse + i);
+      SM_RETURN_IF_ERROR(EmitRagged(ctx, output, output + static_cast<int>(ragged), column.dtype,
+                                    parts, i, request.batched));
+    }
+  }
+  return Status();
+}
+
+Status Run(OpContext& ctx, const Request& request, Span<const std::string> names) {
+  const Span<const std::string> examples = ctx.input(0).values<std::string>();
+  SM_CHECK_ARG(names.empty() || names.size() == examples.size(), "names: found ", names.size(),
+               ", expected one for each of ", examples.size(), " examples, or none");
+  SM_ASSIGN_OR_RETURN(Parts parts, ParseAll(ctx, request, examples, names));
+  // Where there is no example there still are (empty) columns.
+  if (parts.empty()) parts.emplace_back(request.columns.size());
+  return Emit(ctx, request, std::move(parts));
+}
+
+// ------------------------------------------------------------------------------- ParseExample V1
+
+StatusOr<KernelPtr> BuildParseExample(BuildContext& build) {
+  const Attrs& attrs = build.attrs();
+  const int num_sparse = static_cast<int>(attrs.Int("Nsparse"));
+  const int num_dense = static_cast<int>(attrs.Int("Ndense"));
+  const std::vector<DType> sparse_types = attrs.Types("sparse_types");
+  const std::vector<Shape> shapes = attrs.Get<std::vector<Shape>>("dense_shapes");
+  SM_CHECK_ARG(static_cast<int>(sparse_types.size()) == num_sparse &&
+                   static_cast<int>(shapes.size()) == num_dense &&
+                   static_cast<int>(attrs.Types("Tdense").size()) == num_dense,
+               "found ", sparse_types.size(), " sparse types, ", shapes.size(),
+               " dense shapes, expected ", num_sparse, " and ", num_dense);
+  return MakeKernel([=](OpContext& ctx) -> Status {
+    SM_CHECK_ARG(ctx.input(0).shape().rank() == 1, "serialized: found shape ", ctx.input(0).shape(),
+                 ", expected a vector");
+    Request request;
+    request.num_sparse = static_cast<size_t>(num_sparse);
+    request.num_dense = static_cast<size_t>(num_dense);
+    for (int i = 2; i < 2 + num_sparse + num_dense; ++i) {
+      SM_CHECK_ARG(ctx.input(i).num_elements() == 1, "feature key: found shape ",
+                   ctx.input(i).shape(), ", expected a scalar");
+    }
+    for (int i = 0; i < num_sparse; ++i) {
+      SM_RETURN_IF_ERROR(
+          request.AddList(*ctx.in<std::string>(2 + i), sparse_types[static_cast<size_t>(i)]));
+    }
+    for (int i = 0; i < num_dense; ++i) {
+      SM_ASSIGN_OR_RETURN(
+          FeatureColumn column,
+          DenseColumn(*ctx.in<std::string>(2 + num_sparse + i), shapes[static_cast<size_t>(i)],
+                      ctx.input(2 + num_sparse + num_dense + i), true));
+      SM_RETURN_IF_ERROR(request.Add(std::move(column)));
+    }
+    return Run(ctx, request, ctx.input(1).values<std::string>());
+  });
+}
+
+// ------------------------------------------------------------------------------- ParseExample V2
+
+StatusOr<KernelPtr> BuildParseExampleV2(BuildContext& build) {
+  const Attrs& attrs = build.attrs();
+  const size_t num_sparse = static_cast<size_t>(attrs.Int("num_sparse"));
+  const std::vector<DType> sparse_types = attrs.Types("sparse_types");
+  const std::vector<DType> ragged_types = attrs.Types("ragged_value_types");
+  const std::vector<Shape> shapes = attrs.Get<std::vector<Shape>>("dense_shapes");
+  const size_t num_dense = attrs.Types("Tdense").size();
+  SM_CHECK_ARG(sparse_types.size() == num_sparse && shapes.size() == num_dense &&
+                   attrs.Types("ragged_split_types").size() == ragged_types.size(),
+               "found ", sparse_types.size(), " sparse types, ", shapes.size(), " dense shapes, ",
+               ragged_types.size(), " ragged types, expected ", num_sparse, ", ", num_dense,
+               " and as many as ragged split types");
+  return MakeKernel([=](OpContext& ctx) -> Status {
+    const Span<const std::string> sparse_keys = ctx.input(2).values<std::string>();
+    const Span<const std::string> dense_keys = ctx.input(3).values<std::string>();
+    const Span<const std::string> ragged_keys = ctx.input(4).values<std::string>();
+    SM_CHECK_ARG(sparse_keys.size() == num_sparse && dense_keys.size() == num_dense &&
+                     ragged_keys.size() == ragged_types.size(),
+                 "found ", sparse_keys.size(), " sparse, ", dense_keys.size(), " dense and ",
+                 ragged_keys.size(), " ragged keys, expected ", num_sparse, ", ", num_dense,
+                 " and ", ragged_types.size());
+    SM_CHECK_ARG(ctx.input(0).shape().rank() <= 1, "serialized: found shape ", ctx.input(0).shape(),
+                 ", expected a scalar or a vector");
+    Request request;
+    request.num_sparse = num_sparse;
+    request.num_dense = num_dense;
+    request.batched = ctx.input(0).shape().rank() == 1;
+    for (size_t i = 0; i < num_sparse; ++i) {
+      SM_RETURN_IF_ERROR(request.AddList(sparse_keys[i], sparse_types[i]));
+    }
+    for (size_t i = 0; i < num_dense; ++i) {
+      SM_ASSIGN_OR_RETURN(FeatureColumn column,
+                          DenseColumn(dense_keys[i], shapes[i], ctx.input(5 + static_cast<int>(i)),
+                                      request.batched));
+      SM_RETURN_IF_ERROR(request.Add(std::move(column)));
+    }
+    for (size_t i = 0; i < ragged_types.size(); ++i) {
+      SM_RETURN_IF_ERROR(request.AddList(ragged_keys[i], ragged_types[i]));
+    }
+    return Run(ctx, request, ctx.input(1).values<std::string>());
+  });
+}
+
+// ---------------------------------------------------------------------------- ParseSingleExample
+
+StatusOr<KernelPtr> BuildParseSingleExample(BuildContext& build) {
+  const Attrs& attrs = build.attrs();
+  const std::vector<std::string> sparse_keys = attrs.Get<std::vector<std::string>>("sparse_keys");
+  const std::vector<std::string> dense_keys = attrs.Get<std::vector<std::string>>("dense_keys");
+  const std::vector<DType> sparse_types = attrs.Types("sparse_types");
+  const std::vector<Shape> shapes = attrs.Get<std::vector<Shape>>("dense_shapes");
+  SM_CHECK_ARG(
+      sparse_keys.size() == static_cast<size_t>(attrs.Int("num_sparse")) &&
+          sparse_types.size() == sparse_keys.size() && shapes.size() == dense_keys.size() &&
+          attrs.Types("Tdense").size() == dense_keys.size(),
+      "found ", sparse_keys.size(), " sparse keys, ", sparse_types.size(), " sparse types, ",
+      dense_keys.size(), " dense keys, ", shapes.size(), " dense shapes, expected as many of each");
+  return MakeKernel([=](OpContext& ctx) -> Status {
+    Request request;
+    request.num_sparse = sparse_keys.size();
+    request.num_dense = dense_keys.size();
+    request.batched = false;
+    for (size_t i = 0; i < sparse_keys.size(); ++i) {
+      SM_RETURN_IF_ERROR(request.AddList(sparse_keys[i], sparse_types[i]));
+    }
+    for (size_t i = 0; i < dense_keys.size(); ++i) {
+      SM_ASSIGN_OR_RETURN(
+          FeatureColumn column,
+          DenseColumn(dense_keys[i], shapes[i], ctx.input(1 + static_cast<int>(i)), false));
+      SM_RETURN_IF_ERROR(request.Add(std::move(column)));
+    }
+    return Run(ctx, request, {});
+  });
+}
+
+Status ParseExampleShape(ShapeContext& ctx) { return ctx.ExpectRank(0, 1); }
+
+Status ParseSingleExampleShape(ShapeContext& ctx) { return ctx.ExpectRank(0, 0); }
+
+constexpr OpDef kOps[] = {
+    {.signature =
+         "ParseExample(serialized: string, names: string, sparse_keys: Nsparse * string, "
+         "dense_keys: Ndense * string, dense_defaults: Tdense) -> (sparse_indices: Nsparse * "
+         "int64, "
+         "sparse_values: sparse_types, sparse_shapes: Nsparse * int64, dense_values: Tdense); "
+         "Nsparse: int >= 0; Ndense: int >= 0; sparse_types: list({float,int64,string}) >= 0; "
+         "Tdense: list({float,int64,string}) >= 0; dense_shapes: list(shape) >= 0",
+     .shape = ParseExampleShape,
+     .build = BuildParseExample},
+    {.signature = "ParseExampleV2(serialized: string, names: string, sparse_keys: string, "
+                  "dense_keys: string, ragged_keys: string, dense_defaults: Tdense) -> "
+                  "(sparse_indices: num_sparse * int64, sparse_values: sparse_types, "
+                  "sparse_shapes: num_sparse * int64, dense_values: Tdense, "
+                  "ragged_values: ragged_value_types, ragged_row_splits: ragged_split_types); "
+                  "Tdense: list({float,int64,string}) >= 0; num_sparse: int >= 0; "
+                  "sparse_types: list({float,int64,string}) >= 0; "
+                  "ragged_value_types: list({float,int64,string}) >= 0; "
+                  "ragged_split_types: list({int32,int64}) >= 0; dense_shapes: list(shape) >= 0",
+     .shape = shape::Unknown,
+     .build = BuildParseExampleV2},
+    {.signature = "ParseSingleExample(serialized: string, dense_defaults: Tdense) -> "
+                  "(sparse_indices: num_sparse * int64, sparse_values: sparse_types, "
+                  "sparse_shapes: num_sparse * int64, dense_values: Tdense); num_sparse: int >= 0; "
+                  "sparse_keys: list(string) >= 0; dense_keys: list(string) >= 0; "
+                  "sparse_types: list({float,int64,string}) >= 0; "
+                  "Tdense: list({float,int64,string}) >= 0; dense_shapes: list(shape) >= 0",
+     .shape = ParseSingleExampleShape,
+     .build = BuildParseSingleExample},
+};
+static_assert(RowsAreSound(kOps));
+
+}  // namespace
+
+Span<const OpDef> ParseExampleOps() { return kOps; }
+
+}  // namespace savedmodel
