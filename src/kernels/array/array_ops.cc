@@ -3,9 +3,9 @@
 namespace savedmodel {
 
 std::vector<Span<const OpDef>> ArrayFamilies() {
-  return {BroadcastOps(), ConcatOps(),    FillOps(),    GatherOps(),  IdentityOps(),
-          PadOps(),       ReshapeOps(),   ScatterOps(), SegmentOps(), SliceOps(),
-          SortOps(),      TransposeOps(), UniqueOps()};
+  return {DiagOps(),     BroadcastOps(), ConcatOps(),    FillOps(),    GatherOps(),
+          IdentityOps(), PadOps(),       ReshapeOps(),   ScatterOps(), SegmentOps(),
+          SliceOps(),    SortOps(),      TransposeOps(), UniqueOps()};
 }
 
 }  // namespace savedmodel

@@ -22,6 +22,10 @@ Span<const OpDef> ScatterOps();
 Span<const OpDef> SegmentOps();
 Span<const OpDef> SortOps();
 Span<const OpDef> UniqueOps();
+Span<const OpDef> DiagOps();
+Span<const OpDef> IndexOps();
+Span<const OpDef> PatchesOps();
+Span<const OpDef> SpaceOps();
 Span<const OpDef> TransposeOps();
 
 }  // namespace savedmodel
