@@ -4,8 +4,8 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> StateFamilies() {
   return {
-      TensorListReadOps(), TensorListUpdateOps(), VariableGatherOps(),
-      VariableOps(),       VariableScatterOps(),
+      LookupTableOps(),    TensorListReadOps(), TensorListUpdateOps(),
+      VariableGatherOps(), VariableOps(),       VariableScatterOps(),
   };
 }
 

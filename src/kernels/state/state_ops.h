@@ -10,6 +10,7 @@ namespace savedmodel {
 // Every family of this folder, listed in state_ops.cc.
 std::vector<Span<const OpDef>> StateFamilies();
 
+Span<const OpDef> LookupTableOps();
 Span<const OpDef> TensorListReadOps();
 Span<const OpDef> TensorListUpdateOps();
 Span<const OpDef> VariableGatherOps();

@@ -1,0 +1,72 @@
+// LookupTable: what every table op works on.
+#pragma once
+
+#include <shared_mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "savedmodel/op.h"
+#include "savedmodel/resource.h"
+
+namespace savedmodel {
+
+// A map from keys (scalars, or tensors of `key_shape`) to values of `value_shape`. Thread-safe.
+//
+// A table that is not mutable is filled once; until then it cannot be searched.
+class LookupTable final : public Resource {
+ public:
+  struct Spec {
+    DType key_dtype = DType::kInvalid;
+    DType value_dtype = DType::kInvalid;
+    Shape key_shape;
+    Shape value_shape;
+    bool is_mutable = false;
+    std::vector<Tensor> reserved_keys;  // keys that a dense table must not hold
+  };
+
+  explicit LookupTable(Spec spec) : spec_(std::move(spec)) {}
+  std::string_view kind() const override { return "table"; }
+  const Spec& spec() const { return spec_; }
+
+  int64_t size() const;
+  // The value of each key, or its default: `defaults` has one value or one for each key.
+  Status Find(OpContext& ctx, const Tensor& keys, const Tensor& defaults, int output) const;
+  // Fills a table that is not mutable. Filling it again with as many entries does nothing;
+  // FAILED_PRECONDITION when a key comes with two values.
+  Status Initialize(const Tensor& keys, const Tensor& values);
+  // Adds entries or replaces their values.
+  Status Insert(const Tensor& keys, const Tensor& values);
+  // Replaces all entries.
+  Status Import(const Tensor& keys, const Tensor& values);
+  Status Remove(const Tensor& keys);
+  // All entries, in order of insertion but for removals.
+  Status Export(OpContext& ctx) const;
+
+ private:
+  Status CheckKeys(const Tensor& keys) const;
+  Status CheckEntries(const Tensor& keys, const Tensor& values) const;
+  // Shape of the keys without the dimensions of one key.
+  Shape Outer(const Tensor& keys) const;
+  int64_t FindRow(const Tensor& keys, int64_t i) const;
+  // The row of key i, made if there is none; `added` tells.
+  int64_t FindOrAddRow(const Tensor& keys, int64_t i, bool* added);
+  Status Grow(int64_t rows);
+  Status InsertLocked(const Tensor& keys, const Tensor& values, bool keep_old);
+  void RemoveRow(int64_t row);
+
+  const Spec spec_;
+  mutable std::shared_mutex mutex_;
+  bool initialized_ = false;
+  // Row of each key: numbers are keys by their bits, strings and tensors by their bytes.
+  absl::flat_hash_map<int64_t, int64_t> numbers_;
+  absl::flat_hash_map<std::string, int64_t> bytes_;
+  Tensor keys_, values_;  // rows [0, size_) are used
+  int64_t size_ = 0;
+};
+
+// Fills tables from the lines of text files.
+Status InitializeFromTextFile(OpContext& ctx, LookupTable& table, const Attrs& attrs);
+
+}  // namespace savedmodel
