@@ -5,6 +5,7 @@
 
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
+#include "src/kernels/isa/vector_code.h"
 #include "src/kernels/nn/nn_ops.h"
 #include "src/kernels/visit_dtype.h"
 
@@ -22,6 +23,12 @@ Status Map(OpContext& ctx) {
     using T = typename decltype(tag)::type;
     const T* x = ctx.in<T>(0);
     T* y = ctx.out<T>(0);
+    if constexpr (std::is_same_v<T, float>) {
+      ctx.ParallelFor(ctx.input(0).num_elements(), 0.3, [&](int64_t begin, int64_t end) {
+        Vectors().map(F::kOp, 0, x + begin, y + begin, end - begin);
+      });
+      return Status();
+    }
     ctx.ParallelFor(ctx.input(0).num_elements(), F::kCost, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) y[i] = F::Apply(x[i]);
     });
@@ -31,6 +38,7 @@ Status Map(OpContext& ctx) {
 
 // NaN compares false, so that it passes through all of these.
 struct Relu {
+  static constexpr ScalarOp kOp = ScalarOp::kRelu;
   static constexpr double kCost = 0.2;
   template <class T>
   static T Apply(T x) {
@@ -39,6 +47,7 @@ struct Relu {
 };
 
 struct Relu6 {
+  static constexpr ScalarOp kOp = ScalarOp::kRelu6;
   static constexpr double kCost = 0.2;
   template <class T>
   static T Apply(T x) {
@@ -48,6 +57,7 @@ struct Relu6 {
 };
 
 struct Elu {
+  static constexpr ScalarOp kOp = ScalarOp::kElu;
   static constexpr double kCost = 4;
   template <class T>
   static T Apply(T x) {
@@ -56,6 +66,7 @@ struct Elu {
 };
 
 struct Selu {
+  static constexpr ScalarOp kOp = ScalarOp::kSelu;
   static constexpr double kCost = 4;
   template <class T>
   static T Apply(T x) {
@@ -66,6 +77,7 @@ struct Selu {
 };
 
 struct Softplus {
+  static constexpr ScalarOp kOp = ScalarOp::kSoftplus;
   static constexpr double kCost = 8;
   template <class T>
   static T Apply(T x) {
@@ -82,6 +94,7 @@ struct Softplus {
 };
 
 struct Softsign {
+  static constexpr ScalarOp kOp = ScalarOp::kSoftsign;
   static constexpr double kCost = 0.5;
   template <class T>
   static T Apply(T x) {
@@ -97,6 +110,12 @@ StatusOr<KernelPtr> BuildLeakyRelu(BuildContext& build) {
       using T = typename decltype(tag)::type;
       const T* x = ctx.in<T>(0);
       T* y = ctx.out<T>(0);
+      if constexpr (std::is_same_v<T, float>) {
+        ctx.ParallelFor(ctx.input(0).num_elements(), 0.3, [&](int64_t begin, int64_t end) {
+          Vectors().map(ScalarOp::kLeakyRelu, alpha, x + begin, y + begin, end - begin);
+        });
+        return Status();
+      }
       ctx.ParallelFor(ctx.input(0).num_elements(), 0.5, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) y[i] = x[i] > T(0) ? x[i] : T(alpha) * x[i];
       });

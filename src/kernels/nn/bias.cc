@@ -107,6 +107,7 @@ constexpr OpDef kOps[] = {
                   "; data_format: {'NHWC','NCHW'} = 'NHWC'",
      .shape = BiasAddShape,
      .build = BuildBiasAdd,
+     .fusion = {.scalar = ScalarOp::kAdd},
      .in_place = InPlace::kInput0},
     {.signature = "BiasAddGrad(out_backprop: T) -> (output: T); " SM_BIAS_TYPES
                   "; data_format: {'NHWC','NCHW'} = 'NHWC'",
@@ -115,6 +116,7 @@ constexpr OpDef kOps[] = {
     {.signature = "BiasAddV1(value: T, bias: T) -> (output: T); " SM_BIAS_TYPES,
      .shape = BiasAddShape,
      .build = BuildBiasAdd,
+     .fusion = {.scalar = ScalarOp::kAdd},
      .in_place = InPlace::kInput0},
 };
 #undef SM_BIAS_TYPES

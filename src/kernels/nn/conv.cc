@@ -1,10 +1,12 @@
 // Convolutions over two or three spatial dimensions, with groups.
 #include <algorithm>
+#include <memory>
 #include <type_traits>
 #include <vector>
 
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
+#include "src/kernels/nn/conv_float.h"
 #include "src/kernels/nn/nn_ops.h"
 #include "src/kernels/nn/spatial.h"
 #include "src/kernels/visit_dtype.h"
@@ -91,11 +93,11 @@ void ConvDirect(OpContext& ctx, const WindowGeometry& g, const T* x, const T* fi
   });
 }
 
-// Channels last, float, double or int32.
+// Channels last, double or int32.
 Status RunPlain(OpContext& ctx, const WindowGeometry& g, const Tensor& x, const Tensor& filter,
                 Tensor* y) {
   const Shape& f = filter.shape();
-  return VisitDType<kFloatDouble | Only(DType::kInt32)>(x.dtype(), [&](auto tag) -> Status {
+  return VisitDType<Only(DType::kDouble) | Only(DType::kInt32)>(x.dtype(), [&](auto tag) -> Status {
     using T = typename decltype(tag)::type;
     // Unsigned arithmetic wraps around, as TensorFlow's does.
     using A = std::conditional_t<std::is_same_v<T, int32_t>, uint32_t, T>;
@@ -106,22 +108,52 @@ Status RunPlain(OpContext& ctx, const WindowGeometry& g, const Tensor& x, const 
   });
 }
 
-Status RunConv(OpContext& ctx, const WindowAttrs& parsed) {
+// A node's attributes, fused steps and packed filter.
+struct ConvNode {
+  WindowAttrs attrs;
+  std::vector<EpilogueStep> epilogue;
+  std::shared_ptr<const std::vector<PackedMatrix>> packed;
+};
+
+Status RunConv(OpContext& ctx, const ConvNode& node) {
   if (ctx.output(0).num_elements() == 0) return Status();
-  WindowAttrs attrs = parsed;
+  WindowAttrs attrs = node.attrs;
   const Shape& shape = ctx.input(0).shape();
-  SM_RETURN_IF_ERROR(TakeFilter(shape, ctx.input(1).shape(), &attrs));
+  const Shape& f = ctx.input(1).shape();
+  SM_RETURN_IF_ERROR(TakeFilter(shape, f, &attrs));
   SM_ASSIGN_OR_RETURN(const WindowGeometry g, ResolveWindow(attrs, shape));
+  SM_ASSIGN_OR_RETURN(const Epilogue epilogue,
+                      Epilogue::Resolve(ctx, node.epilogue, ctx.output(0).shape()));
   return RunAsPlain(ctx, attrs.channels_first,
-                    [&](const Tensor& x, const Tensor& filter, Tensor* y) {
-                      return RunPlain(ctx, g, x, filter, y);
+                    [&](const Tensor& x, const Tensor& filter, Tensor* y) -> Status {
+                      if (x.dtype() != DType::kFloat) return RunPlain(ctx, g, x, filter, y);
+                      const int64_t depth = f[f.rank() - 2];
+                      const FloatFilter weights{.data = filter.data<float>(),
+                                                .depth = depth,
+                                                .out_channels = f[f.rank() - 1],
+                                                .groups = g.channels / depth,
+                                                .packed = node.packed};
+                      return RunFloatConv(ctx, g, weights, x.data<float>(), epilogue,
+                                          static_cast<float*>(y->raw_mutable_data()));
                     });
 }
 
 template <int rank>
 StatusOr<KernelPtr> BuildConv(BuildContext& build) {
-  SM_ASSIGN_OR_RETURN(const WindowAttrs attrs, ReadWindowAttrs(build.attrs(), rank));
-  return MakeKernel([attrs](OpContext& ctx) { return RunConv(ctx, attrs); });
+  ConvNode node;
+  SM_ASSIGN_OR_RETURN(node.attrs, ReadWindowAttrs(build.attrs(), rank));
+  node.epilogue.assign(build.epilogue().begin(), build.epilogue().end());
+  const Tensor* filter = build.constant_input(1);
+  const Shape& input = build.input_shape(0);
+  // The number of groups, which packing depends on, follows from the input's channels.
+  if (filter != nullptr && filter->shape().rank() == rank + 2 && input.rank() == rank + 2) {
+    const int64_t channels = input[node.attrs.channel_dim()], depth = filter->shape()[rank];
+    if (channels > 0 && depth > 0 && channels % depth == 0 &&
+        filter->shape()[rank + 1] % (channels / depth) == 0) {
+      SM_ASSIGN_OR_RETURN(node.packed, PackFilter(build, 1, channels / depth));
+    }
+  }
+  return MakeKernel([node](OpContext& ctx) { return RunConv(ctx, node); });
 }
 
 constexpr OpDef kOps[] = {
@@ -131,13 +163,15 @@ constexpr OpDef kOps[] = {
                   "explicit_paddings: list(int) = []; data_format: {'NHWC','NCHW'} = 'NHWC'; "
                   "dilations: list(int) = [1, 1, 1, 1]",
      .shape = ConvShape<2>,
-     .build = BuildConv<2>},
+     .build = BuildConv<2>,
+     .fusion = {.accepts_epilogue = true}},
     {.signature = "Conv3D(input: T, filter: T) -> (output: T); T: {half,bfloat16,float,double}; "
                   "strides: list(int) >= 5; padding: {'SAME','VALID'}; "
                   "data_format: {'NDHWC','NCDHW'} = 'NDHWC'; "
                   "dilations: list(int) = [1, 1, 1, 1, 1]",
      .shape = ConvShape<3>,
-     .build = BuildConv<3>},
+     .build = BuildConv<3>,
+     .fusion = {.accepts_epilogue = true}},
 };
 static_assert(RowsAreSound(kOps));
 

@@ -1,8 +1,10 @@
 // Depthwise convolution: every channel has filters of its own.
 #include <algorithm>
+#include <vector>
 
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
+#include "src/kernels/nn/conv_float.h"
 #include "src/kernels/nn/nn_ops.h"
 #include "src/kernels/nn/spatial.h"
 #include "src/kernels/visit_dtype.h"
@@ -96,21 +98,32 @@ Status RunPlain(OpContext& ctx, const WindowGeometry& g, const Tensor& x, const 
   });
 }
 
-Status RunDepthwise(OpContext& ctx, const WindowAttrs& parsed) {
+Status RunDepthwise(OpContext& ctx, const WindowAttrs& parsed, Span<const EpilogueStep> steps) {
   if (ctx.output(0).num_elements() == 0) return Status();
   WindowAttrs attrs = parsed;
   const Shape& f = ctx.input(1).shape();
   attrs.window = {1, f[0], f[1]};
   SM_ASSIGN_OR_RETURN(const WindowGeometry g, ResolveWindow(attrs, ctx.input(0).shape()));
-  return RunAsPlain(ctx, attrs.channels_first,
-                    [&](const Tensor& x, const Tensor& filter, Tensor* y) {
-                      return RunPlain(ctx, g, x, filter, y);
-                    });
+  SM_ASSIGN_OR_RETURN(Epilogue epilogue, Epilogue::Resolve(ctx, steps, ctx.output(0).shape()));
+  return RunAsPlain(
+      ctx, attrs.channels_first, [&](const Tensor& x, const Tensor& filter, Tensor* y) -> Status {
+        float* out = static_cast<float*>(y->raw_mutable_data());
+        if (x.dtype() == DType::kFloat && f[3] == 1) {
+          RunFloatDepthwise(ctx, g, filter.data<float>(), x.data<float>(), epilogue, out);
+          return Status();
+        }
+        SM_RETURN_IF_ERROR(RunPlain(ctx, g, x, filter, y));
+        if (x.dtype() == DType::kFloat) {
+          epilogue.ApplyTo(ctx, out, y->num_elements(), g.channels * f[3]);
+        }
+        return Status();
+      });
 }
 
 StatusOr<KernelPtr> BuildDepthwise(BuildContext& build) {
   SM_ASSIGN_OR_RETURN(const WindowAttrs attrs, ReadDepthwiseAttrs(build.attrs()));
-  return MakeKernel([attrs](OpContext& ctx) { return RunDepthwise(ctx, attrs); });
+  const std::vector<EpilogueStep> steps(build.epilogue().begin(), build.epilogue().end());
+  return MakeKernel([attrs, steps](OpContext& ctx) { return RunDepthwise(ctx, attrs, steps); });
 }
 
 constexpr OpDef kOps[] = {
@@ -119,7 +132,8 @@ constexpr OpDef kOps[] = {
                   "padding: {'SAME','VALID','EXPLICIT'}; explicit_paddings: list(int) = []; "
                   "data_format: {'NHWC','NCHW'} = 'NHWC'; dilations: list(int) = [1, 1, 1, 1]",
      .shape = DepthwiseShape,
-     .build = BuildDepthwise},
+     .build = BuildDepthwise,
+     .fusion = {.accepts_epilogue = true}},
 };
 static_assert(RowsAreSound(kOps));
 

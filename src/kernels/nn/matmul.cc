@@ -1,12 +1,16 @@
 // Products of matrices and of batches of matrices.
 #include <algorithm>
 #include <complex>
+#include <memory>
+#include <string>
 #include <type_traits>
 #include <vector>
 
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
 #include "src/kernels/nn/nn_ops.h"
+#include "src/kernels/nn/products.h"
+#include "src/kernels/nn/spatial.h"
 #include "src/kernels/visit_dtype.h"
 
 namespace savedmodel {
@@ -93,22 +97,6 @@ template <class T>
 constexpr bool kIsComplex =
     std::is_same_v<T, std::complex<float>> || std::is_same_v<T, std::complex<double>>;
 
-// The type that products giving T are computed in.
-template <class T>
-using Compute =
-    std::conditional_t<std::is_same_v<T, half> || std::is_same_v<T, bfloat16>, float, T>;
-
-// sum += a * b; integers wrap around.
-template <class T>
-void MultiplyAdd(T a, T b, T* sum) {
-  if constexpr (std::is_integral_v<T>) {
-    using U = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
-    *sum = static_cast<T>(static_cast<U>(*sum) + static_cast<U>(a) * static_cast<U>(b));
-  } else {
-    *sum += a * b;
-  }
-}
-
 template <class C, class T>
 void CopyMatrices(const Tensor& t, bool transpose, bool conjugate, const T* from, C* to) {
   const int rank = t.shape().rank();
@@ -143,54 +131,84 @@ StatusOr<Tensor> Prepare(OpContext& ctx, const Tensor& t, bool transpose, bool c
   return out;
 }
 
-// What one product needs to know: sizes, and which matrices of a and b each output matrix is of.
-struct Batch {
-  int64_t m, n, k;
-  std::vector<int64_t> a, b;
+// A node's attributes, fused steps and packed weights.
+struct MatMulNode {
+  MatMulAttrs attrs;
+  std::vector<EpilogueStep> epilogue;
+  std::shared_ptr<const std::vector<PackedMatrix>> packed;
 };
 
-template <class T>
-Status Multiply(OpContext& ctx, const MatMulAttrs& attrs, const Batch& batch) {
-  using C = Compute<T>;
-  SM_ASSIGN_OR_RETURN(const Tensor a_tensor,
-                      Prepare<C>(ctx, ctx.input(0), attrs.transpose_a, attrs.conjugate));
-  SM_ASSIGN_OR_RETURN(const Tensor b_tensor,
-                      Prepare<C>(ctx, ctx.input(1), attrs.transpose_b, attrs.conjugate));
-  const C *a = a_tensor.data<C>(), *b = b_tensor.data<C>();
-  T* out = ctx.out<T>(0);
-  const int64_t m = batch.m, n = batch.n, k = batch.k;
-  const double cost = 0.3 * static_cast<double>(n) * static_cast<double>(k);
-  ctx.ParallelFor(static_cast<int64_t>(batch.a.size()) * m, cost, [&](int64_t begin, int64_t end) {
-    std::vector<C> sums(n);
-    for (int64_t row = begin; row < end; ++row) {
-      const C* x = a + (batch.a[row / m] * m + row % m) * k;
-      const C* y = b + batch.b[row / m] * k * n;
-      std::fill(sums.begin(), sums.end(), C(0));
-      for (int64_t i = 0; i < k; ++i) {
-        for (int64_t j = 0; j < n; ++j) MultiplyAdd(x[i], y[i * n + j], &sums[j]);
-      }
-      for (int64_t j = 0; j < n; ++j) out[row * n + j] = T(sums[j]);
-    }
-  });
-  return Status();
+// Which matrices of a and b each matrix of the output is the product of.
+std::vector<std::pair<int64_t, int64_t>> Pairs(const Shape& a, const Shape& b, const Shape& out) {
+  const Shape batch = out.Slice(0, out.rank() - 2);
+  const std::vector<int64_t> of_a = BatchIndices(batch, a.Slice(0, a.rank() - 2));
+  const std::vector<int64_t> of_b = BatchIndices(batch, b.Slice(0, b.rank() - 2));
+  std::vector<std::pair<int64_t, int64_t>> pairs(of_a.size());
+  for (size_t i = 0; i < pairs.size(); ++i) pairs[i] = {of_a[i], of_b[i]};
+  return pairs;
 }
 
-Status RunMatMul(OpContext& ctx, const MatMulAttrs& attrs) {
-  const Shape &a = ctx.input(0).shape(), &b = ctx.input(1).shape(), &out = ctx.output(0).shape();
-  if (out.num_elements() == 0) return Status();
-  const Shape batch_shape = out.Slice(0, out.rank() - 2);
-  Batch batch{out[out.rank() - 2], out[out.rank() - 1],
-              a[attrs.transpose_a ? a.rank() - 2 : a.rank() - 1],
-              BatchIndices(batch_shape, a.Slice(0, a.rank() - 2)),
-              BatchIndices(batch_shape, b.Slice(0, b.rank() - 2))};
-  return VisitDType<kNumbers>(ctx.output_dtype(0), [&](auto tag) {
-    return Multiply<typename decltype(tag)::type>(ctx, attrs, batch);
+template <class T>
+Status Multiply(OpContext& ctx, const MatMulNode& node) {
+  using C = ComputeType<T>;
+  const Shape &a_shape = ctx.input(0).shape(), &b_shape = ctx.input(1).shape();
+  const Shape out = ctx.output(0).shape();
+  const MatMulAttrs& attrs = node.attrs;
+  ProductOf<C> product{.m = out[out.rank() - 2],
+                       .n = out[out.rank() - 1],
+                       .k = a_shape[attrs.transpose_a ? a_shape.rank() - 2 : a_shape.rank() - 1],
+                       .b_is_transposed = attrs.transpose_b && !kIsComplex<C>,
+                       .packed = node.packed.get(),
+                       .pairs = Pairs(a_shape, b_shape, out)};
+  SM_ASSIGN_OR_RETURN(const Tensor a,
+                      Prepare<C>(ctx, ctx.input(0), attrs.transpose_a, attrs.conjugate));
+  SM_ASSIGN_OR_RETURN(const Tensor b,
+                      Prepare<C>(ctx, ctx.input(1), attrs.transpose_b && !product.b_is_transposed,
+                                 attrs.conjugate));
+  product.a = a.data<C>();
+  product.b = b.data<C>();
+  if constexpr (std::is_same_v<T, C>) {
+    product.c = ctx.out<T>(0);
+    SM_ASSIGN_OR_RETURN(const Epilogue epilogue, Epilogue::Resolve(ctx, node.epilogue, out));
+    product.epilogue = &epilogue;
+    return MultiplyMatrices(ctx, product);
+  } else {
+    SM_ASSIGN_OR_RETURN(Tensor wide, ctx.AllocateTemp(DTypeOf<C>::value, out));
+    product.c = static_cast<C*>(wide.raw_mutable_data());
+    SM_RETURN_IF_ERROR(MultiplyMatrices(ctx, product));
+    NarrowFromFloat(ctx, product.c, &ctx.output(0));
+    return Status();
+  }
+}
+
+// Packs a constant float b.
+StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackSecond(BuildContext& build,
+                                                                      bool transposed) {
+  const Tensor* b = build.constant_input(1);
+  if (b == nullptr || b->dtype() != DType::kFloat || build.input_dtype(0) != DType::kFloat ||
+      b->shape().rank() < 2) {
+    return std::shared_ptr<const std::vector<PackedMatrix>>();
+  }
+  const Shape& shape = b->shape();
+  const int rank = shape.rank();
+  const int64_t k = shape[transposed ? rank - 1 : rank - 2];
+  const int64_t n = shape[transposed ? rank - 2 : rank - 1];
+  const std::string kind = StrCat("product ", k, transposed ? " transposed by " : " by ", n);
+  return PackConstant(build, 1, kind, shape.Product(0, rank - 2), k, n, [&](int64_t i) {
+    return MatrixView{b->data<float>() + i * k * n, transposed ? 1 : n, transposed ? k : 1};
   });
 }
 
 StatusOr<KernelPtr> BuildMatMul(BuildContext& build) {
-  const MatMulAttrs attrs = ReadAttrs(build.attrs());
-  return MakeKernel([attrs](OpContext& ctx) { return RunMatMul(ctx, attrs); });
+  MatMulNode node{.attrs = ReadAttrs(build.attrs())};
+  node.epilogue.assign(build.epilogue().begin(), build.epilogue().end());
+  SM_ASSIGN_OR_RETURN(node.packed, PackSecond(build, node.attrs.transpose_b));
+  return MakeKernel([node](OpContext& ctx) -> Status {
+    if (ctx.output(0).num_elements() == 0) return Status();
+    return VisitDType<kNumbers>(ctx.output_dtype(0), [&](auto tag) {
+      return Multiply<typename decltype(tag)::type>(ctx, node);
+    });
+  });
 }
 
 constexpr OpDef kOps[] = {
@@ -199,13 +217,15 @@ constexpr OpDef kOps[] = {
                   "adj_x: bool = false; adj_y: bool = false; grad_x: bool = false; "
                   "grad_y: bool = false",
      .shape = BatchMatMulShape<false>,
-     .build = BuildMatMul},
+     .build = BuildMatMul,
+     .fusion = {.accepts_epilogue = true}},
     {.signature = "BatchMatMulV2(x: T, y: T) -> (output: T); "
                   "T: {bfloat16,half,float,double,int16,int32,int64,uint8,uint16,uint32,uint64,"
                   "complex64,complex128}; adj_x: bool = false; adj_y: bool = false; "
                   "grad_x: bool = false; grad_y: bool = false",
      .shape = BatchMatMulShape<true>,
-     .build = BuildMatMul},
+     .build = BuildMatMul,
+     .fusion = {.accepts_epilogue = true}},
     {.signature = "BatchMatMulV3(x: Ta, y: Tb) -> (output: Tout); "
                   "Ta: {bfloat16,half,float,double,uint8,int8,int16,int32,int64,complex64,"
                   "complex128}; Tb: {bfloat16,half,float,double,uint8,int8,int16,int32,int64,"
@@ -213,13 +233,15 @@ constexpr OpDef kOps[] = {
                   "complex64,complex128}; adj_x: bool = false; adj_y: bool = false; "
                   "grad_x: bool = false; grad_y: bool = false",
      .shape = BatchMatMulShape<true>,
-     .build = BuildMatMul},
+     .build = BuildMatMul,
+     .fusion = {.accepts_epilogue = true}},
     {.signature = "MatMul(a: T, b: T) -> (product: T); transpose_a: bool = false; "
                   "transpose_b: bool = false; T: {bfloat16,half,float,double,int32,int64,uint8,"
                   "uint16,uint32,uint64,complex64,complex128}; grad_a: bool = false; "
                   "grad_b: bool = false",
      .shape = MatMulShape,
-     .build = BuildMatMul},
+     .build = BuildMatMul,
+     .fusion = {.accepts_epilogue = true}},
 };
 static_assert(RowsAreSound(kOps));
 

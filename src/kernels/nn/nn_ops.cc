@@ -4,8 +4,8 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> NnFamilies() {
   return {
-      ActivationOps(), BatchNormOps(), BiasOps(), ConvOps(),
-      DepthwiseOps(),  MatMulOps(),    PoolOps(), SoftmaxOps(),
+      ActivationGradOps(), ActivationOps(), BatchNormOps(), BiasOps(),   ConvOps(), DepthwiseOps(),
+      DilationOps(),       EinsumOps(),     FakeQuantOps(), MatMulOps(), PoolOps(), SoftmaxOps(),
   };
 }
 

@@ -7,11 +7,15 @@
 
 namespace savedmodel {
 
+Span<const OpDef> ActivationGradOps();
 Span<const OpDef> ActivationOps();
 Span<const OpDef> BatchNormOps();
 Span<const OpDef> BiasOps();
 Span<const OpDef> ConvOps();
 Span<const OpDef> DepthwiseOps();
+Span<const OpDef> DilationOps();
+Span<const OpDef> EinsumOps();
+Span<const OpDef> FakeQuantOps();
 Span<const OpDef> MatMulOps();
 Span<const OpDef> PoolOps();
 Span<const OpDef> SoftmaxOps();

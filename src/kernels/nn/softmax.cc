@@ -4,6 +4,7 @@
 
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
+#include "src/kernels/isa/vector_code.h"
 #include "src/kernels/nn/nn_ops.h"
 #include "src/kernels/visit_dtype.h"
 
@@ -49,6 +50,13 @@ Status RunSoftmax(OpContext& ctx) {
     using T = typename decltype(tag)::type;
     const T* x = ctx.in<T>(0);
     T* y = ctx.out<T>(0);
+    if constexpr (std::is_same_v<T, float>) {
+      ctx.ParallelFor(
+          shape.num_elements() / columns, 1.0 * columns, [&](int64_t begin, int64_t end) {
+            Vectors().softmax(x + begin * columns, y + begin * columns, end - begin, columns, log);
+          });
+      return Status();
+    }
     ctx.ParallelFor(shape.num_elements() / columns, 3.0 * columns, [&](int64_t begin, int64_t end) {
       for (int64_t r = begin; r < end; ++r) {
         SoftmaxRow(x + r * columns, y + r * columns, columns, log);

@@ -1,0 +1,23 @@
+# The compute core, once per instruction set. All but a level's entry is made local to its object:
+# otherwise the linker may keep the copy of an inline function that newer processors alone can run.
+set(vector_objects)  # out: what goes into the library
+function(add_vector_level name)
+  add_library(vector_${name} OBJECT ${PROJECT_SOURCE_DIR}/src/kernels/isa/level/vector_code.cc)
+  target_include_directories(vector_${name} PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR})
+  target_compile_definitions(vector_${name} PRIVATE SM_LEVEL=${name})
+  target_compile_options(vector_${name} PRIVATE -O3 -Wall -Wextra -fno-gnu-unique -fno-math-errno
+    -fno-trapping-math ${ARGN})
+  set(object ${PROJECT_BINARY_DIR}/vector_code_${name}.o)
+  add_custom_command(OUTPUT ${object}
+    COMMAND ${CMAKE_LINKER} -r --force-group-allocation -o ${object} $<TARGET_OBJECTS:vector_${name}>
+    COMMAND ${CMAKE_OBJCOPY} --keep-global-symbol=savedmodel_vector_code_${name} ${object}
+    DEPENDS $<TARGET_OBJECTS:vector_${name}> COMMAND_EXPAND_LISTS)
+  set_source_files_properties(${object} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
+  set(vector_objects ${vector_objects} ${object} PARENT_SCOPE)
+endfunction()
+add_vector_level(portable)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  target_compile_definitions(savedmodel_objects PRIVATE SAVEDMODEL_X86_LEVELS)
+  add_vector_level(avx2 -mavx2 -mfma)
+  add_vector_level(avx512 -mavx2 -mfma -mavx512f -mavx512dq -mavx512vl -mavx512bw)
+endif()

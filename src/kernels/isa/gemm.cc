@@ -1,0 +1,262 @@
+// Products: blocking for the caches, packing, division into jobs.
+#include "src/kernels/isa/gemm.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "src/base/status_macros.h"
+
+namespace savedmodel {
+namespace {
+
+// Depth of the part of a panel that is multiplied at a time, so that it stays in the first
+// (narrow panels) or second cache level while rows stream past it.
+int64_t DepthOfBlock(const VectorCode& code) { return code.lanes == 16 ? 768 : 384; }
+// Floats of A in a block of rows, which stay in the second cache level over all panels.
+constexpr int64_t kBlockFloats = 48 * 1024;
+// Pointers to runs that a block of rows may need.
+constexpr int64_t kBlockRuns = 128 * 1024;
+// Fewer rows than this read a row-major B in place: packing it would cost more than it saves.
+constexpr int64_t kRowsWorthPacking = 24;
+
+int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Memory that a thread keeps for its next product; bounded by the blocking.
+struct Scratch {
+  std::vector<const float*> runs;
+  std::vector<float> panel;
+};
+Scratch& ThreadScratch() {
+  thread_local Scratch scratch;
+  return scratch;
+}
+
+// Part of A's columns: taps [tap, tap + taps), of each run [offset, offset + depth).
+struct Part {
+  int64_t tap, taps, offset, depth;
+};
+
+std::vector<Part> Parts(const VectorCode& code, const Product& p) {
+  const int64_t limit = DepthOfBlock(code);
+  std::vector<Part> parts;
+  if (p.taps * p.depth <= limit + limit / 2) return {{0, p.taps, 0, p.depth}};
+  if (p.depth > limit + limit / 2) {
+    const int64_t pieces = CeilDiv(p.depth, limit);
+    for (int64_t t = 0; t < p.taps; ++t) {
+      for (int64_t i = 0; i < pieces; ++i) {
+        const int64_t begin = p.depth * i / pieces, end = p.depth * (i + 1) / pieces;
+        parts.push_back({t, 1, begin, end - begin});
+      }
+    }
+    return parts;
+  }
+  const int64_t pieces = CeilDiv(p.taps, std::max<int64_t>(1, limit / p.depth));
+  for (int64_t i = 0; i < pieces; ++i) {
+    const int64_t begin = p.taps * i / pieces, end = p.taps * (i + 1) / pieces;
+    parts.push_back({begin, end - begin, 0, p.depth});
+  }
+  return parts;
+}
+
+// Rows of a block: even blocks, so that the last one is not left with a few.
+int64_t RowsOfBlock(const VectorCode& code, const Product& p) {
+  if (p.taps > kBlockRuns / 24) return std::max<int64_t>(1, kBlockRuns / p.taps);
+  const int64_t depth = std::min(p.taps * p.depth, DepthOfBlock(code));
+  const int64_t most =
+      std::clamp<int64_t>(kBlockFloats / std::max<int64_t>(1, depth), 24, kBlockRuns / p.taps);
+  const int64_t blocks = std::max<int64_t>(1, CeilDiv(p.rows, most));
+  return CeilDiv(CeilDiv(p.rows, blocks), 12) * 12;
+}
+
+// Points `args` to the part of B at rows [k, k + depth) and its columns.
+void PointToB(const VectorCode& code, const Product& p, int64_t column, int64_t k, int64_t depth,
+              std::vector<float>* panel, PanelArgs* args) {
+  const int64_t width = args->vectors * code.lanes;
+  args->b_stride = width;
+  if (p.packed != nullptr) {
+    args->b = p.packed->panel(column) + k * width;
+    return;
+  }
+  const float* from = p.b.data + k * p.b.row_stride + column * p.b.column_stride;
+  if (p.b.column_stride == 1 && args->columns == width &&
+      args->row_end - args->row_begin < kRowsWorthPacking) {
+    args->b = from;
+    args->b_stride = p.b.row_stride;
+    return;
+  }
+  if (static_cast<int64_t>(panel->size()) < depth * width) panel->resize(depth * width);
+  code.pack(from, p.b.row_stride, p.b.column_stride, depth, args->columns, width, panel->data());
+  args->b = panel->data();
+}
+
+// Rows [row_begin, row_end) of panels [panel_begin, panel_end).
+void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64_t row_end,
+              int64_t panel_begin, int64_t panel_end) {
+  Scratch& scratch = ThreadScratch();
+  const size_t needed = static_cast<size_t>((row_end - row_begin) * p.taps);
+  if (scratch.runs.size() < needed) scratch.runs.resize(needed);
+  p.runs(row_begin, row_end, scratch.runs.data());
+  const std::vector<Part> parts = Parts(code, p);
+  const int64_t width = code.max_vectors * code.lanes;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const Part& part = parts[i];
+    for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
+      const int64_t column = panel * width;
+      PanelArgs args;
+      args.a = scratch.runs.data() + part.tap;
+      args.taps = part.taps;
+      args.taps_stride = p.taps;
+      args.a_offset = part.offset;
+      args.depth = part.depth;
+      args.c = p.c + column;
+      args.c_stride = p.c_stride;
+      args.row_begin = row_begin;
+      args.row_end = row_end;
+      args.columns = std::min(width, p.columns - column);
+      args.vectors = static_cast<int>(CeilDiv(args.columns, code.lanes));
+      args.accumulate = i > 0;
+      PointToB(code, p, column, part.tap * p.depth + part.offset, part.taps * part.depth,
+               &scratch.panel, &args);
+      if (i + 1 == parts.size() && p.epilogue != nullptr) {
+        if (p.epilogue->bias != nullptr) args.bias = p.epilogue->bias + column;
+        args.steps = p.epilogue->steps.data();
+        args.num_steps = static_cast<int>(p.epilogue->steps.size());
+        args.first_column = column;
+      }
+      code.panel(args);
+    }
+  }
+}
+
+}  // namespace
+
+StatusOr<PackedMatrix> PackedMatrix::Pack(const MatrixView& b, int64_t depth, int64_t columns) {
+  const VectorCode& code = Vectors();
+  const int64_t width = code.max_vectors * code.lanes;
+  PackedMatrix packed;
+  packed.depth_ = depth;
+  const int64_t padded = CeilDiv(columns, code.lanes) * code.lanes;
+  SM_ASSIGN_OR_RETURN(packed.data_, Tensor::Allocate(DType::kFloat, Shape({depth, padded})));
+  float* to = static_cast<float*>(packed.data_.raw_mutable_data());
+  for (int64_t column = 0; column < columns; column += width) {
+    const int64_t valid = std::min(width, columns - column);
+    const int64_t panel_width = CeilDiv(valid, code.lanes) * code.lanes;
+    code.pack(b.data + column * b.column_stride, b.row_stride, b.column_stride, depth, valid,
+              panel_width, to);
+    to += depth * panel_width;
+  }
+  return packed;
+}
+
+StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackConstant(
+    BuildContext& build, int input, const std::string& kind, int64_t count, int64_t depth,
+    int64_t columns, FunctionRef<MatrixView(int64_t)> view) {
+  using Matrices = std::vector<PackedMatrix>;
+  const Tensor* constant = build.constant_input(input);
+  if (constant == nullptr || constant->dtype() != DType::kFloat || constant->num_elements() == 0) {
+    return std::shared_ptr<const Matrices>();
+  }
+  SM_ASSIGN_OR_RETURN(std::shared_ptr<const void> packed,
+                      build.Packed(*constant, kind, [&]() -> StatusOr<std::shared_ptr<const void>> {
+                        auto matrices = std::make_shared<Matrices>();
+                        for (int64_t i = 0; i < count; ++i) {
+                          SM_ASSIGN_OR_RETURN(PackedMatrix matrix,
+                                              PackedMatrix::Pack(view(i), depth, columns));
+                          matrices->push_back(std::move(matrix));
+                        }
+                        return std::shared_ptr<const void>(std::move(matrices));
+                      }));
+  return std::static_pointer_cast<const Matrices>(std::move(packed));
+}
+
+StatusOr<Epilogue> Epilogue::Resolve(const OpContext& ctx, Span<const EpilogueStep> steps,
+                                     const Shape& output) {
+  Epilogue epilogue;
+  const int64_t columns = output.rank() == 0 ? 1 : output[output.rank() - 1];
+  for (const EpilogueStep& step : steps) {
+    VectorStep resolved{
+        .op = step.op, .operand_first = step.operand_first, .parameter = step.parameter};
+    if (step.operand >= 0) {
+      const Tensor& operand = ctx.input(step.operand);
+      resolved.operand = operand.data<float>();
+      const int64_t n = operand.num_elements();
+      if (n == output.num_elements()) {
+        resolved.row_stride = columns;
+        resolved.column_stride = 1;
+      } else if (n == columns) {
+        resolved.column_stride = 1;
+      } else if (n != 1 || resolved.operand == nullptr) {
+        return Internal("a fused operand has shape ", operand.shape(), ", the output ", output);
+      }
+    }
+    if (epilogue.bias == nullptr && epilogue.steps.empty() && step.op == ScalarOp::kAdd &&
+        resolved.column_stride == 1 && resolved.row_stride == 0) {
+      epilogue.bias = resolved.operand;
+    } else {
+      epilogue.steps.push_back(resolved);
+    }
+  }
+  return epilogue;
+}
+
+Epilogue Epilogue::FromColumn(int64_t first) const {
+  Epilogue part = *this;
+  if (part.bias != nullptr) part.bias += first;
+  for (VectorStep& step : part.steps) {
+    if (step.operand != nullptr) step.operand += first * step.column_stride;
+  }
+  return part;
+}
+
+Epilogue Epilogue::FromRow(int64_t first) const {
+  Epilogue part = *this;
+  for (VectorStep& step : part.steps) {
+    if (step.operand != nullptr) step.operand += first * step.row_stride;
+  }
+  return part;
+}
+
+void Epilogue::ApplyTo(OpContext& ctx, float* out, int64_t n, int64_t columns) const {
+  std::vector<VectorStep> all;
+  if (bias != nullptr) {
+    all.push_back({.op = ScalarOp::kAdd, .operand = bias, .column_stride = 1});
+  }
+  all.insert(all.end(), steps.begin(), steps.end());
+  if (all.empty()) return;
+  ctx.ParallelFor(n / columns, 0.5 * columns, [&](int64_t begin, int64_t end) {
+    Vectors().apply(all.data(), static_cast<int>(all.size()), out, columns, begin, end, columns);
+  });
+}
+
+void RunProduct(OpContext& ctx, const Product& p) {
+  const VectorCode& code = Vectors();
+  const int64_t width = code.max_vectors * code.lanes;
+  const int64_t panels = CeilDiv(p.columns, width);
+  const int64_t rows = RowsOfBlock(code, p);
+  const int64_t blocks = CeilDiv(p.rows, rows);
+  const int64_t threads = ctx.run().pool == nullptr ? 1 : ctx.run().pool->num_threads();
+  // Several jobs for each thread, so that a late one does not keep the others waiting.
+  const int64_t groups =
+      threads == 1 ? 1 : std::clamp<int64_t>(CeilDiv(4 * threads, blocks), 1, panels);
+  const double depth = static_cast<double>(p.taps) * static_cast<double>(p.depth);
+  const double cost = 0.04 * depth * static_cast<double>(std::min(rows, p.rows)) *
+                      static_cast<double>(p.columns) / static_cast<double>(groups);
+  ctx.ParallelFor(blocks * groups, cost + 100, [&](int64_t begin, int64_t end) {
+    for (int64_t job = begin; job < end; ++job) {
+      const int64_t row = job / groups * rows, group = job % groups;
+      RunBlock(code, p, row, std::min(p.rows, row + rows), panels * group / groups,
+               panels * (group + 1) / groups);
+    }
+  });
+}
+
+void RunProductSerially(const Product& p) {
+  const VectorCode& code = Vectors();
+  const int64_t panels = CeilDiv(p.columns, code.max_vectors * code.lanes);
+  const int64_t rows = RowsOfBlock(code, p);
+  for (int64_t row = 0; row < p.rows; row += rows) {
+    RunBlock(code, p, row, std::min(p.rows, row + rows), 0, panels);
+  }
+}
+
+}  // namespace savedmodel

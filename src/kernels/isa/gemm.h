@@ -1,0 +1,73 @@
+// Products of float matrices, and what is a product underneath: convolutions.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "savedmodel/op.h"
+#include "src/kernels/isa/vector_code.h"
+
+namespace savedmodel {
+
+// Where element (k, j) of a matrix lies.
+struct MatrixView {
+  const float* data = nullptr;
+  int64_t row_stride = 0;
+  int64_t column_stride = 1;
+};
+
+// A matrix B in panels of the widest vectors, ready to be streamed through: made once per constant.
+class PackedMatrix {
+ public:
+  static StatusOr<PackedMatrix> Pack(const MatrixView& b, int64_t depth, int64_t columns);
+  const float* panel(int64_t column) const { return data_.data<float>() + column * depth_; }
+
+ private:
+  Tensor data_;
+  int64_t depth_ = 0;
+};
+
+// Packs `count` matrices of constant input `input` of a node, `view(i)` being the i-th; null when
+// the input is not constant. Shared by all plans under `kind`.
+StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackConstant(
+    BuildContext& build, int input, const std::string& kind, int64_t count, int64_t depth,
+    int64_t columns, FunctionRef<MatrixView(int64_t)> view);
+
+// The fused steps of a node, with operands resolved for one run.
+class Epilogue {
+ public:
+  // For an output of `columns` columns that is the matrix of the product.
+  static StatusOr<Epilogue> Resolve(const OpContext& ctx, Span<const EpilogueStep> steps,
+                                    const Shape& output);
+  // Of columns [first, …) of the output: for products that make a part of it.
+  Epilogue FromColumn(int64_t first) const;
+  // Of rows [first, …) of the output.
+  Epilogue FromRow(int64_t first) const;
+
+  // Applies all of it to a finished output of `n` elements in rows of `columns`.
+  void ApplyTo(OpContext& ctx, float* out, int64_t n, int64_t columns) const;
+
+  const float* bias = nullptr;
+  std::vector<VectorStep> steps;
+};
+
+// c[rows, columns] = A * B, where a row of A is `taps` runs of `depth` floats each. B has
+// taps * depth rows.
+struct Product {
+  int64_t rows = 0, columns = 0, taps = 1, depth = 0;
+  // Writes pointers to the runs of rows [begin, end), row by row.
+  FunctionRef<void(int64_t begin, int64_t end, const float** runs)> runs;
+  const PackedMatrix* packed = nullptr;  // B, or
+  MatrixView b;                          // B where it is not packed
+  float* c = nullptr;
+  int64_t c_stride = 0;
+  const Epilogue* epilogue = nullptr;
+};
+
+// Computes the product with the run's threads.
+void RunProduct(OpContext& ctx, const Product& product);
+// Computes it on the caller's thread: for many small products that are spread over threads.
+void RunProductSerially(const Product& product);
+
+}  // namespace savedmodel

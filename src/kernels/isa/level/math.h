@@ -1,0 +1,143 @@
+// Elementary functions of vectors, within a few units in the last place. NaN gives NaN.
+#pragma once
+
+#include "src/kernels/isa/level/vectors.h"
+
+namespace savedmodel {
+namespace {
+
+inline IntVec Bits(Vec x) { return reinterpret_cast<IntVec>(x); }
+inline Vec FromBits(IntVec x) { return reinterpret_cast<Vec>(x); }
+inline Vec Abs(Vec x) { return FromBits(Bits(x) & 0x7fffffff); }
+inline Vec SignOf(Vec x) { return FromBits(Bits(x) & static_cast<int32_t>(0x80000000)); }
+// NaN in x passes through both.
+inline Vec AtLeast(Vec x, float low) { return x < Splat(low) ? Splat(low) : x; }
+inline Vec AtMost(Vec x, float high) { return x > Splat(high) ? Splat(high) : x; }
+// Nearest integer, ties to even, for |x| < 2^22.
+inline Vec RoundSmall(Vec x) { return (x + 12582912.0f) - 12582912.0f; }
+
+// 2^n of integers in [-126, 127].
+inline Vec PowerOfTwo(IntVec n) { return FromBits((n + 127) << 23); }
+
+inline Vec Exp(Vec x) {
+  x = AtMost(AtLeast(x, -104.0f), 89.0f);
+  const Vec n = RoundSmall(x * 1.44269504088896341f);
+  Vec r = x - n * 0.693359375f;
+  r = r + n * 2.12194440e-4f;
+  Vec p = Splat(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * (r * r) + r + 1.0f;
+  // In two factors, so that results beyond the normal range come out right.
+  const IntVec whole = __builtin_convertvector(n, IntVec);
+  const IntVec part = whole >> 1;
+  return p * PowerOfTwo(part) * PowerOfTwo(whole - part);
+}
+
+// exp(x) - 1 without cancellation near 0.
+inline Vec Expm1(Vec x) {
+  Vec p = Splat(1.0f / 5040);
+  p = p * x + 1.0f / 720;
+  p = p * x + 1.0f / 120;
+  p = p * x + 1.0f / 24;
+  p = p * x + 1.0f / 6;
+  p = p * x + 0.5f;
+  p = p * (x * x) + x;
+  return Abs(x) < Splat(0.35f) ? p : Exp(x) - 1.0f;
+}
+
+inline Vec Log(Vec x) {
+  const Vec infinity = Splat(__builtin_inff()), nan = Splat(__builtin_nanf(""));
+  const Vec input = x;
+  const IntVec subnormal = x < Splat(1.17549435e-38f);
+  x = subnormal ? x * 8388608.0f : x;
+  IntVec exponent = ((Bits(x) >> 23) & 0xff) - 126;
+  exponent = subnormal ? exponent - 23 : exponent;
+  Vec m = FromBits((Bits(x) & 0x007fffff) | 0x3f000000);  // in [0.5, 1)
+  const IntVec low = m < Splat(0.707106781186547524f);
+  Vec e = __builtin_convertvector(exponent, Vec);
+  e = low ? e - 1.0f : e;
+  m = low ? m + m - 1.0f : m - 1.0f;
+  const Vec z = m * m;
+  Vec p = Splat(7.0376836292e-2f);
+  p = p * m - 1.1514610310e-1f;
+  p = p * m + 1.1676998740e-1f;
+  p = p * m - 1.2420140846e-1f;
+  p = p * m + 1.4249322787e-1f;
+  p = p * m - 1.6668057665e-1f;
+  p = p * m + 2.0000714765e-1f;
+  p = p * m - 2.4999993993e-1f;
+  p = p * m + 3.3333331174e-1f;
+  Vec y = p * m * z;
+  y = y + e * -2.12194440e-4f - 0.5f * z;
+  y = m + y + e * 0.693359375f;
+  y = input == infinity ? infinity : y;
+  y = input == Splat(0) ? -infinity : y;
+  return input >= Splat(0) ? y : nan;
+}
+
+// log(1 + x) without cancellation near 0.
+inline Vec Log1p(Vec x) {
+  const Vec u = x + 1.0f;
+  const Vec corrected = Log(u) * (x / (u - 1.0f));
+  const Vec result = u == Splat(1) ? x : corrected;
+  return u == Splat(__builtin_inff()) ? u : result;
+}
+
+inline Vec Tanh(Vec x) {
+  const Vec c = AtMost(AtLeast(x, -7.90531110763549805f), 7.90531110763549805f);
+  const Vec z = c * c;
+  Vec p = Splat(-2.76076847742355e-16f);
+  p = p * z + 2.00018790482477e-13f;
+  p = p * z - 8.60467152213735e-11f;
+  p = p * z + 5.12229709037114e-08f;
+  p = p * z + 1.48572235717979e-05f;
+  p = p * z + 6.37261928875436e-04f;
+  p = p * z + 4.89352455891786e-03f;
+  Vec q = Splat(1.19825839466702e-06f);
+  q = q * z + 1.18534705686654e-04f;
+  q = q * z + 2.26843463243900e-03f;
+  q = q * z + 4.89352518554385e-03f;
+  const Vec y = c * p / q;
+  return Abs(x) < Splat(0.0004f) ? x : y;
+}
+
+inline Vec Sigmoid(Vec x) { return 1.0f / (1.0f + Exp(-x)); }
+
+inline Vec Erf(Vec x) {
+  const Vec c = AtMost(AtLeast(x, -4.0f), 4.0f);
+  const Vec z = c * c;
+  Vec p = Splat(-2.72614225801306e-10f);
+  p = p * z + 2.77068142495902e-08f;
+  p = p * z - 2.10102402082508e-06f;
+  p = p * z - 5.69250639462346e-05f;
+  p = p * z - 7.34990630326855e-04f;
+  p = p * z - 2.95459980854025e-03f;
+  p = p * z - 1.60960333262415e-02f;
+  Vec q = Splat(-1.45660718464996e-05f);
+  q = q * z - 2.13374055278905e-04f;
+  q = q * z - 1.68282697438203e-03f;
+  q = q * z - 7.37332916720468e-03f;
+  q = q * z - 1.42647390514189e-02f;
+  return c * p / q;
+}
+
+inline Vec Softplus(Vec x) {
+  // log(1 + exp(x)), written so that neither end overflows or cancels.
+  const Vec y = Log1p(Exp(-Abs(x))) + AtLeast(x, 0.0f);
+  return x != x ? x : y;
+}
+
+// A lane at a time, for functions that are rare in the middle of a model.
+template <class F>
+inline Vec EachLane(Vec x, F&& f) {
+  Vec y = x;
+  for (int i = 0; i < kLanes; ++i) y[i] = f(x[i]);
+  return y;
+}
+
+}  // namespace
+}  // namespace savedmodel

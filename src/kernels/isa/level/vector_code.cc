@@ -1,0 +1,25 @@
+// One level of the compute core; compiled once per instruction set.
+#include "src/kernels/isa/level/gemm.h"
+#include "src/kernels/isa/level/rows.h"
+#include "src/kernels/isa/level/steps.h"
+
+#define SM_STRING_INNER(x) #x
+#define SM_STRING(x) SM_STRING_INNER(x)
+#define SM_CONCAT_INNER(a, b) a##b
+#define SM_CONCAT(a, b) SM_CONCAT_INNER(a, b)
+
+extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_LEVEL)() {
+  using namespace savedmodel;
+  static constexpr VectorCode kCode = {
+      .name = SM_STRING(SM_LEVEL),
+      .lanes = kLanes,
+      .max_vectors = kMaxVectors,
+      .panel = Panel,
+      .pack = Pack,
+      .depthwise = Depthwise,
+      .apply = Apply,
+      .map = Map,
+      .softmax = SoftmaxRows,
+  };
+  return &kCode;
+}

@@ -1,0 +1,42 @@
+// Vectors of floats in GCC's vector extension, of the width of the level being compiled.
+#pragma once
+
+#include <cstdint>
+
+#if defined(__AVX512F__)
+#define SM_LANES 16
+#elif defined(__AVX2__)
+#define SM_LANES 8
+#else
+#define SM_LANES 4
+#endif
+
+namespace savedmodel {
+namespace {
+
+constexpr int kLanes = SM_LANES;
+typedef float Vec __attribute__((vector_size(SM_LANES * 4)));
+typedef int32_t IntVec __attribute__((vector_size(SM_LANES * 4)));
+typedef float UnalignedVec __attribute__((vector_size(SM_LANES * 4), aligned(4)));
+
+inline Vec Load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
+inline void Store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
+// x - 0 is x for every x, and folds to a broadcast.
+inline Vec Splat(float x) { return x - Vec{}; }
+// The first n lanes; the others 0.
+inline Vec LoadSome(const float* p, int64_t n) {
+  Vec v{};
+  for (int i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+}
+inline void StoreSome(float* p, Vec v, int64_t n) {
+  for (int i = 0; i < n; ++i) p[i] = v[i];
+}
+inline float Sum(Vec v) {
+  float s = 0;
+  for (int i = 0; i < kLanes; ++i) s += v[i];
+  return s;
+}
+
+}  // namespace
+}  // namespace savedmodel

@@ -1,0 +1,86 @@
+// The compute core: code that exists once per instruction set, behind one table of functions.
+//
+// The table's functions are compiled from the same sources (level/) with other flags for each
+// level; everything but a level's entry is local to its object, so that no code compiled for a
+// newer processor can be linked into what runs everywhere. Plain pointers only in this interface.
+#pragma once
+
+#include <cstdint>
+
+#include "savedmodel/op.h"
+
+namespace savedmodel {
+
+// A scalar function applied to each element of a matrix that is still in cache: y = f(y), or
+// y = f(y, operand[row * row_stride + column * column_stride]).
+struct VectorStep {
+  ScalarOp op = ScalarOp::kNone;
+  bool operand_first = false;
+  float parameter = 0;
+  const float* operand = nullptr;
+  int64_t row_stride = 0;
+  int64_t column_stride = 0;
+};
+
+// Rows [row_begin, row_end) and the columns of one panel of a product of A and B, where row r of
+// A is a sequence of `taps` runs of `depth` consecutive floats:
+//   c[r][j] (+)= sum over t, k of a[r * taps_stride + t][a_offset + k] * b[(t * depth + k)][j]
+struct PanelArgs {
+  const float* const* a = nullptr;  // row r, tap t at a[(r - row_begin) * taps_stride + t]
+  int64_t taps = 1, taps_stride = 1, a_offset = 0, depth = 0;
+  const float* b = nullptr;
+  int64_t b_stride = 0;  // floats from one k to the next
+  float* c = nullptr;    // row 0, first column of the panel
+  int64_t c_stride = 0;
+  int64_t row_begin = 0, row_end = 0;
+  int64_t columns = 0;                // valid ones, at most 16 * vectors
+  int vectors = 1;                    // width of the panel in vectors
+  bool accumulate = false;            // c += instead of c =
+  const float* bias = nullptr;        // of the panel's columns; added after the last part
+  const VectorStep* steps = nullptr;  // applied after the last part
+  int num_steps = 0;
+  int64_t first_column = 0;  // of the panel, for the steps' operands
+};
+
+// One row of outputs of a depthwise convolution with one filter per channel.
+struct DepthwiseArgs {
+  const float* const* rows = nullptr;  // input row of each kernel row; null where it is padding
+  int64_t window_rows = 0, window_columns = 0;
+  int64_t channels = 0, in_width = 0, out_width = 0;
+  int64_t stride = 1, dilation = 1, left = 0;  // input column of output column 0's first tap
+  const float* filter = nullptr;               // [window_rows][window_columns][channels]
+  float* out = nullptr;                        // [out_width][channels]
+  const float* bias = nullptr;
+};
+
+struct VectorCode {
+  const char* name;
+  int lanes;        // floats in a vector
+  int max_vectors;  // widest panel
+  void (*panel)(const PanelArgs& args);
+  // Copies columns [0, columns) of `depth` rows of b, at row_stride and column_stride, into a
+  // panel of `width` columns, the rest of which become 0.
+  void (*pack)(const float* b, int64_t row_stride, int64_t column_stride, int64_t depth,
+               int64_t columns, int64_t width, float* panel);
+  void (*depthwise)(const DepthwiseArgs& args);
+  // Applies steps to rows [row_begin, row_end) of a matrix with `columns` columns.
+  void (*apply)(const VectorStep* steps, int num_steps, float* c, int64_t c_stride,
+                int64_t row_begin, int64_t row_end, int64_t columns);
+  // y[i] = op(x[i]); y may be x.
+  void (*map)(ScalarOp op, float parameter, const float* x, float* y, int64_t n);
+  // y = softmax(x), or its logarithm, of each row; y may be x.
+  void (*softmax)(const float* x, float* y, int64_t rows, int64_t columns, bool log);
+};
+
+// The best level that this processor has, or the one that the environment variable SAVEDMODEL_ISA
+// names (portable, avx2, avx512), if the processor has it. Chosen once.
+const VectorCode& Vectors();
+
+}  // namespace savedmodel
+
+// The entries of the levels; null functions do not occur.
+extern "C" {
+const savedmodel::VectorCode* savedmodel_vector_code_portable();
+const savedmodel::VectorCode* savedmodel_vector_code_avx2();
+const savedmodel::VectorCode* savedmodel_vector_code_avx512();
+}

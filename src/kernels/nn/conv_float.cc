@@ -1,0 +1,180 @@
+// Convolutions as products: a row of the product's left side is one output pixel's window, found
+// through pointers, never copied together.
+#include "src/kernels/nn/conv_float.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "src/base/status_macros.h"
+#include "src/base/strcat.h"
+
+namespace savedmodel {
+namespace {
+
+// Inputs with fewer channels than this make runs of whole window rows instead of single pixels.
+constexpr int64_t kFewChannels = 8;
+
+// How windows are cut into runs of consecutive floats.
+struct Runs {
+  const float* x = nullptr;        // image of [batch][in][width][channels]
+  const float* outside = nullptr;  // as many zeros as a run is long
+  int64_t width = 0;               // of x's rows, in pixels
+  int64_t left = 0;                // padding that is not in x
+  int64_t columns = 1;             // runs of one window row
+  int64_t channel = 0;             // first channel of the group
+};
+
+bool IsPointwise(const WindowGeometry& g) {
+  return g.taps() == 1 && g.stride == std::array<int64_t, 3>{1, 1, 1} &&
+         g.before == std::array<int64_t, 3>{0, 0, 0} && g.in == g.out;
+}
+
+// Whether an output pixel's window may reach outside along dimension i.
+bool Reaches(const WindowGeometry& g, int i) {
+  return g.before[i] > 0 ||
+         (g.out[i] - 1) * g.stride[i] + (g.window[i] - 1) * g.dilation[i] - g.before[i] >= g.in[i];
+}
+
+// The input with zeros at both ends of each row, so that windows are consecutive floats.
+StatusOr<Tensor> PadRows(OpContext& ctx, const WindowGeometry& g, const float* x, int64_t width) {
+  SM_ASSIGN_OR_RETURN(
+      Tensor padded,
+      ctx.AllocateTemp(DType::kFloat, Shape({g.batch, g.in[0], g.in[1], width, g.channels})));
+  float* to = static_cast<float*>(padded.raw_mutable_data());
+  const int64_t from_row = g.in[2] * g.channels, to_row = width * g.channels;
+  const int64_t before = std::min(to_row, g.before[2] * g.channels);
+  const int64_t copied = std::min(from_row, to_row - before);
+  ctx.ParallelFor(g.batch * g.in[0] * g.in[1], 0.2 * to_row, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      float* row = to + r * to_row;
+      std::fill_n(row, before, 0.0f);
+      std::memcpy(row + before, x + r * from_row, copied * sizeof(float));
+      std::fill(row + before + copied, row + to_row, 0.0f);
+    }
+  });
+  return padded;
+}
+
+// Writes the runs of one output pixel.
+const float** WindowRuns(const WindowGeometry& g, const Runs& runs, int64_t pixel,
+                         const float** out) {
+  const int64_t ow = pixel % g.out[2], oh = pixel / g.out[2] % g.out[1];
+  const int64_t od = pixel / (g.out[2] * g.out[1]) % g.out[0], n = pixel / g.out_pixels();
+  const int64_t left = ow * g.stride[2] - runs.left;
+  for (int64_t kd = 0; kd < g.window[0]; ++kd) {
+    const int64_t d = od * g.stride[0] - g.before[0] + kd * g.dilation[0];
+    for (int64_t kh = 0; kh < g.window[1]; ++kh) {
+      const int64_t h = oh * g.stride[1] - g.before[1] + kh * g.dilation[1];
+      if (d < 0 || d >= g.in[0] || h < 0 || h >= g.in[1]) {
+        out = std::fill_n(out, runs.columns, runs.outside);
+        continue;
+      }
+      const float* row = runs.x + ((n * g.in[0] + d) * g.in[1] + h) * runs.width * g.channels;
+      for (int64_t kw = 0; kw < runs.columns; ++kw) {
+        const int64_t w = left + kw * g.dilation[2];
+        *out++ = w < 0 || w >= runs.width ? runs.outside : row + w * g.channels + runs.channel;
+      }
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackFilter(BuildContext& build,
+                                                                      int input, int64_t groups) {
+  const Tensor* filter = build.constant_input(input);
+  if (filter == nullptr || filter->dtype() != DType::kFloat) {
+    return std::shared_ptr<const std::vector<PackedMatrix>>();
+  }
+  const Shape& shape = filter->shape();
+  const int64_t out_channels = shape[shape.rank() - 1], per_group = out_channels / groups;
+  return PackConstant(
+      build, input, StrCat("convolution in ", groups, " groups"), groups,
+      shape.Product(0, shape.rank() - 1), per_group, [&](int64_t group) {
+        return MatrixView{filter->data<float>() + group * per_group, out_channels, 1};
+      });
+}
+
+Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& filter,
+                    const float* x, const Epilogue& epilogue, float* y) {
+  Runs runs{.x = x, .width = g.in[2], .left = g.before[2], .columns = g.window[2]};
+  int64_t depth = filter.depth;
+  Tensor padded, zeros;
+  if (filter.groups == 1 && g.channels < kFewChannels && g.dilation[2] == 1 && g.window[2] > 1) {
+    runs.columns = 1;
+    depth *= g.window[2];
+    if (Reaches(g, 2)) {
+      runs.width = (g.out[2] - 1) * g.stride[2] + g.window[2];
+      SM_ASSIGN_OR_RETURN(padded, PadRows(ctx, g, x, runs.width));
+      runs.x = padded.data<float>();
+      runs.left = 0;
+    }
+  }
+  if (Reaches(g, 0) || Reaches(g, 1) || Reaches(g, 2)) {
+    SM_ASSIGN_OR_RETURN(zeros, Tensor::Zeros(DType::kFloat, Shape({depth}), ctx.run().budget));
+    runs.outside = zeros.data<float>();
+  }
+  const int64_t per_group = filter.out_channels / filter.groups;
+  const bool pointwise = IsPointwise(g);
+  for (int64_t group = 0; group < filter.groups; ++group) {
+    runs.channel = group * filter.depth;
+    const auto find = [&](int64_t begin, int64_t end, const float** out) {
+      for (int64_t pixel = begin; pixel < end; ++pixel) {
+        if (pointwise) {
+          *out++ = x + pixel * g.channels + runs.channel;
+        } else {
+          out = WindowRuns(g, runs, pixel, out);
+        }
+      }
+    };
+    const Epilogue part = epilogue.FromColumn(group * per_group);
+    RunProduct(ctx, {.rows = g.batch * g.out_pixels(),
+                     .columns = per_group,
+                     .taps = g.window[0] * g.window[1] * runs.columns,
+                     .depth = depth,
+                     .runs = find,
+                     .packed = filter.packed == nullptr ? nullptr : &(*filter.packed)[group],
+                     .b = {filter.data + group * per_group, filter.out_channels, 1},
+                     .c = y + group * per_group,
+                     .c_stride = filter.out_channels,
+                     .epilogue = &part});
+  }
+  return Status();
+}
+
+void RunFloatDepthwise(OpContext& ctx, const WindowGeometry& g, const float* filter, const float* x,
+                       const Epilogue& epilogue, float* y) {
+  const VectorCode& code = Vectors();
+  const double cost = 0.1 * static_cast<double>(g.taps()) * g.channels * g.out[2];
+  ctx.ParallelFor(g.batch * g.out[1], cost, [&](int64_t begin, int64_t end) {
+    std::vector<const float*> rows(g.window[1]);
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t top = row % g.out[1] * g.stride[1] - g.before[1];
+      for (int64_t kh = 0; kh < g.window[1]; ++kh) {
+        const int64_t h = top + kh * g.dilation[1];
+        const float* image = x + row / g.out[1] * g.in_pixels() * g.channels;
+        rows[kh] = h < 0 || h >= g.in[1] ? nullptr : image + h * g.in[2] * g.channels;
+      }
+      float* out = y + row * g.out[2] * g.channels;
+      code.depthwise({.rows = rows.data(),
+                      .window_rows = g.window[1],
+                      .window_columns = g.window[2],
+                      .channels = g.channels,
+                      .in_width = g.in[2],
+                      .out_width = g.out[2],
+                      .stride = g.stride[2],
+                      .dilation = g.dilation[2],
+                      .left = -g.before[2],
+                      .filter = filter,
+                      .out = out,
+                      .bias = epilogue.bias});
+      if (epilogue.steps.empty()) continue;
+      const Epilogue part = epilogue.FromRow(row * g.out[2]);
+      code.apply(part.steps.data(), static_cast<int>(part.steps.size()), out, g.channels, 0,
+                 g.out[2], g.channels);
+    }
+  });
+}
+
+}  // namespace savedmodel

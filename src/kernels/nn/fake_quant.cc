@@ -1,0 +1,137 @@
+// Fake quantisation: values rounded to what a few bits can hold.
+#include <algorithm>
+#include <cmath>
+
+#include "src/graph/op_signature.h"
+#include "src/graph/shape_fns.h"
+#include "src/kernels/nn/nn_ops.h"
+#include "src/kernels/visit_dtype.h"
+
+namespace savedmodel {
+namespace {
+
+struct Levels {
+  int lowest = 0, highest = 255;
+};
+
+StatusOr<Levels> ReadLevels(const Attrs& attrs) {
+  const int64_t bits = attrs.Int("num_bits");
+  SM_CHECK_ARG(bits >= 2 && bits <= 16, "found num_bits ", bits, ", expected 2 to 16");
+  return Levels{attrs.Bool("narrow_range") ? 1 : 0, (1 << bits) - 1};
+}
+
+// Values that the levels stand for: `low` + level * `scale`, of which 0 is one.
+struct Nudged {
+  float low = 0, high = 0, scale = 0;
+};
+
+Nudged Nudge(float min, float max, const Levels& levels) {
+  const float lowest = static_cast<float>(levels.lowest);
+  const float highest = static_cast<float>(levels.highest);
+  Nudged n;
+  n.scale = (max - min) / (highest - lowest);
+  const float zero = lowest - min / n.scale;
+  const float nudged_zero = zero < lowest ? lowest : zero > highest ? highest : std::round(zero);
+  n.low = (lowest - nudged_zero) * n.scale;
+  n.high = (highest - nudged_zero) * n.scale;
+  return n;
+}
+
+float Round(const Nudged& n, float x) {
+  const float clamped = std::min(std::max(x, n.low), n.high);
+  return std::floor((clamped - n.low) / n.scale + 0.5f) * n.scale + n.low;
+}
+
+void RoundAll(OpContext& ctx, const Nudged& n) {
+  const float* x = ctx.in<float>(0);
+  float* y = ctx.out<float>(0);
+  ctx.ParallelFor(ctx.input(0).num_elements(), 2, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) y[i] = Round(n, x[i]);
+  });
+}
+
+StatusOr<KernelPtr> BuildArgs(BuildContext& build) {
+  const float min = build.attrs().Float("min"), max = build.attrs().Float("max");
+  SM_CHECK_ARG(min < max, "found min ", min, " and max ", max, ", expected min < max");
+  SM_ASSIGN_OR_RETURN(const Levels levels, ReadLevels(build.attrs()));
+  const Nudged n = Nudge(min, max, levels);
+  return MakeKernel([n](OpContext& ctx) -> Status {
+    RoundAll(ctx, n);
+    return Status();
+  });
+}
+
+Status VarsShape(ShapeContext& ctx) {
+  SM_RETURN_IF_ERROR(ctx.ExpectRank(1, 0));
+  SM_RETURN_IF_ERROR(ctx.ExpectRank(2, 0));
+  ctx.set_output(0, ctx.input(0));
+  return Status();
+}
+
+StatusOr<KernelPtr> BuildVars(BuildContext& build) {
+  SM_ASSIGN_OR_RETURN(const Levels levels, ReadLevels(build.attrs()));
+  return MakeKernel([levels](OpContext& ctx) -> Status {
+    const float min = ctx.in<float>(1)[0], max = ctx.in<float>(2)[0];
+    if (min == 0 && max == 0) {
+      std::fill_n(ctx.out<float>(0), ctx.input(0).num_elements(), 0.0f);
+      return Status();
+    }
+    RoundAll(ctx, Nudge(min, max, levels));
+    return Status();
+  });
+}
+
+Status PerChannelShape(ShapeContext& ctx) {
+  SM_RETURN_IF_ERROR(ctx.ExpectRankAtLeast(0, 1));
+  ctx.set_output(0, ctx.input(0));
+  for (int i = 1; i <= 2; ++i) {
+    SM_RETURN_IF_ERROR(ctx.ExpectRank(i, 1));
+    if (!ctx.input(0).known_rank() || !ctx.input(i).known_rank()) continue;
+    const int64_t channels = ctx.input(0)[ctx.input(0).rank() - 1];
+    SM_CHECK_ARG(channels < 0 || ctx.input(i)[0] < 0 || ctx.input(i)[0] == channels, "input ", i,
+                 " has ", ctx.input(i)[0], " values, expected ", channels);
+  }
+  return Status();
+}
+
+StatusOr<KernelPtr> BuildPerChannel(BuildContext& build) {
+  SM_ASSIGN_OR_RETURN(const Levels levels, ReadLevels(build.attrs()));
+  return MakeKernel([levels](OpContext& ctx) -> Status {
+    const Shape& shape = ctx.input(0).shape();
+    const int64_t channels = shape[shape.rank() - 1];
+    for (int64_t c = 0; c < channels; ++c) {
+      const float min = ctx.in<float>(1)[c], max = ctx.in<float>(2)[c];
+      const bool zero = min == 0 && max == 0;
+      const Nudged n = Nudge(min, max, levels);
+      for (int64_t i = c; i < shape.num_elements(); i += channels) {
+        ctx.out<float>(0)[i] = zero ? 0 : Round(n, ctx.in<float>(0)[i]);
+      }
+    }
+    return Status();
+  });
+}
+
+constexpr OpDef kOps[] = {
+    {.signature = "FakeQuantWithMinMaxArgs(inputs: float) -> (outputs: float); min: float = -6.0; "
+                  "max: float = 6.0; num_bits: int = 8; narrow_range: bool = false",
+     .shape = shape::SameAsInput0,
+     .build = BuildArgs,
+     .in_place = InPlace::kInput0},
+    {.signature = "FakeQuantWithMinMaxVars(inputs: float, min: float, max: float) -> "
+                  "(outputs: float); num_bits: int = 8; narrow_range: bool = false",
+     .shape = VarsShape,
+     .build = BuildVars,
+     .in_place = InPlace::kInput0},
+    {.signature = "FakeQuantWithMinMaxVarsPerChannel(inputs: float, min: float, max: float) -> "
+                  "(outputs: float); num_bits: int = 8; narrow_range: bool = false",
+     .shape = PerChannelShape,
+     .build = BuildPerChannel,
+     .in_place = InPlace::kInput0},
+};
+static_assert(RowsAreSound(kOps));
+
+}  // namespace
+
+Span<const OpDef> FakeQuantOps() { return kOps; }
+
+}  // namespace savedmodel
