@@ -94,6 +94,7 @@ Status ParseArgs(Parser& p, std::vector<RawArg>* args) {
     arg.type = p.TakeName();
     if (p.Take("*")) {
       arg.spec.number_attr = arg.type;
+      arg.spec.is_ref = p.Take("Ref(");
       arg.type = p.TakeName();
     }
     if (arg.type.empty()) return p.Fail("a type");
@@ -347,8 +348,8 @@ bool AllAllowed(const std::vector<T>& allowed, const AttrValue& value) {
 int64_t ListLength(const AttrValue& value) {
   return std::visit(
       [](const auto& v) -> int64_t {
-        if constexpr (requires { v.push_back({}); } &&
-                      !std::is_same_v<std::decay_t<decltype(v)>, std::string>) {
+        using V = std::decay_t<decltype(v)>;
+        if constexpr (requires(V & list) { list.pop_back(); } && !std::is_same_v<V, std::string>) {
           return static_cast<int64_t>(v.size());
         } else {
           return 0;

@@ -3,9 +3,9 @@
 // Grammar (whitespace is free):
 //   signature := Name "(" [arg {"," arg}] ")" "->" "(" [arg {"," arg}] ")" {";" attr}
 //   arg       := name ":" type
-//   type      := dtype | type_attr | number_attr "*" (dtype | type_attr) | list_attr | "Ref(" type
-//   ")" attr      := name ":" kind [">=" minimum] ["=" default] kind      := "int" | "float" |
-//   "bool" | "string" | "type" | "shape" | "tensor" | "func"
+//   type      := dtype | type_attr | list_attr | "Ref(" type ")" | number_attr "*" type
+//   attr      := name ":" kind [">=" minimum] ["=" default]
+//   kind      := "int" | "float" | "bool" | "string" | "type" | "shape" | "tensor" | "func"
 //              | "{" dtype {"," dtype} "}" | "{" 'text' {"," 'text'} "}" | "list(" kind ")"
 //   default   := number | true | false | 'text' | dtype | shape | "[" [default {"," default}] "]"
 //   shape     := "[" [dim {"," dim}] "]" | "?"        dim := number | "?"
