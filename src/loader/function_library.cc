@@ -44,6 +44,10 @@ StatusOr<std::shared_ptr<ProtoFunctionLibrary>> ProtoFunctionLibrary::Make(
   for (const proto::FunctionDef& function : library.function()) {
     const std::string& name = function.signature().name();
     if (name.empty()) return InvalidArgument("function library: found a function without a name");
+    if (registry.Find(name) != nullptr) {
+      return InvalidArgument("function library: found a function named '", name,
+                             "', which is the name of an op");
+    }
     if (!result->index_.emplace(name, &function).second) {
       return InvalidArgument("function library: found two functions named '", name,
                              "', expected names to differ");

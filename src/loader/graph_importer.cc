@@ -1,6 +1,5 @@
 #include "src/loader/graph_importer.h"
 
-#include <charconv>
 #include <utility>
 
 #include "proto/savedmodel_graph.pb.h"
@@ -29,17 +28,6 @@ Status CheckVersions(const proto::VersionDef& versions) {
   return Status();
 }
 
-// Splits "node:k" or "node"; false when what follows the last colon is no output number.
-bool ParseOutputName(std::string_view text, std::string_view* node, int32_t* index) {
-  const size_t colon = text.rfind(':');
-  *node = text.substr(0, colon);
-  *index = 0;
-  if (colon == std::string_view::npos) return !node->empty();
-  const char* end = text.data() + text.size();
-  const auto r = std::from_chars(text.data() + colon + 1, end, *index);
-  return r.ec == std::errc() && r.ptr == end && *index >= 0 && !node->empty();
-}
-
 Status Connect(const proto::NodeDef& def, NodeId id, BodyImporter& importer, Graph* graph) {
   SM_RETURN_IF_ERROR(importer.ChargeEdges(def.input_size()));
   for (const std::string& input : def.input()) {
@@ -48,7 +36,7 @@ Status Connect(const proto::NodeDef& def, NodeId id, BodyImporter& importer, Gra
     int32_t index = 0;
     if (control) {
       producer = std::string_view(input).substr(1);
-    } else if (!ParseOutputName(input, &producer, &index)) {
+    } else if (!SplitTensorName(input, &producer, &index)) {
       return InvalidArgument("node '", def.name(), "': input '", input,
                              "' is none of 'node', 'node:output', '^node'");
     }

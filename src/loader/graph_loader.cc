@@ -2,6 +2,8 @@
 
 #include <google/protobuf/arena.h>
 
+#include <charconv>
+
 #include "proto/savedmodel_graph.pb.h"
 #include "src/base/status_macros.h"
 #include "src/loader/graph_importer.h"
@@ -14,6 +16,16 @@ StatusOr<LoadedGraph> LoadGraphDef(std::string_view bytes_or_text, const OpRegis
   auto* graph = google::protobuf::Arena::CreateMessage<proto::GraphDef>(arena.get());
   SM_RETURN_IF_ERROR(ParseBinaryOrText(bytes_or_text, "graph", graph));
   return ImportGraphDef(std::move(arena), graph, registry);
+}
+
+bool SplitTensorName(std::string_view text, std::string_view* node, int32_t* index) {
+  const size_t colon = text.rfind(':');
+  *node = text.substr(0, colon);
+  *index = 0;
+  if (colon == std::string_view::npos) return !node->empty();
+  const char* end = text.data() + text.size();
+  const auto r = std::from_chars(text.data() + colon + 1, end, *index);
+  return r.ec == std::errc() && r.ptr == end && *index >= 0 && !node->empty();
 }
 
 }  // namespace savedmodel

@@ -25,6 +25,9 @@ struct LoadedGraph {
 // not exist.
 StatusOr<LoadedGraph> LoadGraphDef(std::string_view bytes_or_text, const OpRegistry& registry);
 
+// Splits "node:k" into node and output; "node" is output 0. False for anything else.
+bool SplitTensorName(std::string_view text, std::string_view* node, int32_t* index);
+
 // `value`, or, when it is a reference to a variable, the output of a new `_ReadRef` node that reads
 // it: what fetching a reference means.
 StatusOr<NodeOutput> ValueOfReference(const OpRegistry& registry, Graph* graph, NodeOutput value);

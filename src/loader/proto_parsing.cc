@@ -41,8 +41,8 @@ Status ParseBinary(std::string_view bytes, std::string_view what,
     return ResourceExhausted(what, ": found ", bytes.size(), " bytes, expected at most 2 GiB - 1");
   }
   if (!message->ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
-    return InvalidArgument(what, ": the ", bytes.size(), " bytes are no ",
-                           message->GetDescriptor()->name(), " message (cut off or damaged)");
+    return DataLoss(what, ": the ", bytes.size(), " bytes are no ",
+                    message->GetDescriptor()->name(), " message (cut off or damaged)");
   }
   return Status();
 }

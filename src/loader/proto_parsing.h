@@ -12,12 +12,11 @@ class Message;
 
 namespace savedmodel {
 
-// Parses `bytes` into `message`. DATA_LOSS-free by design: what is no such message is
-// INVALID_ARGUMENT, naming `what`.
+// Parses `bytes` into `message`. DATA_LOSS, naming `what`, for what is no such message.
 Status ParseBinary(std::string_view bytes, std::string_view what,
                    google::protobuf::Message* message);
 
-// As above for the text form; the message gives line and column.
+// As above for the text form. INVALID_ARGUMENT with line and column.
 Status ParseText(std::string_view text, std::string_view what, google::protobuf::Message* message);
 
 // Whichever of the two `bytes` is.
