@@ -1,0 +1,63 @@
+// The commands of the `savedmodel` program.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "savedmodel/model.h"
+
+namespace savedmodel::cli {
+
+// Exit statuses; docs in README.md.
+enum Exit { kOk = 0, kFailed = 1, kUsage = 2 };
+
+// What every command takes.
+struct ModelArgs {
+  std::string directory;
+  std::vector<std::string> tags;  // empty: "serve", or the only tag set there is
+  std::string signature;          // empty: "serving_default", or the only signature there is
+  int threads = 0;
+  bool json = false;
+};
+
+struct ShowArgs {
+  bool plan = false;
+  int depth = 6;  // of the object tree
+};
+
+struct RunArgs {
+  std::vector<std::string> inputs;       // "x=file.npy"
+  std::vector<std::string> expressions;  // "x=[[1,2]]"
+  std::vector<std::string> fetches;      // tensors of the graph instead of a signature
+  std::string outdir;
+  bool overwrite = false;
+  double timeout_seconds = 0;
+};
+
+struct BenchArgs {
+  std::vector<std::string> inputs;
+  std::vector<std::string> expressions;
+  std::vector<std::string> shapes;  // "x=1,224,224,3"
+  int runs = 100;
+  int warmup = 5;
+};
+
+int Show(const ModelArgs& model, const ShowArgs& args);
+int Run(const ModelArgs& model, const RunArgs& args);
+int Bench(const ModelArgs& model, const BenchArgs& args);
+
+// Shared by the commands.
+
+// The model that `args` names; a single tag set is taken whatever it is.
+StatusOr<Model> LoadModel(const ModelArgs& args);
+// The signature that `args` names.
+StatusOr<SignatureInfo> ChooseSignature(const Model& model, const ModelArgs& args);
+// Prints `status` on standard error; returns kFailed.
+int Fail(const Status& status);
+// Tensors for `specs` from "name=file.npy" and "name=literal" texts. With `specs` null any name is
+// allowed, and a literal's dtype is float32, or what follows as "name:dtype=…".
+StatusOr<TensorMap> ReadInputs(const std::vector<std::string>& files,
+                               const std::vector<std::string>& expressions,
+                               const std::vector<TensorSpec>* specs);
+
+}  // namespace savedmodel::cli

@@ -1,0 +1,198 @@
+// savedmodel show: what is in a model.
+#include <cstdio>
+#include <set>
+
+#include "src/cli/commands.h"
+#include "src/cli/json_output.h"
+
+namespace savedmodel::cli {
+namespace {
+
+constexpr size_t kMaxTreeLines = 2000;
+
+const char* KindName(Object::Kind kind) {
+  static constexpr const char* kNames[] = {"object", "variable", "function", "constant",
+                                           "asset",  "resource", "none"};
+  return kNames[static_cast<size_t>(kind)];
+}
+
+std::string SpecText(const TensorSpec& spec) {
+  return spec.name + ": " + DTypeNumpyName(spec.dtype) + (spec.is_ref ? "_ref" : "") +
+         spec.shape.ToString() + (spec.tensor_name.empty() ? "" : "  (" + spec.tensor_name + ")");
+}
+
+std::string Describe(const Object& object) {
+  switch (object.kind()) {
+    case Object::Kind::kVariable: {
+      const Variable v = object.variable();
+      return std::string(DTypeNumpyName(v.dtype())) + v.shape().ToString() + "  '" + v.name() +
+             "'" + (v.trainable() ? "" : ", not trainable");
+    }
+    case Object::Kind::kFunction: {
+      std::string out = "function";
+      const size_t traces = object.function().traces().size();
+      if (traces != 1) out += " of " + std::to_string(traces) + " traces";
+      return out;
+    }
+    case Object::Kind::kObject:
+      return object.type_name();
+    default:
+      return KindName(object.kind());
+  }
+}
+
+// Visits the tree depth first, each object once: `visit(name, object, depth, seen_before)`.
+template <class Visit>
+void WalkTree(const Object& root, int max_depth, Visit visit) {
+  struct Entry {
+    std::string name;
+    Object object;
+    int depth;
+  };
+  std::set<std::string> seen;
+  std::vector<Entry> open = {{".", root, 0}};
+  for (size_t lines = 0; !open.empty() && lines < kMaxTreeLines; ++lines) {
+    const Entry e = std::move(open.back());
+    open.pop_back();
+    const bool again = !seen.insert(e.object.path()).second;
+    visit(e.name, e.object, e.depth, again);
+    if (again || e.depth >= max_depth) continue;
+    auto children = e.object.children();
+    for (size_t i = children.size(); i-- > 0;) {
+      open.push_back({children[i].first, children[i].second, e.depth + 1});
+    }
+  }
+}
+
+void PrintTree(const Model& model, int depth) {
+  std::printf("\nobjects:\n");
+  WalkTree(model.root(), depth, [](const std::string& name, const Object& o, int d, bool again) {
+    std::printf("%*s%s  %s%s\n", 2 + 2 * d, "", name.c_str(), Describe(o).c_str(),
+                again && o.kind() == Object::Kind::kObject ? "  (shown above)" : "");
+  });
+}
+
+void PrintSignatures(const Model& model) {
+  std::printf("\nsignatures:\n");
+  for (const SignatureInfo& info : model.signatures()) {
+    std::printf("  %s%s%s\n", info.key.c_str(), info.method_name.empty() ? "" : "  method ",
+                info.method_name.c_str());
+    for (const TensorSpec& s : info.inputs) std::printf("    in   %s\n", SpecText(s).c_str());
+    for (const TensorSpec& s : info.outputs) std::printf("    out  %s\n", SpecText(s).c_str());
+  }
+}
+
+void PrintVariables(const Model& model) {
+  const auto variables = model.variables();
+  int64_t elements = 0;
+  for (const auto& [path, v] : variables)
+    elements += std::max<int64_t>(v.shape().num_elements(), 0);
+  std::printf("\nvariables: %zu, %lld values\n", variables.size(),
+              static_cast<long long>(elements));
+  for (const auto& [path, v] : variables) {
+    std::printf("  %s  %s%s\n", path.c_str(), DTypeNumpyName(v.dtype()),
+                v.shape().ToString().c_str());
+  }
+}
+
+void PrintOps(const Model& model) {
+  std::string supported, unsupported;
+  for (const OpUse& use : model.ops()) {
+    const std::string text = use.op + (use.count > 1 ? " ×" + std::to_string(use.count) : "");
+    std::string& list = use.supported ? supported : unsupported;
+    list += (list.empty() ? "  " : ", ") + text;
+  }
+  std::printf("\nops:\n%s\n", supported.c_str());
+  if (!unsupported.empty()) {
+    std::printf("\nops that this library lacks (only functions that reach them fail):\n%s\n",
+                unsupported.c_str());
+  }
+}
+
+int PrintPlan(const Model& model, const ModelArgs& args) {
+  auto info = ChooseSignature(model, args);
+  if (!info.ok()) return Fail(info.status());
+  auto plan = model.Signature(info->key).PlanText();
+  if (!plan.ok()) return Fail(plan.status());
+  if (args.json) {
+    PrintJson({{"signature", info->key}, {"plan", *plan}});
+  } else {
+    std::printf("plan of signature %s:\n%s\n", info->key.c_str(), plan->c_str());
+  }
+  return kOk;
+}
+
+Json SignaturesJson(const Model& model) {
+  Json out = Json::object();
+  for (const SignatureInfo& info : model.signatures()) {
+    Json inputs = Json::array(), outputs = Json::array();
+    for (const TensorSpec& s : info.inputs) inputs.push_back(ToJson(s));
+    for (const TensorSpec& s : info.outputs) outputs.push_back(ToJson(s));
+    out[info.key] = {{"method_name", info.method_name}, {"inputs", inputs}, {"outputs", outputs}};
+  }
+  return out;
+}
+
+Json ModelJson(const Model& model, const std::vector<std::vector<std::string>>& tag_sets,
+               int depth) {
+  Json objects = Json::array(), variables = Json::array(), ops = Json::array();
+  WalkTree(model.root(), depth, [&](const std::string&, const Object& o, int, bool again) {
+    if (!again) {
+      objects.push_back(
+          {{"path", o.path()}, {"kind", KindName(o.kind())}, {"type", o.type_name()}});
+    }
+  });
+  for (const auto& [path, v] : model.variables()) {
+    variables.push_back({{"path", path},
+                         {"name", v.name()},
+                         {"dtype", DTypeNumpyName(v.dtype())},
+                         {"shape", ToJson(v.shape())},
+                         {"trainable", v.trainable()}});
+  }
+  for (const OpUse& use : model.ops()) {
+    ops.push_back({{"op", use.op}, {"count", use.count}, {"supported", use.supported}});
+  }
+  return {{"tag_sets", tag_sets},
+          {"tags", model.tags()},
+          {"tensorflow_version", model.tensorflow_version()},
+          {"signatures", SignaturesJson(model)},
+          {"objects", objects},
+          {"variables", variables},
+          {"functions", model.function_names()},
+          {"assets", model.assets()},
+          {"ops", ops}};
+}
+
+std::string Join(const std::vector<std::string>& items) {
+  std::string out;
+  for (const std::string& item : items) out += (out.empty() ? "" : ", ") + item;
+  return out;
+}
+
+}  // namespace
+
+int Show(const ModelArgs& args, const ShowArgs& show) {
+  auto tag_sets = ListTagSets(args.directory);
+  if (!tag_sets.ok()) return Fail(tag_sets.status());
+  auto model = LoadModel(args);
+  if (!model.ok()) return Fail(model.status());
+  if (show.plan) return PrintPlan(*model, args);
+  if (args.json) {
+    PrintJson(ModelJson(*model, *tag_sets, show.depth));
+    return kOk;
+  }
+  for (const auto& tags : *tag_sets) {
+    std::printf("tags: {%s}%s\n", Join(tags).c_str(),
+                tag_sets->size() > 1 && tags == model->tags() ? "  (shown)" : "");
+  }
+  std::printf("written by TensorFlow %s\n", model->tensorflow_version().c_str());
+  PrintSignatures(*model);
+  PrintTree(*model, show.depth);
+  PrintVariables(*model);
+  if (!model->assets().empty()) std::printf("\nassets: %s\n", Join(model->assets()).c_str());
+  std::printf("\nfunctions of the library: %zu\n", model->function_names().size());
+  PrintOps(*model);
+  return kOk;
+}
+
+}  // namespace savedmodel::cli
