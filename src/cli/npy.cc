@@ -114,7 +114,7 @@ StatusOr<Tensor> Elements(const std::string& path, const Header& h, const std::s
                             ? std::strtoull(h.type.c_str() + 1, nullptr, 10) * (kind == 'U' ? 4 : 1)
                             : DTypeSize(code->dtype);
   const auto n = static_cast<uint64_t>(shape->num_elements());
-  if (size > data.size() + 1 || (size > 0 && n > data.size() / size)) {
+  if (size > 0 && n > data.size() / size) {
     return Bad(path, "found " + std::to_string(data.size()) + " bytes of data, too few for shape " +
                          shape->ToString());
   }
