@@ -2,6 +2,11 @@
 
 namespace savedmodel {
 
-std::vector<Span<const OpDef>> SparseFamilies() { return {}; }
+std::vector<Span<const OpDef>> SparseFamilies() {
+  return {
+      SparseArithmeticOps(), SparseBincountOps(), SparseDenseOps(), SparseLayoutOps(),
+      SparsePartsOps(),      SparseSegmentOps(),  SparseSetOps(),
+  };
+}
 
 }  // namespace savedmodel

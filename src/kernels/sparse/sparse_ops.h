@@ -7,6 +7,14 @@
 
 namespace savedmodel {
 
+Span<const OpDef> SparseArithmeticOps();
+Span<const OpDef> SparseBincountOps();
+Span<const OpDef> SparseDenseOps();
+Span<const OpDef> SparseLayoutOps();
+Span<const OpDef> SparsePartsOps();
+Span<const OpDef> SparseSegmentOps();
+Span<const OpDef> SparseSetOps();
+
 // Every family of this folder, listed in sparse_ops.cc.
 std::vector<Span<const OpDef>> SparseFamilies();
 
