@@ -38,19 +38,20 @@ bool ReadFeature(std::string_view feature, DType* dtype, std::string_view* list)
 // Finds the entries under wanted keys of a serialized map<string, message>.
 class KeyIndex {
  public:
-  // False when `key` is in the index already.
-  bool Add(const std::string& key) {
-    keys_.push_back(key);
-    return slots_.emplace(key, keys_.size() - 1).second;
+  // The next slot is that of `key`. A key with two slots is never found, as in TensorFlow.
+  void Add(const std::string& key) {
+    const auto [it, added] = slots_.emplace(key, size_);
+    if (!added) it->second = kNone;
+    ++size_;
   }
-  size_t size() const { return keys_.size(); }
-  const std::string& key(size_t slot) const { return keys_[slot]; }
   // For each entry of `map` (field 1, repeated) sets found[slot of its key] to the serialized
   // value; the last entry of a key wins. False if malformed.
   bool Find(std::string_view map, std::vector<std::string_view>* found) const;
 
  private:
-  std::vector<std::string> keys_;
+  static constexpr size_t kNone = static_cast<size_t>(-1);
+
+  size_t size_ = 0;
   std::unordered_map<std::string, size_t> slots_;
 };
 

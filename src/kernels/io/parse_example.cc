@@ -20,17 +20,15 @@ struct Request {
   size_t num_sparse = 0, num_dense = 0;
   bool batched = true;
 
-  Status Add(FeatureColumn column) {
-    SM_CHECK_ARG(index.Add(column.key), "feature key ", column.key,
-                 ": found more than once, expected each key once");
+  void Add(FeatureColumn column) {
+    index.Add(column.key);
     columns.push_back(std::move(column));
-    return Status();
   }
-  Status AddList(const std::string& key, DType dtype) {
+  void AddList(const std::string& key, DType dtype) {
     FeatureColumn column;
     column.key = key;
     column.dtype = dtype;
-    return Add(std::move(column));
+    Add(std::move(column));
   }
 };
 
@@ -133,15 +131,14 @@ StatusOr<KernelPtr> BuildParseExample(BuildContext& build) {
                    ctx.input(i).shape(), ", expected a scalar");
     }
     for (int i = 0; i < num_sparse; ++i) {
-      SM_RETURN_IF_ERROR(
-          request.AddList(*ctx.in<std::string>(2 + i), sparse_types[static_cast<size_t>(i)]));
+      request.AddList(*ctx.in<std::string>(2 + i), sparse_types[static_cast<size_t>(i)]);
     }
     for (int i = 0; i < num_dense; ++i) {
       SM_ASSIGN_OR_RETURN(
           FeatureColumn column,
           DenseColumn(*ctx.in<std::string>(2 + num_sparse + i), shapes[static_cast<size_t>(i)],
                       ctx.input(2 + num_sparse + num_dense + i), true));
-      SM_RETURN_IF_ERROR(request.Add(std::move(column)));
+      request.Add(std::move(column));
     }
     return Run(ctx, request, ctx.input(1).values<std::string>());
   });
@@ -177,16 +174,16 @@ StatusOr<KernelPtr> BuildParseExampleV2(BuildContext& build) {
     request.num_dense = num_dense;
     request.batched = ctx.input(0).shape().rank() == 1;
     for (size_t i = 0; i < num_sparse; ++i) {
-      SM_RETURN_IF_ERROR(request.AddList(sparse_keys[i], sparse_types[i]));
+      request.AddList(sparse_keys[i], sparse_types[i]);
     }
     for (size_t i = 0; i < num_dense; ++i) {
       SM_ASSIGN_OR_RETURN(FeatureColumn column,
                           DenseColumn(dense_keys[i], shapes[i], ctx.input(5 + static_cast<int>(i)),
                                       request.batched));
-      SM_RETURN_IF_ERROR(request.Add(std::move(column)));
+      request.Add(std::move(column));
     }
     for (size_t i = 0; i < ragged_types.size(); ++i) {
-      SM_RETURN_IF_ERROR(request.AddList(ragged_keys[i], ragged_types[i]));
+      request.AddList(ragged_keys[i], ragged_types[i]);
     }
     return Run(ctx, request, ctx.input(1).values<std::string>());
   });
@@ -212,13 +209,13 @@ StatusOr<KernelPtr> BuildParseSingleExample(BuildContext& build) {
     request.num_dense = dense_keys.size();
     request.batched = false;
     for (size_t i = 0; i < sparse_keys.size(); ++i) {
-      SM_RETURN_IF_ERROR(request.AddList(sparse_keys[i], sparse_types[i]));
+      request.AddList(sparse_keys[i], sparse_types[i]);
     }
     for (size_t i = 0; i < dense_keys.size(); ++i) {
       SM_ASSIGN_OR_RETURN(
           FeatureColumn column,
           DenseColumn(dense_keys[i], shapes[i], ctx.input(1 + static_cast<int>(i)), false));
-      SM_RETURN_IF_ERROR(request.Add(std::move(column)));
+      request.Add(std::move(column));
     }
     return Run(ctx, request, {});
   });

@@ -80,6 +80,8 @@ Status SparseSegment(OpContext& ctx, Scale scale) {
   SM_CHECK_ARG(segments >= 0, "found ", segments, " segments, expected >= 0");
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(0, data_shape.WithDim(0, segments)));
   if (ctx.output(0).num_elements() == 0 && ids.empty()) return Status();
+  // The bounds of segments are as many as rows; rows without elements must not hide a giant count.
+  SM_RETURN_IF_ERROR(ctx.AllocateTemp(DType::kInt64, {segments}).status());
   SM_ASSIGN_OR_RETURN(const std::vector<int64_t> bounds, SegmentBounds(ids, segments));
   const int64_t width = data_shape.Product(1, data_shape.rank());
   const double cost = 1.0 * static_cast<double>(width) *

@@ -4,8 +4,9 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> SparseFamilies() {
   return {
-      SparseArithmeticOps(), SparseBincountOps(), SparseDenseOps(), SparseLayoutOps(),
-      SparsePartsOps(),      SparseSegmentOps(),  SparseSetOps(),
+      RaggedDenseOps(),    RaggedOps(),      RaggedVariantOps(), SparseArithmeticOps(),
+      SparseBincountOps(), SparseDenseOps(), SparseLayoutOps(),  SparsePartsOps(),
+      SparseSegmentOps(),  SparseSetOps(),
   };
 }
 

@@ -7,6 +7,9 @@
 
 namespace savedmodel {
 
+Span<const OpDef> RaggedDenseOps();
+Span<const OpDef> RaggedOps();
+Span<const OpDef> RaggedVariantOps();
 Span<const OpDef> SparseArithmeticOps();
 Span<const OpDef> SparseBincountOps();
 Span<const OpDef> SparseDenseOps();
