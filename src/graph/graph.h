@@ -64,7 +64,12 @@ class Graph {
   const Node& node(NodeId id) const { return nodes_[id]; }
   const std::vector<Node>& nodes() const { return nodes_; }
 
-  DType type(NodeOutput v) const { return nodes_[v.node].output_types[v.index]; }
+  // kInvalid for an output that the node, which cannot be used, does not have.
+  DType type(NodeOutput v) const {
+    const Node& n = nodes_[v.node];
+    return v.index < static_cast<int>(n.output_types.size()) ? n.output_types[v.index]
+                                                             : DType::kInvalid;
+  }
   bool is_ref(NodeOutput v) const {
     const Node& n = nodes_[v.node];
     return v.index < static_cast<int>(n.output_is_ref.size()) && n.output_is_ref[v.index];

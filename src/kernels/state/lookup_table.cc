@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "src/base/status_macros.h"
+#include "src/kernels/state/elements.h"
 #include "src/kernels/visit_dtype.h"
 
 namespace savedmodel {
@@ -20,16 +21,6 @@ int64_t NumberBits(const Tensor& t, int64_t i) {
   int64_t bits = 0;
   std::memcpy(&bits, static_cast<const char*>(t.raw_data()) + i * size, size);
   return bits;
-}
-
-// Copies `n` elements of `from` to `to`.
-Status CopyElements(const Tensor& from, int64_t from_at, Tensor& to, int64_t to_at, int64_t n) {
-  return VisitByElementSize(to.dtype(), [&](auto tag) -> Status {
-    using T = typename decltype(tag)::type;
-    std::copy_n(static_cast<const T*>(from.raw_data()) + from_at, n,
-                static_cast<T*>(to.raw_mutable_data()) + to_at);
-    return Status();
-  });
 }
 
 bool SameElements(const Tensor& a, int64_t a_at, const Tensor& b, int64_t b_at, int64_t n) {

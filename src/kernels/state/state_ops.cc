@@ -4,8 +4,8 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> StateFamilies() {
   return {
-      LookupTableOps(),    TensorListReadOps(), TensorListUpdateOps(),
-      VariableGatherOps(), VariableOps(),       VariableScatterOps(),
+      LookupTableOps(),    TensorArrayOps(), TensorListReadOps(),  TensorListUpdateOps(),
+      VariableGatherOps(), VariableOps(),    VariableScatterOps(),
   };
 }
 

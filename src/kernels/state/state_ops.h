@@ -11,6 +11,7 @@ namespace savedmodel {
 std::vector<Span<const OpDef>> StateFamilies();
 
 Span<const OpDef> LookupTableOps();
+Span<const OpDef> TensorArrayOps();
 Span<const OpDef> TensorListReadOps();
 Span<const OpDef> TensorListUpdateOps();
 Span<const OpDef> VariableGatherOps();

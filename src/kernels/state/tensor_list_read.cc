@@ -5,6 +5,7 @@
 #include "src/base/status_macros.h"
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
+#include "src/kernels/state/elements.h"
 #include "src/kernels/state/state_ops.h"
 #include "src/kernels/state/tensor_list.h"
 #include "src/kernels/visit_dtype.h"
@@ -29,20 +30,6 @@ Status NotResolved(const Shape& shape) {
                          " is not fully known, and no item tells the rest");
 }
 
-// Writes `item`, or `size` zeros where it is not initialised, to `out` from element `at` on.
-Status WriteItem(const Tensor& item, int64_t size, Tensor& out, int64_t at) {
-  return VisitByElementSize(out.dtype(), [&](auto tag) -> Status {
-    using T = typename decltype(tag)::type;
-    T* to = static_cast<T*>(out.raw_mutable_data()) + at;
-    if (item.has_value()) {
-      std::copy_n(static_cast<const T*>(item.raw_data()), size, to);
-    } else {
-      std::fill_n(to, size, T());
-    }
-    return Status();
-  });
-}
-
 Status GetItemShape(ShapeContext& ctx) {
   SM_ASSIGN_OR_RETURN(Shape shape, ElementShapeInput(ctx, 2));
   ctx.set_output(0, std::move(shape));
@@ -61,7 +48,7 @@ Status PutItem(OpContext& ctx, const TensorList& list, int64_t index, const Shap
   }
   if (!shape.fully_known()) return NotResolved(shape);
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(output, shape));
-  return WriteItem(item, shape.num_elements(), ctx.output(output), 0);
+  return CopyElements(item, 0, ctx.output(output), 0, shape.num_elements());
 }
 
 Status RunGetItem(OpContext& ctx) {
@@ -143,7 +130,7 @@ Status StackItems(OpContext& ctx, const TensorList& list, Shape element,
   const int64_t size = element.num_elements();
   for (int64_t i = 0; i < n; ++i) {
     const Tensor& item = list.item(indices == nullptr ? i : (*indices)[i]);
-    SM_RETURN_IF_ERROR(WriteItem(item, size, ctx.output(0), i * size));
+    SM_RETURN_IF_ERROR(CopyElements(item, 0, ctx.output(0), i * size, size));
   }
   return Status();
 }
@@ -238,7 +225,7 @@ Status ConcatItems(OpContext& ctx, const Shape& said, const std::vector<int64_t>
   int64_t at = 0;
   for (int64_t i = 0; i < list->size(); ++i) {
     const int64_t size = plan.lengths[i] * plan.tail.num_elements();
-    SM_RETURN_IF_ERROR(WriteItem(list->item(i), size, ctx.output(0), at));
+    SM_RETURN_IF_ERROR(CopyElements(list->item(i), 0, ctx.output(0), at, size));
     at += size;
   }
   return Status();

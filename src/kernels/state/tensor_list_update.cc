@@ -5,6 +5,7 @@
 #include "src/base/status_macros.h"
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
+#include "src/kernels/state/elements.h"
 #include "src/kernels/state/keep_input.h"
 #include "src/kernels/state/state_ops.h"
 #include "src/kernels/state/tensor_list.h"
@@ -95,11 +96,6 @@ Status RunPushBack(OpContext& ctx) {
   SM_RETURN_IF_ERROR(Push(*taken.list, std::move(item)));
   ctx.set_output(0, std::move(taken.handle));
   return Status();
-}
-
-// Row i of `rows`, as an item that shares its elements.
-Tensor Row(const Tensor& rows, int64_t i) {
-  return rows.Rows(i, i + 1).WithShape(rows.shape().Slice(1, rows.shape().rank()));
 }
 
 Status ExpectRows(const Tensor& t) {
