@@ -31,8 +31,9 @@ StatusOr<std::vector<int64_t>> SpatialAttr(const Attrs& attrs, const char* name,
                          "; only windows over space can be taken, expected 1 at both ends");
   }
   for (int64_t v : values) {
-    SM_CHECK_ARG(v > 0 && v <= INT32_MAX, "attribute ", name, " is ", values,
-                 ", expected numbers above 0");
+    if (v <= 0 || v > INT32_MAX) {
+      return OutOfRange("attribute ", name, " is ", values, ", expected numbers above 0");
+    }
   }
   return std::vector<int64_t>(values.begin() + 1, values.end() - 1);
 }
@@ -46,10 +47,11 @@ StatusOr<Windows> ParseWindows(const Attrs& attrs, int rank) {
   return windows;
 }
 
-// As WindowOutput, but a window that does not fit gives no output.
+// As WindowOutput, but a window that is too large by less than a stride gives no output.
 StatusOr<shape::WindowSize> PatchWindow(int64_t input, const Windows& windows, int i) {
   const int64_t extent = (windows.size[i] - 1) * windows.rate[i] + 1;
-  if (windows.padding == "VALID" && extent > input) return shape::WindowSize{};
+  if (windows.padding == "VALID" && extent > input && extent - input <= windows.stride[i])
+    return shape::WindowSize{};
   return shape::WindowOutput(input, windows.size[i], windows.rate[i], windows.stride[i],
                              windows.padding);
 }

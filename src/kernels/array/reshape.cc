@@ -59,6 +59,8 @@ Status ReshapeShape(ShapeContext& ctx) {
 }
 
 Status Reshape(OpContext& ctx) {
+  SM_CHECK_ARG(ctx.input(1).shape().rank() <= 1, "shape has shape ", ctx.input(1).shape(),
+               ", expected a vector");
   SM_ASSIGN_OR_RETURN(Shape out, ReshapedShape(ctx.input(0).shape(), ReadInts(ctx.input(1))));
   return ctx.ForwardInput(0, 0, out);
 }

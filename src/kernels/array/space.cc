@@ -168,16 +168,15 @@ StatusOr<KernelPtr> BuildBatch(BuildContext& build) {
 
 // ------------------------------------------------------------------------------------------ depth
 
-// Dimensions of an image batch: [batch, height, width, depth], or depth second.
+// [batch, height, width, depth] alone, as TensorFlow's CPU kernel.
 template <bool to_depth>
 Status DepthShape(ShapeContext& ctx) {
   const std::string& format = ctx.attrs().String("data_format");
-  SM_CHECK_ARG(format != "NCHW_VECT_C", "data_format is NCHW_VECT_C, expected NHWC or NCHW");
+  SM_CHECK_ARG(format == "NHWC", "data_format is ", format, ", expected NHWC");
   SM_RETURN_IF_ERROR(ctx.ExpectRank(0, 4));
   const Shape& in = ctx.input(0);
   const int64_t block = ctx.attrs().Int("block_size");
   if (!in.known_rank()) return Status();
-  const int depth = format == "NHWC" ? 3 : 1, height = format == "NHWC" ? 1 : 2;
   std::vector<int64_t> dims = in.ToVector();
   int64_t area = 0;
   SM_CHECK_ARG(block >= 2 && !__builtin_mul_overflow(block, block, &area), "block_size is ", block,
@@ -193,39 +192,28 @@ Status DepthShape(ShapeContext& ctx) {
     dims[axis] /= factor;
     return Status();
   };
-  SM_RETURN_IF_ERROR(scale(depth, area, to_depth));
-  SM_RETURN_IF_ERROR(scale(height, block, !to_depth));
-  SM_RETURN_IF_ERROR(scale(height + 1, block, !to_depth));
+  SM_RETURN_IF_ERROR(scale(3, area, to_depth));
+  SM_RETURN_IF_ERROR(scale(1, block, !to_depth));
+  SM_RETURN_IF_ERROR(scale(2, block, !to_depth));
   SM_ASSIGN_OR_RETURN(Shape out, Shape::Make(dims));
   ctx.set_output(0, std::move(out));
   return Status();
 }
 
 // The wide tensor is [batch, height, block, width, block, depth] and the deep one
-// [batch, height, width, block, block, depth], each with depth moved to the front for NCHW.
+// [batch, height, width, block, block, depth].
 template <bool to_depth>
 StatusOr<KernelPtr> BuildDepth(BuildContext& build) {
   const int64_t block = build.attrs().Int("block_size");
-  const bool last = build.attrs().String("data_format") == "NHWC";
-  return MakeKernel([block, last](OpContext& ctx) -> Status {
+  return MakeKernel([block](OpContext& ctx) -> Status {
     const Shape& deep = to_depth ? ctx.output(0).shape() : ctx.input(0).shape();
-    const int64_t batch = deep[0], h = deep[last ? 1 : 2], w = deep[last ? 2 : 3];
-    const int64_t depth = deep[last ? 3 : 1] / (block * block);
+    const int64_t w = deep[2], depth = deep[3] / (block * block);
+    const int64_t row = w * block * block * depth;
     // {size, stride in the wide tensor, stride in the deep one}
-    Move move;
-    const int64_t image = h * w * block * block * depth;
-    if (last) {
-      move.dims = {{batch, image, image},
-                   {h, w * block * block * depth, w * block * block * depth},
-                   {block, w * block * depth, block * depth},
-                   {w, block * depth, block * block * depth},
-                   {block, depth, depth},
-                   {depth, 1, 1}};
-    } else {
-      move.dims = {{batch, image, image},     {block, w * block, block * depth * h * w},
-                   {block, 1, depth * h * w}, {depth, h * block * w * block, h * w},
-                   {h, block * w * block, w}, {w, block, 1}};
-    }
+    Move move = {.dims = {{deep[0] * deep[1], row, row},
+                          {block, w * block * depth, block * depth},
+                          {w, block * depth, block * block * depth},
+                          {block * depth, 1, 1}}};
     if (!to_depth) {
       for (MoveDim& d : move.dims) std::swap(d.in, d.out);
     }
