@@ -4,7 +4,8 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> IoFamilies() {
   return {
-      CheckpointOps(), DecodeOps(), FileOps(), ParseExampleOps(), TensorProtoOps(),
+      CheckpointOps(),           DecodeOps(),      FileOps(), ParseExampleOps(),
+      ParseSequenceExampleOps(), TensorProtoOps(),
   };
 }
 

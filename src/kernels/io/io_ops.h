@@ -11,6 +11,7 @@ Span<const OpDef> CheckpointOps();
 Span<const OpDef> DecodeOps();
 Span<const OpDef> FileOps();
 Span<const OpDef> ParseExampleOps();
+Span<const OpDef> ParseSequenceExampleOps();
 Span<const OpDef> TensorProtoOps();
 
 // Every family of this folder, listed in io_ops.cc.

@@ -4,9 +4,10 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> SparseFamilies() {
   return {
-      RaggedDenseOps(),    RaggedOps(),      RaggedVariantOps(), SparseArithmeticOps(),
-      SparseBincountOps(), SparseDenseOps(), SparseLayoutOps(),  SparsePartsOps(),
-      SparseSegmentOps(),  SparseSetOps(),
+      CrossOps(),         RaggedDenseOps(),      RaggedOps(),
+      RaggedVariantOps(), SparseArithmeticOps(), SparseBincountOps(),
+      SparseDenseOps(),   SparseLayoutOps(),     SparseMatMulOps(),
+      SparsePartsOps(),   SparseSegmentOps(),    SparseSetOps(),
   };
 }
 

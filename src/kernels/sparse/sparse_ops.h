@@ -7,6 +7,7 @@
 
 namespace savedmodel {
 
+Span<const OpDef> CrossOps();
 Span<const OpDef> RaggedDenseOps();
 Span<const OpDef> RaggedOps();
 Span<const OpDef> RaggedVariantOps();
@@ -14,6 +15,7 @@ Span<const OpDef> SparseArithmeticOps();
 Span<const OpDef> SparseBincountOps();
 Span<const OpDef> SparseDenseOps();
 Span<const OpDef> SparseLayoutOps();
+Span<const OpDef> SparseMatMulOps();
 Span<const OpDef> SparsePartsOps();
 Span<const OpDef> SparseSegmentOps();
 Span<const OpDef> SparseSetOps();
