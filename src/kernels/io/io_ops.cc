@@ -4,7 +4,7 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> IoFamilies() {
   return {
-      CheckpointOps(),           DecodeOps(),      FileOps(), ParseExampleOps(),
+      CheckpointOps(),           DecodeOps(),      FileOps(), JsonExampleOps(), ParseExampleOps(),
       ParseSequenceExampleOps(), TensorProtoOps(),
   };
 }

@@ -10,6 +10,7 @@ namespace savedmodel {
 Span<const OpDef> CheckpointOps();
 Span<const OpDef> DecodeOps();
 Span<const OpDef> FileOps();
+Span<const OpDef> JsonExampleOps();
 Span<const OpDef> ParseExampleOps();
 Span<const OpDef> ParseSequenceExampleOps();
 Span<const OpDef> TensorProtoOps();

@@ -18,6 +18,7 @@ namespace {
 struct Column {
   const Tensor* values = nullptr;
   std::vector<int64_t> starts, order;
+  bool is_dense = false;
 
   int64_t rows() const { return static_cast<int64_t>(starts.size()) - 1; }
   int64_t count(int64_t row) const {
@@ -60,6 +61,7 @@ StatusOr<Column> DenseColumn(OpContext& ctx, int input) {
   SM_RETURN_IF_ERROR(ctx.AllocateTemp(DType::kInt64, {shape.dim(0)}).status());
   Column column;
   column.values = &ctx.input(input);
+  column.is_dense = true;
   for (int64_t row = 0; row <= shape.dim(0); ++row) column.starts.push_back(row * shape.dim(1));
   return column;
 }
@@ -89,8 +91,9 @@ struct Combiner {
       return strong ? SipHash(key, strings[i]) : FarmFingerprint64(strings[i]);
     }
     const int64_t value = column.values->data<int64_t>()[i];
-    if (has_seed) return static_cast<uint64_t>(value);
-    const std::string_view bytes(reinterpret_cast<const char*>(&value), sizeof(value));
+    if (has_seed || column.is_dense) return static_cast<uint64_t>(value);
+    // As in TensorFlow: of integers in sparse columns the low half is hashed.
+    const std::string_view bytes(reinterpret_cast<const char*>(&value), 4);
     return strong ? SipHash(key, bytes) : FarmFingerprint64(bytes);
   }
 

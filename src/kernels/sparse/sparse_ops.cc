@@ -4,10 +4,11 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> SparseFamilies() {
   return {
-      CrossOps(),         RaggedDenseOps(),      RaggedOps(),
-      RaggedVariantOps(), SparseArithmeticOps(), SparseBincountOps(),
-      SparseDenseOps(),   SparseLayoutOps(),     SparseMatMulOps(),
-      SparsePartsOps(),   SparseSegmentOps(),    SparseSetOps(),
+      CrossOps(),          CsrOps(),           RaggedDenseOps(),
+      RaggedOps(),         RaggedVariantOps(), SparseArithmeticOps(),
+      SparseBincountOps(), SparseDenseOps(),   SparseLayoutOps(),
+      SparseMatMulOps(),   SparsePartsOps(),   SparseSegmentOps(),
+      SparseSetOps(),      TensorsMapOps(),
   };
 }
 

@@ -8,6 +8,7 @@
 namespace savedmodel {
 
 Span<const OpDef> CrossOps();
+Span<const OpDef> CsrOps();
 Span<const OpDef> RaggedDenseOps();
 Span<const OpDef> RaggedOps();
 Span<const OpDef> RaggedVariantOps();
@@ -19,6 +20,7 @@ Span<const OpDef> SparseMatMulOps();
 Span<const OpDef> SparsePartsOps();
 Span<const OpDef> SparseSegmentOps();
 Span<const OpDef> SparseSetOps();
+Span<const OpDef> TensorsMapOps();
 
 // Every family of this folder, listed in sparse_ops.cc.
 std::vector<Span<const OpDef>> SparseFamilies();
