@@ -97,6 +97,11 @@ StatusOr<KernelPtr> BuildCase(BuildContext& build) {
   });
 }
 
+Status RunToBool(OpContext& ctx) {
+  SM_ASSIGN_OR_RETURN(*ctx.out<bool>(0), IsTrue(ctx.input(0)));
+  return Status();
+}
+
 constexpr OpDef kOps[] = {
     {.signature = "Case(branch_index: int32, input: Tin) -> (output: Tout); Tin: list(type) >= 0; "
                   "Tout: list(type) >= 0; branches: list(func) >= 1; "
@@ -131,6 +136,9 @@ constexpr OpDef kOps[] = {
                   "else_branch: func; output_shapes: list(shape) = []",
      .shape = IfShape,
      .build = BuildIf},
+    {.signature = "ToBool(input: T) -> (output: bool); T: type",
+     .shape = shape::Scalar,
+     .build = BuildPlain<RunToBool>},
 };
 static_assert(RowsAreSound(kOps));
 

@@ -44,7 +44,7 @@ StatusOr<bool> IsTrue(const Tensor& t) {
   if (const bool* b = t.data<bool>()) return *b;
   if (const std::string* s = t.data<std::string>()) return !s->empty();
   bool result = false;
-  const Status status = VisitDType<kReals>(t.dtype(), [&](auto tag) -> Status {
+  const Status status = VisitDType<kNumbers>(t.dtype(), [&](auto tag) -> Status {
     using T = typename decltype(tag)::type;
     result = *t.data<T>() != T(0);
     return Status();

@@ -4,8 +4,16 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> StateFamilies() {
   return {
-      LookupTableOps(),    TensorArrayOps(), TensorListReadOps(),  TensorListUpdateOps(),
-      VariableGatherOps(), VariableOps(),    VariableScatterOps(),
+      ConstantOps(),          //
+      LookupTableOps(),       //
+      OptimizerOps(),         //
+      StridedAssignOps(),     //
+      TensorArrayOps(),       //
+      TensorListReadOps(),    //
+      TensorListUpdateOps(),  //
+      VariableGatherOps(),    //
+      VariableOps(),          //
+      VariableScatterOps(),   //
   };
 }
 

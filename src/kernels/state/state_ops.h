@@ -10,7 +10,10 @@ namespace savedmodel {
 // Every family of this folder, listed in state_ops.cc.
 std::vector<Span<const OpDef>> StateFamilies();
 
+Span<const OpDef> ConstantOps();
 Span<const OpDef> LookupTableOps();
+Span<const OpDef> OptimizerOps();
+Span<const OpDef> StridedAssignOps();
 Span<const OpDef> TensorArrayOps();
 Span<const OpDef> TensorListReadOps();
 Span<const OpDef> TensorListUpdateOps();
