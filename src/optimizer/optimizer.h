@@ -89,6 +89,9 @@ Status PruneControl(OptimizeContext* context, Graph* graph);
 // Computes equal pure nodes once.
 Status MergeCommon(OptimizeContext* context, Graph* graph);
 
+// Folds batch normalisation with known statistics into the convolution before it.
+Status FoldBatchNorms(OptimizeContext* context, Graph* graph);
+
 // Puts scalar ops behind the one producer they have into its epilogue.
 Status FuseEpilogues(OptimizeContext* context, Graph* graph);
 
