@@ -80,7 +80,7 @@ struct SignatureInfo {
 
 namespace api {  // implementation; src/api/
 class ModelImpl;
-class FunctionImpl;
+struct FunctionImpl;
 struct BoundState;
 struct VariableState;
 }  // namespace api

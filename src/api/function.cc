@@ -104,13 +104,28 @@ Status CheckInput(const TensorSpec& spec, const Tensor& t) {
 
 }  // namespace
 
+// A function whose inputs have names can be called, bound and planned by them.
+Status CheckFlat(const FunctionImpl& f) {
+  if (f.executable != nullptr) return Status();
+  return FailedPrecondition("function ", f.name, " has ", f.traces.size(),
+                            " traces with structured arguments; call it with Function::Call");
+}
+
 StatusOr<std::vector<Tensor>> OrderInputs(const FunctionImpl& f, const TensorMap& inputs) {
   std::vector<Tensor> ordered;
   ordered.reserve(f.inputs.size());
   size_t used = 0;
   for (const TensorSpec& spec : f.inputs) {
     auto it = inputs.find(spec.name);
+    for (auto alias = f.aliases.begin(); it == inputs.end() && alias != f.aliases.end(); ++alias) {
+      if (alias->second == spec.name) it = inputs.find(alias->first);
+    }
     if (it == inputs.end()) {
+      auto fallback = f.defaults.find(spec.name);
+      if (fallback != f.defaults.end()) {
+        ordered.push_back(fallback->second);
+        continue;
+      }
       return InvalidArgument("input '", spec.name, "' is missing; expected inputs ",
                              NamesOf(f.inputs));
     }
@@ -120,7 +135,7 @@ StatusOr<std::vector<Tensor>> OrderInputs(const FunctionImpl& f, const TensorMap
   }
   if (used != inputs.size()) {
     for (const auto& [name, tensor] : inputs) {
-      bool known = false;
+      bool known = f.aliases.count(name) > 0;
       for (const TensorSpec& spec : f.inputs) known = known || spec.name == name;
       if (!known) {
         return InvalidArgument("found input '", name, "', expected inputs ", NamesOf(f.inputs));
@@ -158,6 +173,7 @@ const std::vector<TensorSpec>& Function::outputs() const {
 
 StatusOr<TensorMap> Function::operator()(const TensorMap& inputs, const RunOptions& options) const {
   SM_RETURN_IF_ERROR(status());
+  SM_RETURN_IF_ERROR(api::CheckFlat(*impl_));
   StatusOr<std::vector<Tensor>> ordered = api::OrderInputs(*impl_, inputs);
   if (!ordered.ok()) return ordered.status().At(impl_->name);
   RunState run = impl_->model->context.MakeRun(options);
@@ -176,6 +192,7 @@ Status Function::Prepare(const std::map<std::string, Shape>& shapes) const {
 
 StatusOr<std::string> Function::PlanText(const std::map<std::string, Shape>& shapes) const {
   SM_RETURN_IF_ERROR(status());
+  SM_RETURN_IF_ERROR(api::CheckFlat(*impl_));
   std::vector<Shape> ordered;
   for (const TensorSpec& spec : impl_->inputs) {
     auto it = shapes.find(spec.name);
@@ -188,6 +205,7 @@ StatusOr<std::string> Function::PlanText(const std::map<std::string, Shape>& sha
 
 StatusOr<BoundCall> Function::Bind(TensorMap inputs, TensorMap outputs) const {
   SM_RETURN_IF_ERROR(status());
+  SM_RETURN_IF_ERROR(api::CheckFlat(*impl_));
   auto state = std::make_shared<api::BoundState>();
   state->function = impl_;
   state->run = impl_->model->context.MakeRun(RunOptions());

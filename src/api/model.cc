@@ -1,5 +1,8 @@
 #include "savedmodel/model.h"
 
+#include <algorithm>
+#include <map>
+
 #include "src/api/model_impl.h"
 #include "src/base/status_macros.h"
 
@@ -13,12 +16,78 @@ Status EmptyModel() { return FailedPrecondition("an empty Model; savedmodel::Loa
 Model Model::FromError(const Status& status) {
   auto impl = std::make_shared<api::ModelImpl>();
   impl->error = status;
+  impl->meta.objects = std::make_shared<const ObjectGraph>();
   return Model(std::move(impl));
 }
 
 const Status& Model::status() const {
   static const Status* const empty = new Status(EmptyModel());
   return impl_ == nullptr ? *empty : impl_->error;
+}
+
+Function Model::Signature(const std::string& key) const {
+  if (!status().ok()) return Function::FromError(status());
+  return Function(impl_->MakeSignature(key));
+}
+
+std::vector<SignatureInfo> Model::signatures() const {
+  return status().ok() ? impl_->signatures : std::vector<SignatureInfo>();
+}
+
+Object Model::root() const {
+  if (!status().ok()) return Object::FromError(status());
+  Object root;
+  root.model_ = impl_;
+  root.node_ = impl_->has_objects() ? 0 : -1;
+  root.path_ = ".";
+  return root;
+}
+
+Object Model::object(const std::string& path) const {
+  Object object = root();
+  if (path == ".") return object;
+  // A child's own name may hold a dot: take the longest name that fits first.
+  size_t from = 0;
+  while (from <= path.size() && object.status().ok()) {
+    size_t to = path.size();
+    Object child = object[path.substr(from)];
+    while (!child.status().ok()) {
+      const size_t dot = path.rfind('.', to - 1);
+      if (to == 0 || dot == std::string::npos || dot < from || dot == 0) break;
+      to = dot;
+      child = object[path.substr(from, to - from)];
+    }
+    object = std::move(child);
+    from = to + 1;
+  }
+  return object;
+}
+
+Variable Model::variable(const std::string& path) const {
+  if (!status().ok()) return Variable::FromError(status());
+  const Object found = object(path);
+  if (found.status().ok() && found.kind() == Object::Kind::kVariable) return found.variable();
+  for (const auto& entry : impl_->variables) {
+    if (entry.name == path || entry.path == path) return impl_->MakeVariable(entry);
+  }
+  if (found.status().ok()) return found.variable();
+  return Variable::FromError(NotFound("variable '", path, "': not in the model, which has ",
+                                      impl_->variables.size(),
+                                      " variables; Model::variables lists them"));
+}
+
+Function Model::function(const std::string& path) const {
+  if (!status().ok()) return Function::FromError(status());
+  return object(path).function();
+}
+
+std::vector<std::pair<std::string, Variable>> Model::variables() const {
+  std::vector<std::pair<std::string, Variable>> out;
+  if (!status().ok()) return out;
+  for (const auto& entry : impl_->variables) {
+    out.emplace_back(entry.path, impl_->MakeVariable(entry));
+  }
+  return out;
 }
 
 Session Model::session() const {
@@ -41,12 +110,48 @@ Function Model::Prune(const std::vector<std::string>& feeds,
   return Function(std::move(f));
 }
 
-StatusOr<Model> LoadGraphDef(const std::string& bytes, const LoadOptions& options) {
-  auto impl = std::make_shared<api::ModelImpl>();
-  api::SetUpContext(options, &impl->context);
-  SM_ASSIGN_OR_RETURN(impl->main, LoadGraphDef(bytes, *impl->context.registry));
-  impl->context.functions = impl->main.functions;
-  return Model(std::move(impl));
+const std::vector<std::string>& Model::tags() const {
+  static const auto* const none = new std::vector<std::string>();
+  return impl_ == nullptr ? *none : impl_->meta.tags;
+}
+
+const std::string& Model::tensorflow_version() const {
+  static const std::string* const none = new std::string();
+  return impl_ == nullptr ? *none : impl_->meta.tensorflow_version;
+}
+
+std::vector<std::string> Model::assets() const {
+  std::vector<std::string> paths;
+  if (!status().ok()) return paths;
+  for (const LoadedAsset& asset : impl_->meta.assets) paths.push_back(asset.path);
+  return paths;
+}
+
+std::vector<std::string> Model::function_names() const {
+  if (!status().ok() || impl_->context.functions == nullptr) return {};
+  return impl_->context.functions->Names();
+}
+
+std::vector<OpUse> Model::ops() const {
+  std::vector<OpUse> out;
+  if (!status().ok()) return out;
+  std::map<std::string, int64_t> counts;
+  const auto count = [&](const Graph& graph) {
+    for (const Node& node : graph.nodes()) {
+      if (!node.is_arg() && node.op.front() != '_') ++counts[node.op];
+    }
+  };
+  count(impl_->meta.graph.graph);
+  for (const std::string& name : function_names()) {
+    FuncAttr f;
+    f.name = name;
+    StatusOr<std::shared_ptr<const GraphFunction>> function = impl_->context.functions->Get(f);
+    if (function.ok()) count((*function)->graph);
+  }
+  for (const auto& [op, n] : counts) {
+    out.push_back({op, n, impl_->context.registry->Find(op) != nullptr});
+  }
+  return out;
 }
 
 }  // namespace savedmodel

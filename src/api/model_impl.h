@@ -11,18 +11,29 @@
 #include "savedmodel/model.h"
 #include "src/api/executable.h"
 #include "src/api/model_context.h"
-#include "src/loader/graph_loader.h"
+#include "src/loader/saved_model_reader.h"
 
 namespace savedmodel::api {
 
-// A function with named flat inputs and outputs.
+// One concrete function of a polymorphic one.
+struct Trace {
+  std::string function;               // name in the library
+  const ConcreteFunction* signature;  // of the model's object graph
+};
+
+// A function with named flat inputs and outputs, or a polymorphic one.
 struct FunctionImpl {
   std::shared_ptr<const ModelImpl> model;  // keeps the context of `executable` alive
   std::string name;
   Status error;
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
+  std::map<std::string, std::string> aliases;  // another name of an input → its name
+  TensorMap defaults;                          // of inputs that may be left out
   std::shared_ptr<const Executable> executable;
+  // Polymorphic: several traces, or arguments with structure.
+  std::vector<Trace> traces;
+  const FunctionSpec* spec = nullptr;
 };
 
 struct VariableState {
@@ -37,26 +48,62 @@ class ModelImpl : public std::enable_shared_from_this<ModelImpl> {
  public:
   Status error;
   ModelContext context;
-  LoadedGraph main;
-  std::vector<std::string> tags;
-  std::string tensorflow_version;
-  std::vector<std::string> assets;
+  LoadedMetaGraph meta;
   std::vector<SignatureInfo> signatures;
+  // By node of the object graph: the handle, constant or asset path that it stands for.
+  std::vector<Tensor> node_values;
+  // By node: the shortest path from the root; empty when none leads there.
+  std::vector<std::string> node_paths;
+  // Every variable once: object path or name → resource, and its node (-1 for TensorFlow 1).
+  struct VariableEntry {
+    std::string path;
+    std::string name;
+    std::shared_ptr<VariableResource> resource;
+    bool trainable = false;
+    int node = -1;
+  };
+  std::vector<VariableEntry> variables;
+
+  bool has_objects() const { return !meta.objects->nodes.empty(); }
 
   // The function from `feeds` to `fetches` and `targets` on the main graph; made once.
   StatusOr<std::shared_ptr<const Executable>> Pruned(const std::vector<std::string>& feeds,
                                                      const std::vector<std::string>& fetches,
                                                      const std::vector<std::string>& targets) const;
+  // The library function `name` with its captures bound to this model's objects; made once.
+  StatusOr<std::shared_ptr<const Executable>> Concrete(const std::string& name) const;
+
+  // Signature `key`; carries its error.
+  std::shared_ptr<const FunctionImpl> MakeSignature(const std::string& key) const;
+  // Node `node` of the object graph, a function, called `name` in messages.
+  std::shared_ptr<const FunctionImpl> MakeFunction(int node, const std::string& name) const;
+
+  Variable MakeVariable(const VariableEntry& entry) const;
 
  private:
   mutable std::mutex mutex_;
   mutable std::unordered_map<std::string, std::shared_ptr<const Executable>> pruned_;
+  mutable std::unordered_map<std::string, std::shared_ptr<const Executable>> concrete_;
 };
 
 // A FunctionImpl that carries `error`.
 std::shared_ptr<const FunctionImpl> FailedFunction(std::string name, Status error);
 
+// Inputs of `f` in order, each checked; INVALID_ARGUMENT names the input.
+StatusOr<std::vector<Tensor>> OrderInputs(const FunctionImpl& f, const TensorMap& inputs);
+
+// FAILED_PRECONDITION for a polymorphic function, whose arguments have no names of their own.
+Status CheckFlat(const FunctionImpl& f);
+
 // Fills `context`'s registry, pool, files from its options.
 void SetUpContext(const LoadOptions& options, ModelContext* context);
+
+// Gives the objects of `model` their values: variables from the checkpoint, constants, assets,
+// tables made and initialised.
+Status RestoreObjects(ModelImpl* model);
+
+// Restores a TensorFlow 1 graph by its own ops: the saver's restore op, then the initialiser with
+// the asset tensors fed.
+Status RestoreSession(ModelImpl* model);
 
 }  // namespace savedmodel::api

@@ -20,7 +20,10 @@ ResourceRef ConstResource(const Graph& graph, NodeOutput v) {
 bool LooksUpHandle(const Graph& graph, NodeId id) {
   const Node& node = graph.node(id);
   if (node.registered == nullptr || node.is_const() || node.is_arg()) return false;
+  // Under this name TensorFlow makes a new resource each time.
+  constexpr std::string_view kAnonymous = "cd2c89b7-88b7-44c8-ad83-06c2a9158347";
   return node.inputs.empty() && node.num_outputs() == 1 && node.attrs.Has("shared_name") &&
+         node.attrs.String("shared_name") != kAnonymous &&
          (node.output_types[0] == DType::kResource || graph.is_ref({id, 0}));
 }
 

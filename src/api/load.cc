@@ -1,0 +1,66 @@
+// Models from files and from memory.
+#include "savedmodel/model.h"
+#include "src/api/model_impl.h"
+#include "src/base/status_macros.h"
+#include "src/loader/checkpoint_reader.h"
+
+namespace savedmodel {
+namespace {
+
+std::vector<TensorSpec> Specs(const std::vector<SignatureTensor>& tensors) {
+  std::vector<TensorSpec> specs;
+  for (const SignatureTensor& t : tensors) {
+    if (t.encoding == SignatureTensor::Encoding::kDense) {
+      specs.push_back({t.key, t.tensor_name, t.dtype, t.shape, t.is_ref});
+      continue;
+    }
+    for (const SignatureTensor& part : t.parts) {
+      specs.push_back(
+          {t.key + ":" + part.key, part.tensor_name, part.dtype, part.shape, part.is_ref});
+    }
+  }
+  return specs;
+}
+
+StatusOr<Model> LoadFrom(const std::string& path, const LoadOptions& options) {
+  auto impl = std::make_shared<api::ModelImpl>();
+  api::SetUpContext(options, &impl->context);
+  api::ModelContext& context = impl->context;
+  ReadOptions read;
+  read.tags = options.tags;
+  read.any_tags_if_single = options.tags == LoadOptions().tags;
+  SM_ASSIGN_OR_RETURN(impl->meta, ReadSavedModel(*context.files, path, *context.registry, read));
+  context.functions = impl->meta.graph.functions;
+  context.checkpoints = MakeCheckpointOpener(context.files);
+  for (const LoadedSignature& s : impl->meta.signatures) {
+    impl->signatures.push_back({s.key, s.method_name, Specs(s.inputs), Specs(s.outputs)});
+  }
+  SM_RETURN_IF_ERROR(impl->has_objects() ? api::RestoreObjects(impl.get())
+                                         : api::RestoreSession(impl.get()));
+  return Model(std::move(impl));
+}
+
+}  // namespace
+
+StatusOr<Model> Load(const std::string& path, const LoadOptions& options) {
+  StatusOr<Model> model = LoadFrom(path, options);
+  if (!model.ok()) return model.status().At("Load " + path);
+  return model;
+}
+
+StatusOr<std::vector<std::vector<std::string>>> ListTagSets(
+    const std::string& path, std::shared_ptr<const FileSystem> file_system) {
+  if (file_system == nullptr) file_system = PosixFileSystem();
+  return ReadTagSets(*file_system, path);
+}
+
+StatusOr<Model> LoadGraphDef(const std::string& bytes, const LoadOptions& options) {
+  auto impl = std::make_shared<api::ModelImpl>();
+  api::SetUpContext(options, &impl->context);
+  impl->meta.objects = std::make_shared<const ObjectGraph>();
+  SM_ASSIGN_OR_RETURN(impl->meta.graph, LoadGraphDef(bytes, *impl->context.registry));
+  impl->context.functions = impl->meta.graph.functions;
+  return Model(std::move(impl));
+}
+
+}  // namespace savedmodel

@@ -1,0 +1,273 @@
+// Values for the objects and graphs of a model that has just been read.
+#include <deque>
+
+#include "src/api/model_impl.h"
+#include "src/base/status_macros.h"
+
+namespace savedmodel::api {
+namespace {
+
+Tensor HandleTensor(ResourceRef resource) {
+  return Tensor::Scalar<ResourceRef>(std::move(resource));
+}
+
+std::string VariableKeyInTable(const std::string& name) {
+  return ResourceTable::Key("variable", "", name);
+}
+
+class ObjectRestorer {
+ public:
+  explicit ObjectRestorer(ModelImpl* model)
+      : model_(model), objects_(*model->meta.objects), run_(model->context.MakeRun(RunOptions())) {
+    run_.files = model->context.files.get();
+    run_.checkpoints = model->context.checkpoints.get();
+  }
+
+  Status Run() {
+    model_->node_values.resize(objects_.nodes.size());
+    FindPaths();
+    SM_RETURN_IF_ERROR(OpenCheckpoint());
+    for (size_t id = 0; id < objects_.nodes.size(); ++id) {
+      SM_RETURN_IF_ERROR(MakeValue(static_cast<int>(id)).At(Place(static_cast<int>(id))));
+    }
+    SM_RETURN_IF_ERROR(ForResources("_create_resource"));
+    SM_RETURN_IF_ERROR(RestoreTables());
+    return ForResources("_initialize");
+  }
+
+ private:
+  std::string Place(int id) const {
+    const std::string& path = model_->node_paths[id];
+    return StrCat("object ", path.empty() ? StrCat("node ", id) : path);
+  }
+
+  // Breadth first, so that the first path to a node is a shortest one.
+  void FindPaths() {
+    model_->node_paths.assign(objects_.nodes.size(), "");
+    std::deque<int> queue = {0};
+    model_->node_paths[0] = ".";
+    while (!queue.empty()) {
+      const int id = queue.front();
+      queue.pop_front();
+      const std::string prefix = id == 0 ? "" : model_->node_paths[id] + ".";
+      for (const ObjectChild& child : objects_.nodes[id].children) {
+        std::string& path = model_->node_paths[child.id];
+        if (!path.empty()) continue;
+        path = prefix + child.name;
+        queue.push_back(child.id);
+      }
+    }
+  }
+
+  Status OpenCheckpoint() {
+    if (model_->meta.variables_prefix.empty()) return Status();
+    SM_ASSIGN_OR_RETURN(reader_, model_->context.checkpoints->Open(model_->meta.variables_prefix));
+    SM_ASSIGN_OR_RETURN(checkpoint_, ReadCheckpointObjects(*reader_));
+    matches_ = MatchCheckpointObjects(objects_, checkpoint_);
+    return Status();
+  }
+
+  Status MakeValue(int id) {
+    const ObjectNode& node = objects_.nodes[id];
+    switch (node.kind) {
+      case ObjectKind::kVariable:
+        return MakeVariable(id, node);
+      case ObjectKind::kConstant:
+        return MakeConstant(id, node.tensor_name);
+      case ObjectKind::kAsset:
+        return MakeAsset(id, node);
+      default:
+        return Status();
+    }
+  }
+
+  Status MakeVariable(int id, const ObjectNode& node) {
+    auto variable = std::make_shared<VariableResource>(node.variable.dtype, node.variable.shape);
+    variable->set_name(node.variable.name);
+    if (reader_ != nullptr) {
+      const std::string key = VariableKey(objects_, id, checkpoint_, matches_, *reader_);
+      if (!key.empty()) {
+        SM_ASSIGN_OR_RETURN(Tensor value, reader_->Read(key));
+        if (!value.shape().CompatibleWith(node.variable.shape)) {
+          return InvalidArgument("variable '", node.variable.name, "' has shape ",
+                                 node.variable.shape, ", but the checkpoint holds ",
+                                 value.TypeString(), " under '", key, "'");
+        }
+        SM_RETURN_IF_ERROR(variable->Assign(std::move(value)));
+      }
+    }
+    // The main graph finds a variable by its name; where several share one, the first is meant.
+    model_->context.resources.GetOrCreate(VariableKeyInTable(node.variable.name),
+                                          [&]() -> ResourceRef { return variable; });
+    model_->node_values[id] = HandleTensor(variable);
+    if (!model_->node_paths[id].empty()) {
+      model_->variables.push_back(
+          {model_->node_paths[id], node.variable.name, variable, node.variable.trainable, id});
+    }
+    return Status();
+  }
+
+  Status MakeConstant(int id, const std::string& name) {
+    const LoadedGraph& graph = model_->meta.graph;
+    auto it = graph.by_name.find(name);
+    const Tensor* value =
+        it == graph.by_name.end() ? nullptr : graph.graph.constant({it->second, 0});
+    if (value == nullptr) {
+      return InvalidArgument("the graph has no Const node '", name, "' for a constant object");
+    }
+    model_->node_values[id] = *value;
+    return Status();
+  }
+
+  Status MakeAsset(int id, const ObjectNode& node) {
+    if (node.asset_index < 0 || node.asset_index >= static_cast<int>(model_->meta.assets.size())) {
+      return InvalidArgument("found asset number ", node.asset_index, ", the model lists ",
+                             model_->meta.assets.size(), " assets");
+    }
+    model_->node_values[id] = Tensor::Scalar(model_->meta.assets[node.asset_index].path);
+    return Status();
+  }
+
+  // Runs function `name` of each table-like object; `_create_resource` gives its handle. An object
+  // may need another one made before it, so what cannot run yet is tried again.
+  Status ForResources(const std::string& name) {
+    std::vector<int> waiting;
+    for (size_t id = 0; id < objects_.nodes.size(); ++id) {
+      if (objects_.nodes[id].FindChild(name) >= 0) waiting.push_back(static_cast<int>(id));
+    }
+    while (!waiting.empty()) {
+      std::vector<int> again;
+      Status first_error;
+      for (int id : waiting) {
+        const Status status = CallChild(id, name).At(Place(id));
+        if (status.ok()) continue;
+        if (first_error.ok()) first_error = status;
+        again.push_back(id);
+      }
+      if (again.size() == waiting.size()) return first_error;
+      waiting = std::move(again);
+    }
+    return Status();
+  }
+
+  Status CallChild(int id, const std::string& name) {
+    const ObjectNode& f = objects_.nodes[objects_.nodes[id].FindChild(name)];
+    if (f.concrete_functions.empty()) return Status();
+    SM_ASSIGN_OR_RETURN(std::shared_ptr<const Executable> executable,
+                        model_->Concrete(f.concrete_functions[0]));
+    if (executable->num_inputs() != 0) {
+      return InvalidArgument(name, " takes ", executable->num_inputs(),
+                             " arguments, expected none");
+    }
+    std::vector<Tensor> outputs(executable->num_outputs());
+    SM_RETURN_IF_ERROR(executable->Run({}, outputs, run_));
+    if (name == "_create_resource") {
+      if (outputs.empty() || outputs[0].dtype() != DType::kResource) {
+        return InvalidArgument("_create_resource gives no resource handle");
+      }
+      model_->node_values[id] = std::move(outputs[0]);
+    }
+    return Status();
+  }
+
+  // State beyond variables: `<attribute>-keys` and `<attribute>-values` of mutable tables, and what
+  // objects restore by functions of their own.
+  Status RestoreTables() {
+    for (size_t id = 0; id < objects_.nodes.size(); ++id) {
+      if (reader_ == nullptr || matches_[id] < 0) continue;
+      const CheckpointNode& stored = checkpoint_[matches_[id]];
+      for (const auto& [name, functions] : objects_.nodes[id].saveables) {
+        if (objects_.nodes[id].kind == ObjectKind::kVariable) continue;
+        SM_RETURN_IF_ERROR(CallRestore(static_cast<int>(id), name, functions, stored)
+                               .At(Place(static_cast<int>(id))));
+      }
+    }
+    return Status();
+  }
+
+  Status CallRestore(int id, const std::string& name, const SaveableFunctions& functions,
+                     const CheckpointNode& stored) {
+    if (functions.restore <= 0 || functions.restore >= static_cast<int>(objects_.nodes.size())) {
+      return Status();
+    }
+    std::vector<Tensor> values;
+    for (const CheckpointAttribute& attribute : stored.attributes) {
+      if (attribute.name.compare(0, name.size(), name) != 0) continue;
+      SM_ASSIGN_OR_RETURN(Tensor value, reader_->Read(attribute.key));
+      values.push_back(std::move(value));
+    }
+    const ObjectNode& restore = objects_.nodes[functions.restore];
+    if (values.empty() || restore.concrete_functions.empty()) return Status();
+    SM_ASSIGN_OR_RETURN(std::shared_ptr<const Executable> executable,
+                        model_->Concrete(restore.concrete_functions[0]));
+    if (executable->num_inputs() != static_cast<int>(values.size())) {
+      return InvalidArgument("the checkpoint holds ", values.size(), " values for '", name,
+                             "', its restore function takes ", executable->num_inputs());
+    }
+    std::vector<Tensor> outputs(executable->num_outputs());
+    (void)id;
+    return executable->Run(values, outputs, run_);
+  }
+
+  ModelImpl* model_;
+  const ObjectGraph& objects_;
+  RunState run_;
+  std::shared_ptr<const CheckpointReader> reader_;
+  std::vector<CheckpointNode> checkpoint_;
+  std::vector<int> matches_;
+};
+
+// The tensors that name assets, with where the files are.
+void FeedAssets(const LoadedMetaGraph& meta, TensorMap* feeds) {
+  for (const LoadedAsset& asset : meta.assets) {
+    if (!asset.tensor_name.empty()) (*feeds)[asset.tensor_name] = Tensor::Scalar(asset.path);
+  }
+}
+
+Status RunTargets(ModelImpl* model, const TensorMap& feeds,
+                  const std::vector<std::string>& targets) {
+  std::vector<std::string> names;
+  std::vector<Tensor> inputs;
+  for (const auto& [name, tensor] : feeds) {
+    names.push_back(name);
+    inputs.push_back(tensor);
+  }
+  SM_ASSIGN_OR_RETURN(std::shared_ptr<const Executable> executable,
+                      model->Pruned(names, {}, targets));
+  RunState run = model->context.MakeRun(RunOptions(), /*loading=*/true);
+  return executable->Run(inputs, {}, run);
+}
+
+std::shared_ptr<VariableResource> FindVariable(const ModelContext& context,
+                                               const std::string& name) {
+  return std::dynamic_pointer_cast<VariableResource>(
+      context.resources.Find(VariableKeyInTable(name)));
+}
+
+}  // namespace
+
+Status RestoreObjects(ModelImpl* model) { return ObjectRestorer(model).Run(); }
+
+Status RestoreSession(ModelImpl* model) {
+  const LoadedMetaGraph& meta = model->meta;
+  TensorMap assets;
+  FeedAssets(meta, &assets);
+  if (meta.saver.has_value() && !meta.variables_prefix.empty() && !meta.saver->restore_op.empty()) {
+    TensorMap feeds = assets;
+    feeds[meta.saver->filename_tensor] = Tensor::Scalar(meta.variables_prefix);
+    SM_RETURN_IF_ERROR(
+        RunTargets(model, feeds, {meta.saver->restore_op}).At("restoring variables"));
+  }
+  if (!meta.init_op.empty()) {
+    SM_RETURN_IF_ERROR(RunTargets(model, assets, {meta.init_op}).At("initialising"));
+  }
+  for (const LoadedVariable& v : meta.variables) {
+    std::shared_ptr<VariableResource> resource = FindVariable(model->context, v.name);
+    if (resource != nullptr) {
+      model->variables.push_back({v.name, v.name, std::move(resource), v.trainable, -1});
+    }
+  }
+  return Status();
+}
+
+}  // namespace savedmodel::api
