@@ -21,6 +21,7 @@
 #include "savedmodel/shape.h"
 #include "savedmodel/status.h"
 #include "savedmodel/tensor.h"
+#include "savedmodel/tensor_proto.h"
 #include "savedmodel/thread_pool.h"
 #include "savedmodel/value.h"
 
@@ -301,9 +302,5 @@ SAVEDMODEL_EXPORT StatusOr<std::vector<std::vector<std::string>>> ListTagSets(
 /// A Model over a GraphDef (binary or text) in memory, without variables' values.
 SAVEDMODEL_EXPORT StatusOr<Model> LoadGraphDef(const std::string& bytes,
                                                const LoadOptions& options = {});
-
-/// A tensor from a serialized TensorProto, and back.
-SAVEDMODEL_EXPORT StatusOr<Tensor> ParseTensorProto(const std::string& bytes);
-SAVEDMODEL_EXPORT StatusOr<std::string> SerializeTensorProto(const Tensor& tensor);
 
 }  // namespace savedmodel

@@ -3,6 +3,7 @@
 #include "src/api/model_impl.h"
 #include "src/base/status_macros.h"
 #include "src/loader/checkpoint_reader.h"
+#include "src/loader/tensor_proto.h"
 
 namespace savedmodel {
 namespace {
@@ -61,6 +62,10 @@ StatusOr<Model> LoadGraphDef(const std::string& bytes, const LoadOptions& option
   SM_ASSIGN_OR_RETURN(impl->meta.graph, LoadGraphDef(bytes, *impl->context.registry));
   impl->context.functions = impl->meta.graph.functions;
   return Model(std::move(impl));
+}
+
+StatusOr<Tensor> ParseTensorProto(const std::string& bytes) {
+  return ParseTensorProto(std::string_view(bytes));
 }
 
 }  // namespace savedmodel
