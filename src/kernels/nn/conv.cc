@@ -124,7 +124,7 @@ Status RunConv(OpContext& ctx, const ConvNode& node) {
   SM_ASSIGN_OR_RETURN(const WindowGeometry g, ResolveWindow(attrs, shape));
   SM_ASSIGN_OR_RETURN(const Epilogue epilogue,
                       Epilogue::Resolve(ctx, node.epilogue, ctx.output(0).shape()));
-  return RunAsPlain(ctx, attrs.channels_first,
+  return RunAsPlain(ctx, attrs.channels_first, 0, 1,
                     [&](const Tensor& x, const Tensor& filter, Tensor* y) -> Status {
                       if (x.dtype() != DType::kFloat) return RunPlain(ctx, g, x, filter, y);
                       const int64_t depth = f[f.rank() - 2];

@@ -105,19 +105,20 @@ Status RunDepthwise(OpContext& ctx, const WindowAttrs& parsed, Span<const Epilog
   attrs.window = {1, f[0], f[1]};
   SM_ASSIGN_OR_RETURN(const WindowGeometry g, ResolveWindow(attrs, ctx.input(0).shape()));
   SM_ASSIGN_OR_RETURN(Epilogue epilogue, Epilogue::Resolve(ctx, steps, ctx.output(0).shape()));
-  return RunAsPlain(
-      ctx, attrs.channels_first, [&](const Tensor& x, const Tensor& filter, Tensor* y) -> Status {
-        float* out = static_cast<float*>(y->raw_mutable_data());
-        if (x.dtype() == DType::kFloat && f[3] == 1) {
-          RunFloatDepthwise(ctx, g, filter.data<float>(), x.data<float>(), epilogue, out);
-          return Status();
-        }
-        SM_RETURN_IF_ERROR(RunPlain(ctx, g, x, filter, y));
-        if (x.dtype() == DType::kFloat) {
-          epilogue.ApplyTo(ctx, out, y->num_elements(), g.channels * f[3]);
-        }
-        return Status();
-      });
+  return RunAsPlain(ctx, attrs.channels_first, 0, 1,
+                    [&](const Tensor& x, const Tensor& filter, Tensor* y) -> Status {
+                      float* out = static_cast<float*>(y->raw_mutable_data());
+                      if (x.dtype() == DType::kFloat && f[3] == 1) {
+                        RunFloatDepthwise(ctx, g, filter.data<float>(), x.data<float>(), epilogue,
+                                          out);
+                        return Status();
+                      }
+                      SM_RETURN_IF_ERROR(RunPlain(ctx, g, x, filter, y));
+                      if (x.dtype() == DType::kFloat) {
+                        epilogue.ApplyTo(ctx, out, y->num_elements(), g.channels * f[3]);
+                      }
+                      return Status();
+                    });
 }
 
 StatusOr<KernelPtr> BuildDepthwise(BuildContext& build) {

@@ -4,8 +4,10 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> NnFamilies() {
   return {
-      ActivationGradOps(), ActivationOps(), BatchNormOps(), BiasOps(),   ConvOps(), DepthwiseOps(),
-      DilationOps(),       EinsumOps(),     FakeQuantOps(), MatMulOps(), PoolOps(), SoftmaxOps(),
+      ActivationGradOps(), ActivationOps(),   BatchNormOps(), BiasOps(),       ConvBackpropOps(),
+      ConvOps(),           CrossEntropyOps(), CtcOps(),       DepthwiseOps(),  DilationOps(),
+      EinsumOps(),         FakeQuantOps(),    MatMulOps(),    PoolArgmaxOps(), PoolOps(),
+      QuantizeOps(),       RnnOps(),          SoftmaxOps(),
   };
 }
 

@@ -11,13 +11,19 @@ Span<const OpDef> ActivationGradOps();
 Span<const OpDef> ActivationOps();
 Span<const OpDef> BatchNormOps();
 Span<const OpDef> BiasOps();
+Span<const OpDef> ConvBackpropOps();
 Span<const OpDef> ConvOps();
+Span<const OpDef> CrossEntropyOps();
+Span<const OpDef> CtcOps();
 Span<const OpDef> DepthwiseOps();
 Span<const OpDef> DilationOps();
 Span<const OpDef> EinsumOps();
 Span<const OpDef> FakeQuantOps();
 Span<const OpDef> MatMulOps();
+Span<const OpDef> PoolArgmaxOps();
 Span<const OpDef> PoolOps();
+Span<const OpDef> QuantizeOps();
+Span<const OpDef> RnnOps();
 Span<const OpDef> SoftmaxOps();
 
 // Every family of this folder, listed in nn_ops.cc.

@@ -210,12 +210,13 @@ void NarrowFromFloat(OpContext& ctx, const float* from, Tensor* out) {
   }
 }
 
-Status RunAsPlain(OpContext& ctx, bool channels_first,
+Status RunAsPlain(OpContext& ctx, bool channels_first, int x_input, int filter_input,
                   FunctionRef<Status(const Tensor&, const Tensor&, Tensor*)> body) {
-  const DType dtype = ctx.input(0).dtype();
+  const DType dtype = ctx.input(x_input).dtype();
   const bool small = dtype == DType::kHalf || dtype == DType::kBFloat16;
-  if (!small && !channels_first) return body(ctx.input(0), ctx.input(1), &ctx.output(0));
-  Tensor x = ctx.input(0), filter = ctx.input(1);
+  if (!small && !channels_first)
+    return body(ctx.input(x_input), ctx.input(filter_input), &ctx.output(0));
+  Tensor x = ctx.input(x_input), filter = ctx.input(filter_input);
   if (channels_first) {
     SM_ASSIGN_OR_RETURN(x, ToChannelsLast(ctx, x));
   }

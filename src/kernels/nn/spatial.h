@@ -79,9 +79,9 @@ Shape ChannelsLastShape(const Shape& shape);
 StatusOr<Tensor> WidenToFloat(OpContext& ctx, const Tensor& t);
 void NarrowFromFloat(OpContext& ctx, const float* from, Tensor* out);
 
-// Runs `body(x, filter, y)` on inputs 0 and 1 and output 0 with x and y channels last and 16-bit
-// floats widened to float: through copies where the op's tensors are not so already.
-Status RunAsPlain(OpContext& ctx, bool channels_first,
+// Runs `body(x, filter, y)` on two inputs and output 0 with x and y channels last and 16-bit floats
+// widened to float: through copies where the op's tensors are not so already.
+Status RunAsPlain(OpContext& ctx, bool channels_first, int x_input, int filter_input,
                   FunctionRef<Status(const Tensor&, const Tensor&, Tensor*)> body);
 
 }  // namespace savedmodel
