@@ -82,7 +82,7 @@ std::vector<int> MatchCheckpointObjects(const ObjectGraph& objects,
     if (matches[object] < 0) continue;
     std::map<std::pair<int, std::string_view>, int> saved;
     for (const SlotVariable& slot : checkpoint[matches[object]].slots) {
-      saved.emplace(std::pair(slot.variable, slot.name), slot.slot);
+      saved.emplace(std::pair<int, std::string_view>(slot.variable, slot.name), slot.slot);
     }
     for (const SlotVariable& slot : objects.nodes[object].slots) {
       auto it = saved.find({matches[slot.variable], slot.name});
