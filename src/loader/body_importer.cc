@@ -168,7 +168,7 @@ Status BodyImporter::AppendOutputs(NodeId id, std::string_view output,
     }
     start += length;
   }
-  return NotFound("node '", node.name, "' (", node.op, ") has no output '", output, "'");
+  return InvalidArgument("node '", node.name, "' (", node.op, ") has no output '", output, "'");
 }
 
 void BodyImporter::Finish() {

@@ -43,8 +43,8 @@ class BodyImporter {
 
   // The node named `name`, or -1.
   NodeId Find(std::string_view name) const;
-  // Appends the outputs that argument `output` of node `id` stands for. NOT_FOUND when the op
-  // declares no such output; for a node with an error, output 0.
+  // Appends the outputs that argument `output` of node `id` stands for. INVALID_ARGUMENT when the
+  // op declares no such output; for a node with an error, output 0.
   Status AppendOutputs(NodeId id, std::string_view output, std::vector<NodeOutput>* values) const;
   // Counts what a node or result was given, so that a small file cannot ask for a huge graph.
   Status ChargeEdges(size_t count);

@@ -112,7 +112,10 @@ class BundleReader final : public SlicedReader {
       return DataLoss("entry '", key, "': ",
                       shape.ok() ? "its shape is not fully known" : shape.status().message());
     }
-    if (proto.dtype() == proto::DT_INVALID) return DataLoss("entry '", key, "' has no dtype");
+    StatusOr<DType> dtype = ValueDTypeFromNumber(proto.dtype());
+    if (dtype.status().code() == StatusCode::kInvalidArgument) {
+      return DataLoss("entry '", key, "': ", dtype.status().message());
+    }
     if (proto.shard_id() < 0 || proto.shard_id() >= num_shards_) {
       return DataLoss("entry '", key, "': found shard ", proto.shard_id(), ", expected one below ",
                       num_shards_);
@@ -133,8 +136,7 @@ class BundleReader final : public SlicedReader {
       if (!s.ok()) return s.status().At(StrCat("entry '", key, "'"));
       slices.push_back(std::move(s).value());
     }
-    CheckpointEntry entry{std::string(key), DTypeFromNumber(stored.dtype).value_or(DType::kInvalid),
-                          stored.shape};
+    CheckpointEntry entry{std::string(key), dtype.value_or(DType::kInvalid), stored.shape};
     stored_.push_back(std::move(stored));
     return AddEntry(std::move(entry), std::move(slices));
   }

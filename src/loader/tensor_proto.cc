@@ -147,7 +147,7 @@ Status DecodeStrings(std::string_view content, Tensor* t) {
 
 // Sane dtype and shape for an element type that a file can hold.
 StatusOr<std::pair<DType, Shape>> TypeAndShape(const proto::TensorProto& p) {
-  SM_ASSIGN_OR_RETURN(const DType dtype, DTypeFromNumber(p.dtype()));
+  SM_ASSIGN_OR_RETURN(const DType dtype, ValueDTypeFromNumber(p.dtype()));
   SM_ASSIGN_OR_RETURN(Shape shape, ShapeFromProto(p.tensor_shape()));
   if (!shape.fully_known()) {
     return InvalidArgument("tensor: found shape ", shape, ", expected all dimensions to be known");
@@ -206,6 +206,9 @@ StatusOr<Tensor> DecodeHandles(const proto::TensorProto& p, DType dtype, const S
     if (dtype == DType::kResource) {
       return Unimplemented("tensor: found a resource handle, which cannot be read from a file");
     }
+    if (!p.tensor_content().empty()) {
+      return InvalidArgument("tensor: found tensor_content for ", dtype, ", which has none");
+    }
     for (const auto& variant : p.variant_val()) {
       if (variant.type_name().empty()) continue;
       return Unimplemented("tensor: found a variant of type '", variant.type_name(),
@@ -229,6 +232,14 @@ StatusOr<DType> DTypeFromNumber(int number) {
   }
   return InvalidArgument("dtype: found number ", number,
                          ", expected a number of a TensorFlow type");
+}
+
+StatusOr<DType> ValueDTypeFromNumber(int number) {
+  if (number > kRefOffset && IsKnownDType(number - kRefOffset)) {
+    return InvalidArgument("dtype: found a reference to ", static_cast<DType>(number - kRefOffset),
+                           ", expected the type of a value");
+  }
+  return DTypeFromNumber(number);
 }
 
 StatusOr<Shape> ShapeFromProto(const proto::TensorShapeProto& proto) {

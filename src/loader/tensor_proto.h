@@ -29,6 +29,9 @@ StatusOr<Tensor> TensorFromFields(const proto::TensorProto& proto, DType dtype, 
 // The shape; unknown dimensions and rank are allowed. INVALID_ARGUMENT for dimensions below -1.
 StatusOr<Shape> ShapeFromProto(const proto::TensorShapeProto& proto);
 
+// The dtype numbered `number`, as values have it: reference types are INVALID_ARGUMENT.
+StatusOr<DType> ValueDTypeFromNumber(int number);
+
 // The dtype numbered `number`; a reference type (101, …) becomes its base type.
 // UNIMPLEMENTED for types that TensorFlow knows and this library does not, INVALID_ARGUMENT else.
 StatusOr<DType> DTypeFromNumber(int number);

@@ -69,7 +69,9 @@ TEST(TableReader, NeverReturnsOtherEntriesAfterABitFlip) {
       std::string damaged = bytes;
       damaged[i] = static_cast<char>(damaged[i] ^ (1 << (i % 8)));
       const auto entries = ReadAll(damaged);
-      if (entries.ok()) EXPECT_EQ(*entries, Entries()) << i;
+      if (entries.ok()) {
+        EXPECT_EQ(*entries, Entries()) << i;
+      }
     }
   }
 }

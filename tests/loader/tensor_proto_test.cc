@@ -40,7 +40,6 @@ TEST(TensorProto, ReadsEachFieldOfValues) {
   EXPECT_EQ(float(FromText("dtype: DT_BFLOAT16 half_val: 0x3fc0")->ToVector<bfloat16>()[0]), 1.5f);
   const auto complex = FromText("dtype: DT_COMPLEX64 scomplex_val: 1 scomplex_val: -2");
   EXPECT_EQ(complex->ToVector<std::complex<float>>()[0], std::complex<float>(1, -2));
-  EXPECT_EQ(FromText("dtype: DT_FLOAT_REF float_val: 2")->dtype(), DType::kFloat);
 }
 
 TEST(TensorProto, ReadsContent) {
@@ -79,6 +78,8 @@ TEST(TensorProto, RejectsContradictions) {
             StatusCode::kInvalidArgument);
   EXPECT_EQ(CodeOf("dtype: DT_FLOAT tensor_content: 'abc'"), StatusCode::kInvalidArgument);
   EXPECT_EQ(CodeOf("dtype: DT_STRING tensor_content: '\\005ab'"), StatusCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf("dtype: DT_FLOAT_REF float_val: 2"), StatusCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf("dtype: DT_VARIANT tensor_content: 'abc'"), StatusCode::kInvalidArgument);
   EXPECT_EQ(CodeOf("dtype: DT_STRING tensor_content: '\\377'"), StatusCode::kInvalidArgument);
   EXPECT_EQ(ParseTensorProto(std::string_view("\xff\xff", 2)).status().code(),
             StatusCode::kInvalidArgument);
