@@ -25,22 +25,24 @@ struct DivFn {
 
 struct TruncateDivFn {
   static constexpr double kCost = 2;
+  static constexpr bool kTakesSmallFloats = true;  // the quotient is rounded to T first
   template <class T>
   T operator()(T a, T b) const {
     if constexpr (kIsInteger<T>) {
       return WrapDiv(a, b);
     } else {
-      return std::trunc(a / b);
+      return T(std::trunc(ComputeType<T>(a / b)));
     }
   }
 };
 
 struct FloorDivFn {
   static constexpr double kCost = 2;
+  static constexpr bool kTakesSmallFloats = true;  // the quotient is rounded to T first
   template <class T>
   T operator()(T a, T b) const {
     if constexpr (!kIsInteger<T>) {
-      return std::floor(a / b);
+      return T(std::floor(ComputeType<T>(a / b)));
     } else {
       const T q = WrapDiv(a, b);
       if constexpr (std::is_signed_v<T>) {

@@ -2,7 +2,8 @@
 //
 // A functor is a default-constructible struct with `static constexpr double kCost` (nanoseconds per
 // element) and a call operator over the C++ type of each dtype it serves. Half and bfloat16
-// operands arrive as float, and a float result is rounded back.
+// operands arrive as float, and a float result is rounded back; a functor that rounds in between
+// declares kTakesSmallFloats and gets them as they are.
 #pragma once
 
 #include <string>
@@ -29,7 +30,7 @@ using ComputeType = std::conditional_t<kIsSmallFloat<T>, float, T>;
 // F over operands of type T, in float where T is a small float.
 template <class F, class T, class... Ts>
 [[gnu::always_inline]] inline auto Apply(const T& first, const Ts&... rest) {
-  if constexpr (kIsSmallFloat<T>) {
+  if constexpr (kIsSmallFloat<T> && !requires { F::kTakesSmallFloats; }) {
     const auto result = F()(static_cast<float>(first), static_cast<float>(rest)...);
     if constexpr (std::is_same_v<decltype(result), const float>) {
       return T(result);

@@ -4,11 +4,13 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> MathFamilies() {
   return {
-      ArgReductionOps(), ArithmeticOps(),     BinaryFunctionOps(), BitwiseOps(),
-      CastOps(),         CheckOps(),          ComparisonOps(),     ComplexOps(),
-      CountingOps(),     CumulativeOps(),     DivisionOps(),       GradientOps(),
-      RandomOps(),       RandomSamplingOps(), ReductionOps(),      SelectOps(),
-      SumOfTensorsOps(), TranscendentalOps(), UnaryOps(),
+      ArgReductionOps(),   ArithmeticOps(),      BinaryFunctionOps(), BitwiseOps(),
+      CastOps(),           CheckOps(),           ComparisonOps(),     ComplexOps(),
+      CountingOps(),       CumulativeOps(),      DivisionOps(),       FftOps(),
+      GradientOps(),       IncompleteGammaOps(), LinalgFactorOps(),   LinalgSolveOps(),
+      LinalgSpectralOps(), RandomOps(),          RandomSamplingOps(), RandomTruncatedOps(),
+      ReductionOps(),      SelectOps(),          SpecialOps(),        SumOfTensorsOps(),
+      TranscendentalOps(), TridiagonalOps(),     UnaryOps(),
   };
 }
 

@@ -19,13 +19,21 @@ Span<const OpDef> ComplexOps();
 Span<const OpDef> CountingOps();
 Span<const OpDef> CumulativeOps();
 Span<const OpDef> DivisionOps();
+Span<const OpDef> FftOps();
 Span<const OpDef> GradientOps();
+Span<const OpDef> IncompleteGammaOps();
+Span<const OpDef> LinalgFactorOps();
+Span<const OpDef> LinalgSolveOps();
+Span<const OpDef> LinalgSpectralOps();
 Span<const OpDef> RandomOps();
 Span<const OpDef> RandomSamplingOps();
+Span<const OpDef> RandomTruncatedOps();
 Span<const OpDef> ReductionOps();
 Span<const OpDef> SelectOps();
+Span<const OpDef> SpecialOps();
 Span<const OpDef> SumOfTensorsOps();
 Span<const OpDef> TranscendentalOps();
+Span<const OpDef> TridiagonalOps();
 Span<const OpDef> UnaryOps();
 
 // Every family of this folder, listed in math_ops.cc.

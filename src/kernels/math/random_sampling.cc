@@ -39,10 +39,10 @@ StatusOr<std::vector<double>> AsDoubles(const Tensor& t) {
   return values;
 }
 
-// Fills `out` [samples..., batches] with `draw(batch, doubles)`. Every element has a stretch of
+// Fills `out` [samples..., batches] with `draw(batch, doubles)`. Every element has `steps` steps of
 // the generator of its own, so that order does not matter.
 template <class Draw>
-Status FillSamples(OpContext& ctx, const Philox& generator, int64_t batches, double cost,
+Status FillSamples(OpContext& ctx, const Philox& generator, uint64_t steps, int64_t batches,
                    Tensor& out, Draw draw) {
   const int64_t n = out.num_elements();
   if (n == 0 || batches == 0) return Status();
@@ -50,10 +50,10 @@ Status FillSamples(OpContext& ctx, const Philox& generator, int64_t batches, dou
   return VisitDType<kSampleTypes>(out.dtype(), [&](auto tag) -> Status {
     using T = typename decltype(tag)::type;
     T* y = static_cast<T*>(out.raw_mutable_data());
-    ctx.ParallelFor(n, cost, [&](int64_t begin, int64_t end) {
+    ctx.ParallelFor(n, 200, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         Philox at = generator;
-        at.Skip(kReservedWords * static_cast<uint64_t>(i));
+        at.Skip(steps * static_cast<uint64_t>(i));
         PhiloxDoubles doubles(at);
         y[i % samples * batches + i / samples] = SampleAs<T>(draw(i / samples, doubles));
       }
@@ -198,7 +198,7 @@ Status CheckEndsWith(const Shape& out, const Shape& parameters) {
 
 Status SampleGamma(OpContext& ctx, const Philox& generator, const Tensor& alphas) {
   SM_ASSIGN_OR_RETURN(const std::vector<double> alpha, AsDoubles(alphas));
-  return FillSamples(ctx, generator, alphas.num_elements(), 200, ctx.output(0),
+  return FillSamples(ctx, generator, kReservedWords, alphas.num_elements(), ctx.output(0),
                      [&](int64_t batch, PhiloxDoubles& r) { return DrawGamma(alpha[batch], r); });
 }
 
@@ -208,7 +208,7 @@ Status SamplePoisson(OpContext& ctx, const Philox& generator, const Tensor& rate
   const auto draw = [&](int64_t batch, PhiloxDoubles& r) {
     return DrawPoisson(rate[batch], most, r);
   };
-  return FillSamples(ctx, generator, rates.num_elements(), 200, ctx.output(0), draw);
+  return FillSamples(ctx, generator, kReservedWords, rates.num_elements(), ctx.output(0), draw);
 }
 
 using SampleFn = Status (*)(OpContext&, const Philox&, const Tensor&);
@@ -239,6 +239,9 @@ Status RunStatelessSampleV3(OpContext& ctx) {
   return sample(ctx, generator, ctx.input(4));
 }
 
+// Steps of the generator that one binomial sample has for itself.
+inline constexpr uint64_t kBinomialSteps = 42;
+
 // Inputs shape, seed, counts, probabilities, the last two broadcast to the end of the shape.
 Status RunStatelessBinomial(OpContext& ctx) {
   SM_ASSIGN_OR_RETURN(const Philox generator, PhiloxFromSeed(ctx.input(1)));
@@ -256,7 +259,7 @@ Status RunStatelessBinomial(OpContext& ctx) {
       prob_at[at + i] = from[1] + i * plan.inner.step[1];
     }
   });
-  return FillSamples(ctx, generator, batches, 300, ctx.output(0),
+  return FillSamples(ctx, generator, kBinomialSteps, batches, ctx.output(0),
                      [&](int64_t batch, PhiloxDoubles& r) {
                        return DrawBinomial(count[count_at[batch]], prob[prob_at[batch]], r);
                      });

@@ -1,0 +1,188 @@
+// Eigenvalues and singular values.
+#include "src/graph/op_signature.h"
+#include "src/graph/shape_fns.h"
+#include "src/kernels/math/linalg.h"
+#include "src/kernels/math/linalg_eigen.h"
+#include "src/kernels/math/math_ops.h"
+#include "src/kernels/visit_dtype.h"
+
+namespace savedmodel {
+namespace {
+
+constexpr char kNotSuccessful[] =
+    "Eigen decomposition was not successful. The input might not be valid.";
+
+// Eigenvalues [.., n], and eigenvectors [.., n, n] or, when not asked for, [0].
+Status EigenShape(ShapeContext& ctx) {
+  SM_RETURN_IF_ERROR(CheckSquareMatrices(ctx, 0));
+  const Shape& in = ctx.input(0);
+  if (!in.known_rank()) return Status();
+  ctx.set_output(0, in.WithRemoved(in.rank() - 1));
+  ctx.set_output(1, ctx.attrs().Bool("compute_v") ? in : Shape({0}));
+  return Status();
+}
+
+// The lower triangle decides.
+template <class T>
+Status SolveSelfAdjoint(const Matrix<T>& matrix, bool vectors, Matrix<T>* e, Matrix<T>* v) {
+  const Eigen::SelfAdjointEigenSolver<Matrix<T>> solver(
+      matrix, vectors ? Eigen::ComputeEigenvectors : Eigen::EigenvaluesOnly);
+  SM_CHECK_ARG(solver.info() == Eigen::Success, kNotSuccessful);
+  *e = solver.eigenvalues().template cast<T>();
+  if (vectors) *v = solver.eigenvectors();
+  return Status();
+}
+
+StatusOr<KernelPtr> BuildSelfAdjointEig(BuildContext& build) {
+  const bool vectors = build.attrs().Bool("compute_v");
+  return MakeKernel([vectors](OpContext& ctx) {
+    const MatrixBatch m(ctx.input(0).shape());
+    return VisitLinalg(ctx.input(0).dtype(), [&](auto tag) -> Status {
+      using T = typename decltype(tag)::type;
+      return ForEachMatrix(ctx, m.count, 10 * CubicCost(m.rows), [&](int64_t i) -> Status {
+        if (m.rows == 0) return Status();
+        Matrix<T> e, v;
+        SM_RETURN_IF_ERROR(SolveSelfAdjoint<T>(LoadMatrix<T>(ctx.input(0), m, i), vectors, &e, &v));
+        StoreMatrix<T>(e, ctx.output(0), i * m.rows);
+        if (vectors) StoreMatrix<T>(v, ctx.output(1), i * m.size());
+        return Status();
+      });
+    });
+  });
+}
+
+// Version 1: one output [.., n + 1, n], the eigenvalues above the eigenvectors.
+Status SelfAdjointEigV1Shape(ShapeContext& ctx) {
+  SM_RETURN_IF_ERROR(CheckSquareMatrices(ctx, 0));
+  const Shape& in = ctx.input(0);
+  if (!in.known_rank()) return Status();
+  const int64_t n = in[in.rank() - 1];
+  ctx.set_output(0, in.WithDim(in.rank() - 2, n < 0 ? -1 : n + 1));
+  return Status();
+}
+
+Status RunSelfAdjointEigV1(OpContext& ctx) {
+  const MatrixBatch m(ctx.input(0).shape());
+  return ForEachMatrix(ctx, m.count, 10 * CubicCost(m.rows), [&](int64_t i) -> Status {
+    if (m.rows == 0) return Status();
+    Matrix<double> e, v;
+    SM_RETURN_IF_ERROR(
+        SolveSelfAdjoint<double>(LoadMatrix<double>(ctx.input(0), m, i), true, &e, &v));
+    const int64_t at = i * (m.size() + m.rows);
+    StoreMatrix<double>(e, ctx.output(0), at);
+    StoreMatrix<double>(v, ctx.output(0), at + m.rows);
+    return Status();
+  });
+}
+
+StatusOr<KernelPtr> BuildEig(BuildContext& build) {
+  const bool vectors = build.attrs().Bool("compute_v");
+  const DType in = build.input_dtype(0);
+  const bool single = in == DType::kFloat || in == DType::kComplex64;
+  SM_CHECK_ARG(single == (build.output_dtype(0) == DType::kComplex64), "found T ", in,
+               " with Tout ", build.output_dtype(0), ", expected types of the same precision");
+  return MakeKernel([vectors](OpContext& ctx) {
+    using C = std::complex<double>;
+    const MatrixBatch m(ctx.input(0).shape());
+    return ForEachMatrix(ctx, m.count, 30 * CubicCost(m.rows), [&](int64_t i) -> Status {
+      if (m.rows == 0) return Status();
+      const Matrix<C> matrix = LoadMatrix<C>(ctx.input(0), m, i);
+      SM_CHECK_ARG(matrix.allFinite(), kNotSuccessful);
+      const Eigen::ComplexEigenSolver<Matrix<C>> solver(matrix, vectors);
+      SM_CHECK_ARG(solver.info() == Eigen::Success, kNotSuccessful);
+      StoreMatrix<C>(solver.eigenvalues(), ctx.output(0), i * m.rows);
+      if (vectors) StoreMatrix<C>(solver.eigenvectors(), ctx.output(1), i * m.size());
+      return Status();
+    });
+  });
+}
+
+// Singular values [.., p] with p = min(m, n), and u [.., m, p or m], v [.., n, p or n], or [0].
+Status SvdShape(ShapeContext& ctx) {
+  SM_RETURN_IF_ERROR(CheckMatrices(ctx, 0));
+  const Shape& in = ctx.input(0);
+  if (!in.known_rank()) return Status();
+  const int64_t m = in[in.rank() - 2], n = in[in.rank() - 1];
+  const int64_t p = m < 0 || n < 0 ? -1 : std::min(m, n);
+  const Shape batch = in.Slice(0, in.rank() - 2);
+  const bool full = ctx.attrs().Bool("full_matrices"), uv = ctx.attrs().Bool("compute_uv");
+  ctx.set_output(0, batch.WithAppended(p));
+  ctx.set_output(1, uv ? batch.WithAppended(m).WithAppended(full ? m : p) : Shape({0}));
+  ctx.set_output(2, uv ? batch.WithAppended(n).WithAppended(full ? n : p) : Shape({0}));
+  return Status();
+}
+
+struct SvdOptions {
+  bool compute_uv;
+  bool full;
+};
+
+template <class T>
+Status ComputeSvd(OpContext& ctx, const MatrixBatch& m, SvdOptions options, int64_t i) {
+  const int64_t p = std::min(m.rows, m.columns);
+  Matrix<T> s(p, 1);
+  Matrix<T> u = Matrix<T>::Identity(m.rows, options.full ? m.rows : p);
+  Matrix<T> v = Matrix<T>::Identity(m.columns, options.full ? m.columns : p);
+  const Matrix<T> matrix = LoadMatrix<T>(ctx.input(0), m, i);
+  if (!matrix.allFinite()) {
+    s = NanMatrix<T>(p, 1);
+    u = NanMatrix<T>(u.rows(), u.cols());
+    v = NanMatrix<T>(v.rows(), v.cols());
+  } else if (p > 0) {
+    const int flags = !options.compute_uv ? 0
+                      : options.full      ? Eigen::ComputeFullU | Eigen::ComputeFullV
+                                          : Eigen::ComputeThinU | Eigen::ComputeThinV;
+    const Eigen::BDCSVD<Matrix<T>> svd(matrix, flags);
+    s = svd.singularValues().template cast<T>();
+    if (options.compute_uv) {
+      u = svd.matrixU();
+      v = svd.matrixV();
+    }
+  }
+  StoreMatrix<T>(s, ctx.output(0), i * p);
+  if (options.compute_uv) {
+    StoreMatrix<T>(u, ctx.output(1), i * u.size());
+    StoreMatrix<T>(v, ctx.output(2), i * v.size());
+  }
+  return Status();
+}
+
+StatusOr<KernelPtr> BuildSvd(BuildContext& build) {
+  const SvdOptions options{build.attrs().Bool("compute_uv"), build.attrs().Bool("full_matrices")};
+  return MakeKernel([options](OpContext& ctx) {
+    const MatrixBatch m(ctx.input(0).shape());
+    const double cost = 30 * CubicCost(std::max(m.rows, m.columns));
+    return VisitLinalg(ctx.input(0).dtype(), [&](auto tag) {
+      return ForEachMatrix(ctx, m.count, cost, [&](int64_t i) {
+        return ComputeSvd<typename decltype(tag)::type>(ctx, m, options, i);
+      });
+    });
+  });
+}
+
+constexpr OpDef kOps[] = {
+    {.signature = "Eig(input: T) -> (e: Tout, v: Tout); compute_v: bool = true; T: {float,double,"
+                  "complex64,complex128}; Tout: {complex64,complex128}",
+     .shape = EigenShape,
+     .build = BuildEig},
+    {.signature = "SelfAdjointEig(input: T) -> (output: T); T: {double,float,half}",
+     .shape = SelfAdjointEigV1Shape,
+     .build = BuildPlain<RunSelfAdjointEigV1>},
+    {.signature =
+         "SelfAdjointEigV2(input: T) -> (e: T, v: T); compute_v: bool = true; T: {double,float,"
+         "half,complex64,complex128}",
+     .shape = EigenShape,
+     .build = BuildSelfAdjointEig},
+    {.signature =
+         "Svd(input: T) -> (s: T, u: T, v: T); compute_uv: bool = true; full_matrices: bool = "
+         "false; T: {double,float,half,complex64,complex128}",
+     .shape = SvdShape,
+     .build = BuildSvd},
+};
+static_assert(RowsAreSound(kOps));
+
+}  // namespace
+
+Span<const OpDef> LinalgSpectralOps() { return kOps; }
+
+}  // namespace savedmodel
