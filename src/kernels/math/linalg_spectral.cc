@@ -1,4 +1,4 @@
-// Eigenvalues and singular values.
+// Eigenvalues and eigenvectors.
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
 #include "src/kernels/math/linalg.h"
@@ -97,69 +97,6 @@ StatusOr<KernelPtr> BuildEig(BuildContext& build) {
   });
 }
 
-// Singular values [.., p] with p = min(m, n), and u [.., m, p or m], v [.., n, p or n], or [0].
-Status SvdShape(ShapeContext& ctx) {
-  SM_RETURN_IF_ERROR(CheckMatrices(ctx, 0));
-  const Shape& in = ctx.input(0);
-  if (!in.known_rank()) return Status();
-  const int64_t m = in[in.rank() - 2], n = in[in.rank() - 1];
-  const int64_t p = m < 0 || n < 0 ? -1 : std::min(m, n);
-  const Shape batch = in.Slice(0, in.rank() - 2);
-  const bool full = ctx.attrs().Bool("full_matrices"), uv = ctx.attrs().Bool("compute_uv");
-  ctx.set_output(0, batch.WithAppended(p));
-  ctx.set_output(1, uv ? batch.WithAppended(m).WithAppended(full ? m : p) : Shape({0}));
-  ctx.set_output(2, uv ? batch.WithAppended(n).WithAppended(full ? n : p) : Shape({0}));
-  return Status();
-}
-
-struct SvdOptions {
-  bool compute_uv;
-  bool full;
-};
-
-template <class T>
-Status ComputeSvd(OpContext& ctx, const MatrixBatch& m, SvdOptions options, int64_t i) {
-  const int64_t p = std::min(m.rows, m.columns);
-  Matrix<T> s(p, 1);
-  Matrix<T> u = Matrix<T>::Identity(m.rows, options.full ? m.rows : p);
-  Matrix<T> v = Matrix<T>::Identity(m.columns, options.full ? m.columns : p);
-  const Matrix<T> matrix = LoadMatrix<T>(ctx.input(0), m, i);
-  if (!matrix.allFinite()) {
-    s = NanMatrix<T>(p, 1);
-    u = NanMatrix<T>(u.rows(), u.cols());
-    v = NanMatrix<T>(v.rows(), v.cols());
-  } else if (p > 0) {
-    const int flags = !options.compute_uv ? 0
-                      : options.full      ? Eigen::ComputeFullU | Eigen::ComputeFullV
-                                          : Eigen::ComputeThinU | Eigen::ComputeThinV;
-    const Eigen::BDCSVD<Matrix<T>> svd(matrix, flags);
-    s = svd.singularValues().template cast<T>();
-    if (options.compute_uv) {
-      u = svd.matrixU();
-      v = svd.matrixV();
-    }
-  }
-  StoreMatrix<T>(s, ctx.output(0), i * p);
-  if (options.compute_uv) {
-    StoreMatrix<T>(u, ctx.output(1), i * u.size());
-    StoreMatrix<T>(v, ctx.output(2), i * v.size());
-  }
-  return Status();
-}
-
-StatusOr<KernelPtr> BuildSvd(BuildContext& build) {
-  const SvdOptions options{build.attrs().Bool("compute_uv"), build.attrs().Bool("full_matrices")};
-  return MakeKernel([options](OpContext& ctx) {
-    const MatrixBatch m(ctx.input(0).shape());
-    const double cost = 30 * CubicCost(std::max(m.rows, m.columns));
-    return VisitLinalg(ctx.input(0).dtype(), [&](auto tag) {
-      return ForEachMatrix(ctx, m.count, cost, [&](int64_t i) {
-        return ComputeSvd<typename decltype(tag)::type>(ctx, m, options, i);
-      });
-    });
-  });
-}
-
 constexpr OpDef kOps[] = {
     {.signature = "Eig(input: T) -> (e: Tout, v: Tout); compute_v: bool = true; T: {float,double,"
                   "complex64,complex128}; Tout: {complex64,complex128}",
@@ -173,11 +110,6 @@ constexpr OpDef kOps[] = {
          "half,complex64,complex128}",
      .shape = EigenShape,
      .build = BuildSelfAdjointEig},
-    {.signature =
-         "Svd(input: T) -> (s: T, u: T, v: T); compute_uv: bool = true; full_matrices: bool = "
-         "false; T: {double,float,half,complex64,complex128}",
-     .shape = SvdShape,
-     .build = BuildSvd},
 };
 static_assert(RowsAreSound(kOps));
 

@@ -25,6 +25,7 @@ Span<const OpDef> IncompleteGammaOps();
 Span<const OpDef> LinalgFactorOps();
 Span<const OpDef> LinalgSolveOps();
 Span<const OpDef> LinalgSpectralOps();
+Span<const OpDef> LinalgSvdOps();
 Span<const OpDef> RandomOps();
 Span<const OpDef> RandomSamplingOps();
 Span<const OpDef> RandomTruncatedOps();
