@@ -75,13 +75,26 @@ Status RunSelfAdjointEigV1(OpContext& ctx) {
   });
 }
 
+// Eigenvalues of a real matrix come in conjugate pairs; makes it so beyond rounding.
+void PairConjugates(Matrix<std::complex<double>>* e) {
+  for (Eigen::Index i = 0; i < e->size(); ++i) {
+    for (Eigen::Index j = i + 1; j < e->size(); ++j) {
+      const std::complex<double> partner = std::conj((*e)(i));
+      if (partner.imag() != 0 && std::abs((*e)(j)-partner) <= 1e-12 * std::abs(partner)) {
+        (*e)(j) = partner;
+      }
+    }
+  }
+}
+
 StatusOr<KernelPtr> BuildEig(BuildContext& build) {
   const bool vectors = build.attrs().Bool("compute_v");
   const DType in = build.input_dtype(0);
   const bool single = in == DType::kFloat || in == DType::kComplex64;
   SM_CHECK_ARG(single == (build.output_dtype(0) == DType::kComplex64), "found T ", in,
                " with Tout ", build.output_dtype(0), ", expected types of the same precision");
-  return MakeKernel([vectors](OpContext& ctx) {
+  const bool real = in == DType::kFloat || in == DType::kDouble;
+  return MakeKernel([vectors, real](OpContext& ctx) {
     using C = std::complex<double>;
     const MatrixBatch m(ctx.input(0).shape());
     return ForEachMatrix(ctx, m.count, 30 * CubicCost(m.rows), [&](int64_t i) -> Status {
@@ -90,7 +103,9 @@ StatusOr<KernelPtr> BuildEig(BuildContext& build) {
       SM_CHECK_ARG(matrix.allFinite(), kNotSuccessful);
       const Eigen::ComplexEigenSolver<Matrix<C>> solver(matrix, vectors);
       SM_CHECK_ARG(solver.info() == Eigen::Success, kNotSuccessful);
-      StoreMatrix<C>(solver.eigenvalues(), ctx.output(0), i * m.rows);
+      Matrix<C> e = solver.eigenvalues();
+      if (real) PairConjugates(&e);
+      StoreMatrix<C>(e, ctx.output(0), i * m.rows);
       if (vectors) StoreMatrix<C>(solver.eigenvectors(), ctx.output(1), i * m.size());
       return Status();
     });

@@ -186,8 +186,10 @@ Status CropShape(ShapeContext& ctx) {
   }
   const Shape& image = ctx.input(0);
   for (int d = 0; d < 2; ++d) {
-    SM_CHECK_ARG(size[d] > 0 && (image[d] == -1 || size[d] <= image[d]), "cannot crop ", image,
-                 " to size [", size[0], ",", size[1], "]");
+    SM_CHECK_ARG(size[d] > 0, "size must be positive, found [", size[0], ",", size[1], "]");
+    if (image[d] != -1 && size[d] > image[d]) {
+      return FailedPrecondition("cannot crop ", image, " to size [", size[0], ",", size[1], "]");
+    }
   }
   ctx.set_output(0, Shape({size[0], size[1], image[2]}));
   return Status();

@@ -10,6 +10,12 @@
 namespace savedmodel {
 namespace {
 
+// NaN outside [0, 1].
+template <class T>
+T NormalQuantile(T x) {
+  return x >= 0 && x <= 1 ? Eigen::numext::ndtri(x) : std::numeric_limits<T>::quiet_NaN();
+}
+
 #define SM_FUNCTION(Name, expression)   \
   struct Name##Fn {                     \
     static constexpr double kCost = 50; \
@@ -20,8 +26,8 @@ namespace {
   }
 SM_FUNCTION(Lgamma, Eigen::numext::lgamma(x));
 SM_FUNCTION(Digamma, Eigen::numext::digamma(x));
-SM_FUNCTION(Ndtri, Eigen::numext::ndtri(x));
-SM_FUNCTION(Erfinv, Eigen::numext::ndtri(T(0.5) * x + T(0.5)) * T(M_SQRT1_2));
+SM_FUNCTION(Ndtri, NormalQuantile(x));
+SM_FUNCTION(Erfinv, NormalQuantile(T(0.5) * x + T(0.5)) * T(M_SQRT1_2));
 SM_FUNCTION(BesselI0, Eigen::numext::bessel_i0(x));
 SM_FUNCTION(BesselI0e, Eigen::numext::bessel_i0e(x));
 SM_FUNCTION(BesselI1, Eigen::numext::bessel_i1(x));
