@@ -63,7 +63,7 @@ StatusOr<std::pair<Coo, Coo>> ReadPair(OpContext& ctx) {
   return std::pair<Coo, Coo>(std::move(a), std::move(b));
 }
 
-// Keeps sums whose magnitude is at least the threshold.
+// Where both tensors have an entry, its sum stays if its magnitude is at least the threshold.
 template <class T, class Real>
 Status AddOf(OpContext& ctx, const Coo& a, const Coo& b) {
   const Real threshold = *ctx.in<Real>(6);
@@ -83,7 +83,7 @@ Status AddOf(OpContext& ctx, const Coo& a, const Coo& b) {
     } else {
       magnitude = std::abs(sum);
     }
-    if (!(threshold <= magnitude)) continue;
+    if (e.a >= 0 && e.b >= 0 && !(threshold <= magnitude)) continue;
     kept.push_back(e);
     sums.push_back(sum);
   }

@@ -141,7 +141,7 @@ Status EmitCounts(OpContext& ctx, const Rows& in, const Tensor& weights, const S
     for (size_t i = 0; i < in.values.size(); ++i) {
       const int64_t value = in.values[i];
       SM_CHECK_ARG(value >= 0, "Input values must all be non-negative: found ", value);
-      if (spec.max_length > 0 && value >= spec.max_length) continue;
+      if (spec.max_length >= 0 && value >= spec.max_length) continue;
       T& count = counts[{in.row(i), value}];
       count = spec.binary ? T(1) : static_cast<T>(count + (weight == nullptr ? T(1) : weight[i]));
       largest = std::max(largest, value);
@@ -157,7 +157,7 @@ Status EmitCounts(OpContext& ctx, const Rows& in, const Tensor& weights, const S
       *out++ = count;
     }
     const int64_t width =
-        spec.max_length > 0
+        spec.max_length >= 0
             ? spec.max_length
             : std::max(spec.min_length, largest == INT64_MAX ? largest : largest + 1);
     return in.is_vector ? EmitInts(ctx, 2, {width}) : EmitInts(ctx, 2, {in.count, width});

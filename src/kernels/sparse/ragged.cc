@@ -14,7 +14,7 @@
 namespace savedmodel {
 
 StatusOr<std::vector<std::vector<int64_t>>> ReadSplits(OpContext& ctx, int first, int levels,
-                                                       int64_t value_rows) {
+                                                       int64_t value_rows, bool whole) {
   std::vector<std::vector<int64_t>> all;
   for (int level = 0; level < levels; ++level) {
     all.push_back(ctx.IntsInput(first + level));
@@ -22,8 +22,8 @@ StatusOr<std::vector<std::vector<int64_t>>> ReadSplits(OpContext& ctx, int first
     SM_CHECK_ARG(ctx.input(first + level).shape().rank() == 1 && !splits.empty(), "ragged splits ",
                  level, ": found shape ", ctx.input(first + level).shape(),
                  ", expected a vector of at least one element");
-    SM_CHECK_ARG(splits.front() == 0, "First value of ragged splits must be 0, found ",
-                 splits.front());
+    SM_CHECK_ARG(whole ? splits.front() == 0 : splits.front() >= 0,
+                 "First value of ragged splits must be 0, found ", splits.front());
     for (size_t i = 1; i < splits.size(); ++i) {
       SM_CHECK_ARG(splits[i] >= splits[i - 1], "Ragged splits should be non decreasing, but got ",
                    splits[i], " followed by ", splits[i - 1]);
@@ -32,7 +32,8 @@ StatusOr<std::vector<std::vector<int64_t>>> ReadSplits(OpContext& ctx, int first
   for (size_t level = 0; level < all.size(); ++level) {
     const int64_t rows =
         level + 1 < all.size() ? static_cast<int64_t>(all[level + 1].size()) - 1 : value_rows;
-    SM_CHECK_ARG(all[level].back() == rows, "Final value of ragged splits must match the length ",
+    SM_CHECK_ARG(whole ? all[level].back() == rows : all[level].back() <= rows,
+                 "Final value of ragged splits must match the length ",
                  "the corresponding ragged values: found ", all[level].back(), ", expected ", rows);
   }
   return all;
@@ -171,7 +172,8 @@ StatusOr<KernelPtr> BuildRaggedGather(BuildContext& build) {
     SM_CHECK_ARG(ctx.num_outputs() - 1 == indices_shape.rank() - 1 + levels,
                  "OUTPUT_RAGGED_RANK: found ", ctx.num_outputs() - 1, ", expected ",
                  indices_shape.rank() - 1 + levels);
-    SM_ASSIGN_OR_RETURN(const auto splits, ReadSplits(ctx, 0, levels, values.shape().dim(0)));
+    SM_ASSIGN_OR_RETURN(const auto splits,
+                        ReadSplits(ctx, 0, levels, values.shape().dim(0), false));
     const int64_t rows = static_cast<int64_t>(splits[0].size()) - 1;
     std::vector<RowRange> ranges;
     for (const int64_t index : ctx.IntsInput(levels + 1)) {

@@ -9,9 +9,9 @@ namespace savedmodel {
 
 // The splits of inputs [first, first + levels), widened, checked against each other and the
 // number of rows of the values: each starts with 0, never decreases, and ends with the number of
-// rows of the level below. INVALID_ARGUMENT otherwise.
+// rows of the level below; or, where not `whole`, stays within those. INVALID_ARGUMENT otherwise.
 StatusOr<std::vector<std::vector<int64_t>>> ReadSplits(OpContext& ctx, int first, int levels,
-                                                       int64_t value_rows);
+                                                       int64_t value_rows, bool whole = true);
 
 // Outputs `values`, which must fit, as splits of the output's dtype.
 Status EmitRowSplits(OpContext& ctx, int output, const std::vector<int64_t>& values);

@@ -171,14 +171,22 @@ std::string ElementText(const Tensor& t, int64_t i) {
 // Prints a tensor like numpy: `ends` elements at both ends of each dimension, all when negative.
 class Summary {
  public:
-  Summary(const Tensor& tensor, int64_t ends) : tensor_(tensor), ends_(ends) {}
+  Summary(const Tensor& tensor, int64_t ends)
+      : tensor_(tensor),
+        ends_(ends < 0 ? tensor.num_elements() : std::min(ends, tensor.num_elements())) {}
 
   std::string Print() {
+    // Quirks of no elements at all, which TensorFlow's users see.
+    if (ends_ == 0 && tensor_.dtype() == DType::kBool) return "";
+    if (ends_ == 0 && tensor_.shape().rank() == 0) return "...";
+    if (ends_ == 0 && IsComplex() && tensor_.num_elements() > 0) return "[...]";
     Dimension(0, 0);
     return std::move(out_);
   }
 
  private:
+  bool IsComplex() const { return (kComplexes & Only(tensor_.dtype())) != 0; }
+
   void Dimension(int dim, int64_t index) {
     const Shape& shape = tensor_.shape();
     if (dim == shape.rank()) {
@@ -186,18 +194,17 @@ class Summary {
       return;
     }
     const int64_t count = shape[dim];
-    const int64_t ends = ends_ < 0 ? count : ends_;
     const int64_t step = shape.Product(dim + 1, shape.rank());
     out_ += '[';
-    for (int64_t i = 0; i < std::min(ends, count); ++i) {
+    for (int64_t i = 0; i < std::min(ends_, count); ++i) {
       if (i > 0) Separate(dim);
       Dimension(dim + 1, index + step * i);
     }
-    if (ends < count - ends) {
+    if (ends_ < count - ends_) {
       Separate(dim);
       out_ += "...";
     }
-    for (int64_t i = std::max(ends, count - ends); i < count; ++i) {
+    for (int64_t i = std::max(ends_, count - ends_); i < count; ++i) {
       Separate(dim);
       Dimension(dim + 1, index + step * i);
     }

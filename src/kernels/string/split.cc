@@ -193,6 +193,11 @@ Status NGrams(OpContext& ctx, const NGramSpec& spec) {
   for (size_t i = 1; i < splits.size(); ++i) {
     out_splits[i] = out_splits[i - 1];
     if (data.num_elements() == 0) continue;
+    SM_CHECK_ARG(!spec.preserve_short || spec.pad_width >= 0 || !spec.widths.empty() ||
+                     splits[i] == splits[i - 1],
+                 "Pad width should be >= 0 when preserve_short_sequences is true and ngram_widths "
+                 "are not provided, got ",
+                 spec.pad_width);
     for (const auto& [width, count] : RowPlan(spec, splits[i] - splits[i - 1])) {
       out_splits[i] += count;
     }
