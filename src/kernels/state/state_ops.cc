@@ -7,10 +7,14 @@ std::vector<Span<const OpDef>> StateFamilies() {
       ConstantOps(),          //
       LookupTableOps(),       //
       OptimizerOps(),         //
+      OptionalOps(),          //
+      QueueOps(),             //
+      StackOps(),             //
       StridedAssignOps(),     //
       TensorArrayOps(),       //
       TensorListReadOps(),    //
       TensorListUpdateOps(),  //
+      TensorMapOps(),         //
       VariableGatherOps(),    //
       VariableOps(),          //
       VariableScatterOps(),   //

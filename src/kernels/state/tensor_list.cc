@@ -34,17 +34,18 @@ Status TensorList::Resize(int64_t size) {
   return Status();
 }
 
-Status TensorList::CheckItem(const Tensor& item) const {
+Status TensorList::CheckItem(const Tensor& item) {
   SM_CHECK_ARG(item.dtype() == dtype_ && element_shape_.CompatibleWith(item.shape()),
                "found an item ", item.TypeString(), ", expected ", dtype_, element_shape_,
                " as the list holds");
-  return Status();
+  return Admit(item);
 }
 
 StatusOr<std::shared_ptr<TensorList>> TensorList::Copy(std::shared_ptr<MemoryBudget> budget) const {
   auto copy = std::make_shared<TensorList>(dtype_, element_shape_, std::move(budget));
   copy->max_size_ = max_size_;
   SM_RETURN_IF_ERROR(copy->Resize(size()));
+  for (const Tensor& item : items_) SM_RETURN_IF_ERROR(copy->Admit(item));
   copy->items_ = items_;
   return copy;
 }

@@ -8,12 +8,13 @@
 
 #include "savedmodel/op.h"
 #include "savedmodel/resource.h"
+#include "src/kernels/state/nested_variant.h"
 
 namespace savedmodel {
 
 // A list of tensors of one dtype whose shapes are compatible with `element_shape`. An item without
 // value is not initialised; it reads as zeros.
-class TensorList final : public VariantValue {
+class TensorList final : public NestedVariant {
  public:
   TensorList(DType dtype, Shape element_shape, std::shared_ptr<MemoryBudget> budget)
       : dtype_(dtype), element_shape_(std::move(element_shape)), budget_(std::move(budget)) {}
@@ -32,7 +33,7 @@ class TensorList final : public VariantValue {
   // Drops items at the end, or adds uninitialised ones. The handles count towards the budget.
   Status Resize(int64_t size);
   // INVALID_ARGUMENT unless `item` may be an item of this list.
-  Status CheckItem(const Tensor& item) const;
+  Status CheckItem(const Tensor& item);
   // A list that shares the items.
   StatusOr<std::shared_ptr<TensorList>> Copy(std::shared_ptr<MemoryBudget> budget) const;
 

@@ -131,6 +131,7 @@ Status RunFromTensor(OpContext& ctx) {
   const Shape row = rows.shape().Slice(1, rows.shape().rank());
   SM_CHECK_ARG(list->element_shape().CompatibleWith(row), "rows of shape ", row,
                " do not fit the element shape ", list->element_shape());
+  SM_RETURN_IF_ERROR(list->Admit(rows));
   for (int64_t i = 0; i < list->size(); ++i) list->set_item(i, Row(rows, i));
   return SetHandle(ctx, std::move(list));
 }
@@ -155,6 +156,7 @@ Status ScatterInto(OpContext& ctx, TensorList& list, int rows_input, int indices
                  " is out of range in a list of ", needed, " items");
     needed = std::max(needed, index + 1);
   }
+  SM_RETURN_IF_ERROR(list.Admit(rows));
   SM_RETURN_IF_ERROR(list.Resize(needed));
   for (size_t i = 0; i < indices.size(); ++i) {
     list.set_item(indices[i], Row(rows, static_cast<int64_t>(i)));
@@ -195,6 +197,7 @@ Status RunSplit(OpContext& ctx) {
                    (expected.rank() >= 1 && expected.WithDim(0, -1).CompatibleWith(rows.shape())),
                "a tensor of shape ", rows.shape(), " cannot be split into items of shape ",
                expected);
+  SM_RETURN_IF_ERROR(list->Admit(rows));
   int64_t begin = 0;
   for (size_t i = 0; i < lengths.size(); ++i) {
     SM_CHECK_ARG(lengths[i] >= 0 && lengths[i] <= rows.shape()[0] - begin, "part ", i, " of ",
@@ -225,7 +228,10 @@ StatusOr<KernelPtr> BuildConcatLists(BuildContext& build) {
                    head->element_shape(), " and ", tail->element_shape(), " are not the same");
       SM_ASSIGN_OR_RETURN(std::shared_ptr<TensorList> both, head->Copy(ctx.run().budget));
       SM_RETURN_IF_ERROR(both->Resize(head->size() + tail->size()));
-      for (int64_t k = 0; k < tail->size(); ++k) both->set_item(head->size() + k, tail->item(k));
+      for (int64_t k = 0; k < tail->size(); ++k) {
+        SM_RETURN_IF_ERROR(both->Admit(tail->item(k)));
+        both->set_item(head->size() + k, tail->item(k));
+      }
       out.mutable_data<VariantRef>()[i] = std::move(both);
     }
     ctx.set_output(0, std::move(out));
