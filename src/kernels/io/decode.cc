@@ -138,7 +138,7 @@ StatusOr<std::vector<std::string>> SplitRecord(const std::string& record, const 
       SM_ASSIGN_OR_RETURN(field, TakeQuoted(&rest, format.delimiter));
     } else {
       field = std::string(rest.substr(0, rest.find(format.delimiter)));
-      SM_CHECK_ARG(!format.quotes || field.find_first_of("\"\n\r") == std::string::npos,
+      SM_CHECK_ARG(field.find_first_of(format.quotes ? "\"\n\r" : "\n\r") == std::string::npos,
                    "Unquoted fields cannot have quotes/CRLFs inside");
       rest.remove_prefix(field.size());
     }

@@ -151,6 +151,8 @@ Status AppendFloat(JsonReader& json, std::string* out) {
   SM_ASSIGN_OR_RETURN(const std::string text, json.Number());
   float value = 0;
   if (!ParseNumber(text, &value)) return json.Fail("a number, NaN, Infinity or -Infinity");
+  const bool named = text.find_first_of("nN") != std::string::npos;  // NaN, Infinity
+  if (std::isinf(value) && !named) return json.Fail("a number that a float can hold");
   AppendVarint(1 << 3 | WireReader::kFixed32, out);
   out->append(reinterpret_cast<const char*>(&value), sizeof(value));
   return Status();

@@ -59,9 +59,11 @@ StatusOr<std::vector<int64_t>> ResolveShape(const Shape& in, std::vector<int64_t
   return wanted;
 }
 
-std::vector<int64_t> Strides(const std::vector<int64_t>& dims) {
-  std::vector<int64_t> strides(dims.size(), 1);
-  for (size_t d = dims.size(); d-- > 1;) strides[d - 1] = strides[d] * dims[d];
+// Of a shape without elements they may wrap around; then no index is converted.
+std::vector<uint64_t> Strides(const std::vector<int64_t>& dims) {
+  std::vector<uint64_t> strides(dims.size(), 1);
+  for (size_t d = dims.size(); d-- > 1;)
+    strides[d - 1] = strides[d] * static_cast<uint64_t>(dims[d]);
   return strides;
 }
 
@@ -78,18 +80,19 @@ Status Reshape(OpContext& ctx) {
   SM_RETURN_IF_ERROR(EmitInts(ctx, 1, out_dims));
   const int64_t rank = indices.dim(1), out_rank = static_cast<int64_t>(out_dims.size());
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(0, {indices.dim(0), out_rank}));
-  const std::vector<int64_t> in_strides = Strides(dims), out_strides = Strides(out_dims);
+  const std::vector<uint64_t> in_strides = Strides(dims), out_strides = Strides(out_dims);
   const int64_t* in = ctx.in<int64_t>(0);
   int64_t* out = ctx.out<int64_t>(0);
   for (int64_t i = 0; i < indices.dim(0); ++i, in += rank, out += out_rank) {
     uint64_t flat = 0;  // an index out of bounds may wrap around, as in TensorFlow
     for (int64_t d = 0; d < rank; ++d) {
       const size_t at = static_cast<size_t>(d);
-      flat += static_cast<uint64_t>(in[d]) * static_cast<uint64_t>(in_strides[at]);
+      flat += static_cast<uint64_t>(in[d]) * in_strides[at];
     }
     int64_t left = static_cast<int64_t>(flat);
     for (int64_t d = 0; d < out_rank; ++d) {
-      const int64_t stride = std::max<int64_t>(out_strides[static_cast<size_t>(d)], 1);
+      const int64_t stride =
+          std::max<int64_t>(static_cast<int64_t>(out_strides[static_cast<size_t>(d)]), 1);
       out[d] = left / stride;
       left %= stride;
     }

@@ -39,6 +39,27 @@ StatusOr<std::vector<std::vector<int64_t>>> ReadSplits(OpContext& ctx, int first
   return all;
 }
 
+Status EmitUniformSplits(OpContext& ctx, const Shape& shape, int* output) {
+  for (int d = 1; d < shape.rank(); ++d) {
+    SM_ASSIGN_OR_RETURN(const Shape outer, Shape::Make(shape.Slice(0, d).ToVector()));
+    const int64_t rows = outer.num_elements(), length = shape.dim(d);
+    int64_t total = 0;
+    SM_CHECK_ARG(rows < INT64_MAX && !__builtin_mul_overflow(rows, length, &total), "shape ", shape,
+                 " is too large");
+    SM_RETURN_IF_ERROR(ctx.AllocateOutput(*output, {rows + 1}));
+    SM_RETURN_IF_ERROR(VisitDType<kInt32Or64>(ctx.output_dtype(*output), [&](auto tag) -> Status {
+      using T = typename decltype(tag)::type;
+      SM_CHECK_ARG(static_cast<T>(total) == total, "found a split of ", total,
+                   ", more than int32 can hold");
+      T* out = ctx.out<T>(*output);
+      for (int64_t k = 0; k <= rows; ++k) out[k] = static_cast<T>(k * length);
+      return Status();
+    }));
+    ++*output;
+  }
+  return Status();
+}
+
 Status EmitRowSplits(OpContext& ctx, int output, const std::vector<int64_t>& values) {
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(output, {static_cast<int64_t>(values.size())}));
   return VisitDType<kInt32Or64>(ctx.output_dtype(output), [&](auto tag) -> Status {
@@ -182,14 +203,7 @@ StatusOr<KernelPtr> BuildRaggedGather(BuildContext& build) {
       ranges.push_back({index, index + 1});
     }
     int output = 0;
-    // The inner dimensions of the indices become levels of equally long rows.
-    for (int d = 1; d < indices_shape.rank(); ++d) {
-      std::vector<int64_t> uniform;
-      for (int64_t k = 0; k <= indices_shape.Product(0, d); ++k) {
-        uniform.push_back(k * indices_shape.dim(d));
-      }
-      SM_RETURN_IF_ERROR(EmitRowSplits(ctx, output++, uniform));
-    }
+    SM_RETURN_IF_ERROR(EmitUniformSplits(ctx, indices_shape, &output));
     for (const std::vector<int64_t>& level : splits) {
       SM_RETURN_IF_ERROR(GatherSplits(ctx, output++, level, &ranges));
     }

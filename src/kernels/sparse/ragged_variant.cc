@@ -105,16 +105,6 @@ Status EmitValues(OpContext& ctx, int output, const Components& parts, const Sha
   });
 }
 
-// The dimensions of `encoded` below the first become levels of equally long rows.
-Status EmitUniformSplits(OpContext& ctx, const Shape& encoded, int* output) {
-  for (int d = 1; d < encoded.rank(); ++d) {
-    std::vector<int64_t> uniform;
-    for (int64_t k = 0; k <= encoded.Product(0, d); ++k) uniform.push_back(k * encoded.dim(d));
-    SM_RETURN_IF_ERROR(EmitRowSplits(ctx, (*output)++, uniform));
-  }
-  return Status();
-}
-
 // Components that are dense and become rows: all of one shape.
 Status StackDense(OpContext& ctx, const Shape& encoded, const Components& parts) {
   int output = 0;

@@ -63,6 +63,8 @@ StatusOr<KernelPtr> BuildReduceJoin(BuildContext& build) {
   return MakeKernel([separator = build.attrs().String("separator")](OpContext& ctx) -> Status {
     const Shape& shape = ctx.input(0).shape();
     SM_ASSIGN_OR_RETURN(const std::vector<int> axes, ParseAxes(ctx.IntsInput(1), shape.rank()));
+    // Joins of nothing are empty, as the output already is.
+    if (shape.num_elements() == 0) return Status();
     std::vector<int> kept;
     for (int i = shape.rank() - 1; i >= 0; --i) {
       if (std::find(axes.begin(), axes.end(), i) == axes.end()) kept.push_back(i);
@@ -109,7 +111,7 @@ StatusOr<KernelPtr> BuildSegmentJoin(BuildContext& build) {
     const int64_t inner = shape.Product(1, shape.rank());
     const std::string* in = ctx.in<std::string>(0);
     std::string* out = ctx.out<std::string>(0);
-    std::vector<bool> begun(static_cast<size_t>(segments), false);
+    std::vector<bool> begun(inner == 0 ? 0 : static_cast<size_t>(segments), false);
     for (size_t i = 0; i < ids.size(); ++i, in += inner) {
       SM_CHECK_ARG(ids[i] >= 0 && ids[i] < segments, "segment_ids: found ", ids[i],
                    ", expected 0 to num_segments = ", segments, " (exclusive)");
@@ -119,7 +121,7 @@ StatusOr<KernelPtr> BuildSegmentJoin(BuildContext& build) {
         if (begun[segment]) joined += separator;
         joined += in[k];
       }
-      begun[segment] = true;
+      if (inner > 0) begun[segment] = true;
     }
     return Status();
   });
