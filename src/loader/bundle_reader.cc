@@ -157,7 +157,7 @@ class BundleReader final : public SlicedReader {
   }
 
   Status CheckCrc(const Stored& stored, uint32_t found) const {
-    if (found == UnmaskCrc32c(stored.masked_crc)) return Status();
+    if (MatchesMaskedCrc32c(stored.masked_crc, found)) return Status();
     return DataLoss(ShardName(stored.shard), ": checksum of the ", stored.size, " bytes at offset ",
                     stored.offset, " does not match");
   }
@@ -205,7 +205,7 @@ class BundleReader final : public SlicedReader {
     if (n > 0 || !bytes.empty()) {
       if (bytes.size() < sizeof(lengths_crc)) return damaged();
       std::memcpy(&lengths_crc, bytes.data(), sizeof(lengths_crc));
-      if (UnmaskCrc32c(lengths_crc) != crc) return damaged();
+      if (!MatchesMaskedCrc32c(lengths_crc, crc)) return damaged();
       crc = ExtendCrc32c(crc, bytes.substr(0, sizeof(lengths_crc)));
       bytes.remove_prefix(sizeof(lengths_crc));
       crc = ExtendCrc32c(crc, bytes);

@@ -88,8 +88,8 @@ StatusOr<std::string_view> TableReader::ReadBlock(const Handle& handle,
                                                   std::string* storage) const {
   const std::string_view stored = file_->bytes().substr(handle.offset, handle.size + kTrailerSize);
   const std::string_view content = stored.substr(0, handle.size);
-  const uint32_t expected = UnmaskCrc32c(LoadUint32(stored.data() + handle.size + 1));
-  if (Crc32c(stored.substr(0, handle.size + 1)) != expected) {
+  const uint32_t masked = LoadUint32(stored.data() + handle.size + 1);
+  if (!MatchesMaskedCrc32c(masked, Crc32c(stored.substr(0, handle.size + 1)))) {
     return DataLoss(name_, ": checksum of the block at offset ", handle.offset, " does not match");
   }
   const char compression = stored[handle.size];
