@@ -122,7 +122,7 @@ bool KeyIndex::Find(std::string_view map, std::vector<std::string_view>* found) 
       if (entry.field() == 2 && entry.is_bytes()) value = entry.bytes();
     }
     if (!entry.ok()) return false;
-    if (const auto it = slots_.find(std::string(key)); it != slots_.end() && it->second != kNone) {
+    if (const auto it = slots_.find(key); it != slots_.end() && it->second != kNone) {
       (*found)[it->second] = value;
     }
   }

@@ -1,6 +1,7 @@
 // Features of serialized tf.Example and tf.SequenceExample messages, read in one pass.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -50,9 +51,13 @@ class KeyIndex {
 
  private:
   static constexpr size_t kNone = static_cast<size_t>(-1);
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(std::string_view key) const { return std::hash<std::string_view>()(key); }
+  };
 
   size_t size_ = 0;
-  std::unordered_map<std::string, size_t> slots_;
+  std::unordered_map<std::string, size_t, Hash, std::equal_to<>> slots_;
 };
 
 // How one feature becomes outputs.

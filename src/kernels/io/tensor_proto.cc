@@ -158,6 +158,10 @@ Status FillTensor(const Values& values, bool has_content, std::string_view conte
     SM_CHECK_ARG(content.size() == out->num_bytes(), "TensorProto: found ", content.size(),
                  " bytes of content, expected ", out->num_bytes());
     if (!content.empty()) std::memcpy(out->raw_mutable_data(), content.data(), content.size());
+    SM_CHECK_ARG(
+        out->dtype() != DType::kBool ||
+            std::all_of(content.begin(), content.end(), [](char c) { return c == 0 || c == 1; }),
+        "TensorProto: found bytes other than 0 and 1 for dtype bool");
     return Status();
   }
   return VisitDType<kNumbers | kQuantized | Only(DType::kBool)>(
