@@ -8,6 +8,19 @@ if(TARGET savedmodel_shared)
   add_test(NAME check.exported_symbols COMMAND ${Python3_EXECUTABLE}
     ${tools}/check_symbols.py $<TARGET_FILE:savedmodel_shared>)
 endif()
+find_program(OBJDUMP objdump)
+if(OBJDUMP AND NOT SAVEDMODEL_SANITIZE AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  add_test(NAME check.vector_levels COMMAND ${Python3_EXECUTABLE}
+    ${tools}/check_isa.py $<TARGET_FILE:savedmodel>)
+endif()
+
+# docs/ops.md is what the op rows say.
+add_executable(savedmodel_ops_doc ${tools}/ops_doc.cc)
+target_include_directories(savedmodel_ops_doc PRIVATE ${PROJECT_SOURCE_DIR})
+target_link_libraries(savedmodel_ops_doc PRIVATE savedmodel)
+add_test(NAME check.ops_doc COMMAND sh -c
+  "$<TARGET_FILE:savedmodel_ops_doc> | diff - ${PROJECT_SOURCE_DIR}/docs/ops.md >/dev/null || \
+   { echo 'out of date; run: build/tests/savedmodel_ops_doc > docs/ops.md'; exit 1; }")
 
 # Every header compiles by itself; public ones as C++17 with all warnings.
 function(add_header_checks target standard)

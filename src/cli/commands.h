@@ -22,6 +22,7 @@ struct ModelArgs {
 
 struct ShowArgs {
   bool plan = false;
+  std::string variable;  // print this variable's value instead
   int depth = 6;  // of the object tree
 };
 

@@ -42,6 +42,8 @@ int Main(int argc, char** argv) {
       "show", "tags, signatures, objects, variables, functions, ops and which are not supported");
   AddModelOptions(show_command, &model);
   show_command->add_flag("--plan", show.plan, "print the compiled plan of the signature instead");
+  show_command->add_option("--variable", show.variable,
+                           "print the value of this variable (object path or name) instead");
   show_command->add_option("--depth", show.depth, "levels of the object tree");
 
   CLI::App* run_command = app.add_subcommand("run", "call a signature once");

@@ -122,6 +122,18 @@ int PrintPlan(const Model& model, const ModelArgs& args) {
   return kOk;
 }
 
+int PrintVariable(const Model& model, const ModelArgs& args, const std::string& path) {
+  const Variable variable = model.variable(path);
+  auto value = variable.Read();
+  if (!value.ok()) return Fail(value.status());
+  if (args.json) {
+    PrintJson({{"path", path}, {"name", variable.name()}, {"value", ToJson(*value)}});
+  } else {
+    std::printf("%s: %s\n", path.c_str(), value->ToString(1000).c_str());
+  }
+  return kOk;
+}
+
 Json SignaturesJson(const Model& model) {
   Json out = Json::object();
   for (const SignatureInfo& info : model.signatures()) {
@@ -177,6 +189,7 @@ int Show(const ModelArgs& args, const ShowArgs& show) {
   auto model = LoadModel(args);
   if (!model.ok()) return Fail(model.status());
   if (show.plan) return PrintPlan(*model, args);
+  if (!show.variable.empty()) return PrintVariable(*model, args, show.variable);
   if (args.json) {
     PrintJson(ModelJson(*model, *tag_sets, show.depth));
     return kOk;

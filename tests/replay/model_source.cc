@@ -1,5 +1,6 @@
 #include "tests/replay/model_source.h"
 
+#include "src/loader/checkpoint_reader.h"
 #include "tests/replay/case.h"
 
 namespace savedmodel::replay {
@@ -22,7 +23,7 @@ std::string CheckpointPrefix(const std::string& directory, const Json& spec) {
 }
 
 StatusOr<std::shared_ptr<const CheckpointReader>> OpenCheckpoint(const std::string& prefix) {
-  return Status(StatusCode::kUnimplemented, prefix + ": reading checkpoints is not built yet");
+  return MakeCheckpointOpener(PosixFileSystem())->Open(prefix);
 }
 
 }  // namespace savedmodel::replay
