@@ -20,7 +20,12 @@ using nlohmann::json;
 
 Result RunOne(const std::vector<Case>& cases, size_t index, const LoadOptions& load) {
   const auto start = Clock::now();
-  Result result{index, cases[index].run(load), 0};
+  Result result{index, {}, 0};
+  try {
+    result.outcome = cases[index].run(load);
+  } catch (const std::exception& e) {  // the library throws nothing: a case.json that surprises
+    result.outcome.failures.push_back(std::string("exception: ") + e.what());
+  }
   result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   return result;
 }
