@@ -25,7 +25,8 @@ class Sandbox {
     char name[] = "/tmp/savedmodel_replay_XXXXXX";
     directory_ = mkdtemp(name);
     fs::copy(from, directory_, fs::copy_options::recursive | fs::copy_options::copy_symlinks);
-    for (const auto& [link, target] : spec.value("symlinks", Json::object()).items()) {
+    const Json links = spec.value("symlinks", Json::object());
+    for (const auto& [link, target] : links.items()) {
       std::error_code error;
       fs::remove(directory_ / link, error);
       fs::create_symlink(target.get<std::string>(), directory_ / link, error);
