@@ -196,10 +196,15 @@ class LoopRaiser {
       }
       inner.node(copy).control_inputs = std::move(kept);
     }
-    for (const Variable& v : variables) {
-      inner.results.push_back(mapped(graph_->node(v.next).inputs[0]));
-    }
-    for (NodeId id : frame.exits) inner.results.push_back(mapped(graph_->node(id).inputs[0]));
+    // A result, and what must have run before it is one: a push to a stack, for instance.
+    const auto add_result = [&](NodeId id) {
+      inner.results.push_back(mapped(graph_->node(id).inputs[0]));
+      for (NodeId c : graph_->node(id).control_inputs) {
+        if (auto it = copy_of.find(c); it != copy_of.end()) inner.targets.push_back(it->second);
+      }
+    };
+    for (const Variable& v : variables) add_result(v.next);
+    for (NodeId id : frame.exits) add_result(id);
     AddLoop(frame, variables.size(), std::move(body), std::move(inputs), std::move(controls),
             redirects);
     return Status();
