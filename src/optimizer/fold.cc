@@ -46,6 +46,10 @@ class Folder {
 
   Status Run() {
     SM_ASSIGN_OR_RETURN(const std::vector<NodeId> order, graph_->TopologicalOrder());
+    orders_.assign(graph_->num_nodes(), false);
+    for (NodeId id : order) {
+      for (NodeId c : graph_->node(id).control_inputs) orders_[c] = true;
+    }
     for (NodeId id : order) {
       if (context_->env.run != nullptr) SM_RETURN_IF_ERROR(context_->env.run->CheckInterrupt());
       for (NodeOutput& v : graph_->node(id).inputs) v = redirects_.Resolve(v);
@@ -68,7 +72,7 @@ class Folder {
     // Refused shapes are the run's to report: the node may never run.
     const Status inferred = InferNode(env_, graph_, id);
     if (!inferred.ok()) return Status();
-    if (IsIdentity(*graph_, id)) {
+    if (IsIdentity(*graph_, id) && !TellsBranch(id)) {
       redirects_.Set({id, 0}, graph_->node(id).inputs[0]);
       redirects_.SetControl(id, graph_->node(id).inputs[0].node);
       return Status();
@@ -76,6 +80,12 @@ class Folder {
     if (FoldShapeOp(id)) return Status();
     FoldNode(id);
     return Status();
+  }
+
+  // An identity of one output of a Switch, on which nodes wait that belong to that branch: waiting
+  // for the Switch itself would let them run in both.
+  bool TellsBranch(NodeId id) const {
+    return orders_[id] && graph_->node(graph_->node(id).inputs[0].node).num_outputs() > 1;
   }
 
   // Shape, ShapeN, Size and Rank need their input's shape only.
@@ -173,6 +183,7 @@ class Folder {
   Graph* graph_;
   RunState run_;
   CompileEnv env_;
+  std::vector<bool> orders_;  // nodes that others wait for
   Redirects redirects_;
 };
 
