@@ -233,6 +233,7 @@ class PlanBuilder {
     for (NodeId id : order_) {
       const Node& node = graph_.node(id);
       if (!NeedsStep(node) || IsFreeAlias(id)) continue;
+      if (node.is_const()) graph_.node(id).registered = env_.registry->Find("Const");
       Step step;
       step.node = id;
       SM_ASSIGN_OR_RETURN(step.kernel, BuildKernel(env_, graph_, id));
