@@ -6,6 +6,7 @@
 #include "proto/savedmodel_graph.pb.h"
 #include "src/base/status_macros.h"
 #include "src/loader/attr_conversion.h"
+#include "src/loader/call_check.h"
 #include "src/loader/tensor_proto.h"
 
 namespace savedmodel {
@@ -112,7 +113,7 @@ Status BodyImporter::ResolveOne(NodeId id) {
     return InvalidArgument("attribute 'value' holds ", node.attrs.Get<Tensor>("value").dtype(),
                            ", expected ", node.attrs.Type("dtype"), " as attribute 'dtype' says");
   }
-  return Status();
+  return CheckCalls(node, functions_);
 }
 
 // A node whose op is the name of a function (TensorFlow 1's Defun) becomes a call of it.

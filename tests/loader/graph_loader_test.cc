@@ -201,6 +201,26 @@ TEST(FunctionLibrary, NodesNamedAfterFunctionsCallThem) {
   EXPECT_TRUE(NodeOf(*graph, "y").error.ok());
 }
 
+TEST(FunctionLibrary, CallsAreCheckedAgainstSignatures) {
+  const auto call = [](const std::string& function, const std::string& tin,
+                       const std::string& tout) {
+    const auto graph =
+        Load(NodeText("x", "Placeholder", kFloatDType) +
+             NodeText("call", "PartitionedCall",
+                      Input("x") + "attr { key: 'f' value { func { name: '" + function +
+                          "' } } } attr { key: 'Tin' value { list { type: " + tin +
+                          " } } } attr { key: 'Tout' value { list { " + tout + " } } }") +
+             R"(library { function { signature { name: 'f' input_arg { name: 'x' type: DT_FLOAT }
+                                            output_arg { name: 'y' type: DT_FLOAT } }
+                                ret { key: 'y' value: 'x' } } })");
+    return NodeOf(*graph, "call").error.code();
+  };
+  EXPECT_EQ(call("f", "DT_FLOAT", "type: DT_FLOAT"), StatusCode::kOk);
+  EXPECT_EQ(call("ghost", "DT_FLOAT", "type: DT_FLOAT"), StatusCode::kNotFound);
+  EXPECT_EQ(call("f", "DT_INT32", "type: DT_FLOAT"), StatusCode::kInvalidArgument);
+  EXPECT_EQ(call("f", "DT_FLOAT", ""), StatusCode::kInvalidArgument);
+}
+
 TEST(FunctionLibrary, SurvivesFunctionsThatCallThemselves) {
   const auto graph = Load(R"(library { function {
     signature { name: 'f' input_arg { name: 'x' type: DT_FLOAT }
