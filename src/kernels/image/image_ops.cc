@@ -2,6 +2,9 @@
 
 namespace savedmodel {
 
-std::vector<Span<const OpDef>> ImageFamilies() { return {}; }
+std::vector<Span<const OpDef>> ImageFamilies() {
+  return {AudioOps(), ColourOps(),     CropOps(),   GlimpseOps(),          ImageCodecOps(),
+          NmsOps(),   ProjectiveOps(), ResizeOps(), ScaleAndTranslateOps()};
+}
 
 }  // namespace savedmodel

@@ -1,0 +1,421 @@
+#include "src/kernels/image/resize.h"
+
+#include <vector>
+
+#include "src/graph/op_signature.h"
+#include "src/graph/shape_fns.h"
+#include "src/kernels/image/image_ops.h"
+#include "src/kernels/visit_dtype.h"
+
+namespace savedmodel {
+
+StatusOr<ResizeMapping> ReadResizeMapping(const Attrs& attrs) {
+  const ResizeMapping mapping = {attrs.Bool("align_corners"), attrs.Bool("half_pixel_centers")};
+  SM_CHECK_ARG(!mapping.align_corners || !mapping.half_pixel_centers,
+               "align_corners and half_pixel_centers are both true, expected at most one");
+  return mapping;
+}
+
+Status ResizeShape(ShapeContext& ctx) {
+  SM_RETURN_IF_ERROR(ctx.ExpectRank(0, 4));
+  SM_RETURN_IF_ERROR(ctx.ExpectRank(1, 1));
+  const Shape& in = ctx.input(0);
+  SM_CHECK_ARG(!ctx.input(1).fully_known() || ctx.input(1)[0] == 2, "size has shape ", ctx.input(1),
+               ", expected [2]");
+  std::vector<int64_t> dims = {-1, -1, -1, -1}, size;
+  if (in.known_rank()) {
+    SM_CHECK_ARG(in[1] != 0 && in[2] != 0, "images have shape ", in,
+                 ", expected a height and width above 0");
+    dims[0] = in[0];
+    dims[3] = in[3];
+  }
+  if (ctx.IntValues(1, &size)) {
+    SM_CHECK_ARG(size.size() == 2 && size[0] > 0 && size[1] > 0, "size is ", size,
+                 ", expected a height and width above 0");
+    dims[1] = size[0];
+    dims[2] = size[1];
+  }
+  SM_ASSIGN_OR_RETURN(Shape out, Shape::Make(dims));
+  ctx.set_output(0, std::move(out));
+  return Status();
+}
+
+StatusOr<ResizeDims> ReadResizeDims(const OpContext& ctx) {
+  const Shape& in = ctx.input(0).shape();
+  const std::vector<int64_t> size = ctx.IntsInput(1);
+  SM_CHECK_ARG(in.rank() == 4 && in[1] > 0 && in[2] > 0, "images have shape ", in,
+               ", expected [batch, height, width, channels] of a height and width above 0");
+  SM_CHECK_ARG(in[1] <= INT32_MAX && in[2] <= INT32_MAX, "images of shape ", in, " are too large");
+  SM_CHECK_ARG(size.size() == 2 && size[0] > 0 && size[1] > 0, "size is ", size,
+               ", expected a height and width above 0");
+  return ResizeDims{in[0], in[1], in[2], in[3], size[0], size[1]};
+}
+
+namespace {
+
+// What output position takes of the two input positions around it.
+struct Pair {
+  int64_t lower, upper;
+  float weight;  // of `upper`
+};
+
+std::vector<Pair> Pairs(const ResizeMapping& mapping, int64_t in, int64_t out) {
+  const float scale = mapping.Scale(in, out);
+  std::vector<Pair> pairs(out);
+  for (int64_t i = 0; i < out; ++i) {
+    const float at = mapping.Position(i, scale), floor = std::floor(at);
+    pairs[i] = {std::clamp<int64_t>(static_cast<int64_t>(floor), 0, in - 1),
+                std::clamp<int64_t>(static_cast<int64_t>(std::ceil(at)), 0, in - 1), at - floor};
+  }
+  return pairs;
+}
+
+template <class T>
+void Bilinear(const OpContext& ctx, const ResizeDims& d, const ResizeMapping& mapping, const T* in,
+              float* out) {
+  const std::vector<Pair> ys = Pairs(mapping, d.in_height, d.out_height);
+  const std::vector<Pair> xs = Pairs(mapping, d.in_width, d.out_width);
+  const int64_t c = d.channels, in_row = d.in_width * c, out_row = d.out_width * c;
+  ctx.ParallelFor(
+      d.batch * d.out_height, 2.0 * static_cast<double>(out_row), [&](int64_t begin, int64_t end) {
+        for (int64_t r = begin; r < end; ++r) {
+          const Pair& y = ys[r % d.out_height];
+          const T* image = in + r / d.out_height * d.in_height * in_row;
+          const T *top = image + y.lower * in_row, *bottom = image + y.upper * in_row;
+          float* o = out + r * out_row;
+          for (const Pair& x : xs) {
+            for (int64_t k = 0; k < c; ++k) {
+              const float tl(top[x.lower * c + k]), tr(top[x.upper * c + k]);
+              const float bl(bottom[x.lower * c + k]), br(bottom[x.upper * c + k]);
+              const float upper = tl + (tr - tl) * x.weight, lower = bl + (br - bl) * x.weight;
+              *o++ = upper + (lower - upper) * y.weight;
+            }
+          }
+        }
+      });
+}
+
+template <class T>
+void Nearest(const OpContext& ctx, const ResizeDims& d, const ResizeMapping& mapping, const T* in,
+             T* out) {
+  const auto positions = [&](int64_t size, int64_t out_size) {
+    const float scale = mapping.Scale(size, out_size);
+    std::vector<int64_t> at(out_size);
+    for (int64_t i = 0; i < out_size; ++i) {
+      const float x = (static_cast<float>(i) + (mapping.half_pixel_centers ? 0.5f : 0.0f)) * scale;
+      at[i] = std::clamp<int64_t>(
+          static_cast<int64_t>(mapping.align_corners ? std::round(x) : std::floor(x)), 0, size - 1);
+    }
+    return at;
+  };
+  const std::vector<int64_t> ys = positions(d.in_height, d.out_height);
+  const std::vector<int64_t> xs = positions(d.in_width, d.out_width);
+  const int64_t c = d.channels;
+  ctx.ParallelFor(d.batch * d.out_height, 0.5 * static_cast<double>(d.out_width * c),
+                  [&](int64_t begin, int64_t end) {
+                    for (int64_t r = begin; r < end; ++r) {
+                      const int64_t image = r / d.out_height * d.in_height;
+                      const T* row = in + (image + ys[r % d.out_height]) * d.in_width * c;
+                      T* o = out + r * d.out_width * c;
+                      for (int64_t x : xs) o = std::copy_n(row + x * c, c, o);
+                    }
+                  });
+}
+
+// ------------------------------------------------------------------------------------------ cubic
+
+// Weights of the four input positions from `first` on; positions outside are clamped to the edge.
+struct Cubic {
+  int64_t at[4];
+  float weight[4];
+};
+
+// Cubic convolution sampled at 1/1024 steps, as TensorFlow's table.
+class CubicTable {
+ public:
+  explicit CubicTable(double a) : values_(2 * (kSize + 1)) {
+    for (int i = 0; i <= kSize; ++i) {
+      float x = static_cast<float>(i * 1.0 / kSize);
+      values_[2 * i] = static_cast<float>(((a + 2) * x - (a + 3)) * x * x + 1);
+      x += 1.0f;
+      values_[2 * i + 1] = static_cast<float>(((a * x - 5 * a) * x + 8 * a) * x - 4 * a);
+    }
+  }
+  void Weights(float delta, float* weight) const {
+    const int64_t at = std::lrint(delta * kSize);
+    weight[0] = values_[2 * at + 1];
+    weight[1] = values_[2 * at];
+    weight[2] = values_[2 * (kSize - at)];
+    weight[3] = values_[2 * (kSize - at) + 1];
+  }
+
+ private:
+  static constexpr int kSize = 1 << 10;
+  std::vector<float> values_;
+};
+
+// With half-pixel centres, positions outside weigh nothing and the others are scaled up for them.
+std::vector<Cubic> Cubics(const ResizeMapping& mapping, int64_t in, int64_t out) {
+  const bool keys = mapping.half_pixel_centers;
+  const CubicTable table(keys ? -0.5 : -0.75);
+  const float scale = mapping.Scale(in, out);
+  std::vector<Cubic> cubics(out);
+  for (int64_t i = 0; i < out; ++i) {
+    const float at = mapping.Position(i, scale), floor = std::floor(at);
+    Cubic& cubic = cubics[i];
+    table.Weights(at - floor, cubic.weight);
+    float sum = 0;
+    for (int k = 0; k < 4; ++k) {
+      const int64_t position = static_cast<int64_t>(floor) - 1 + k;
+      cubic.at[k] = std::clamp<int64_t>(position, 0, in - 1);
+      if (keys && cubic.at[k] != position) cubic.weight[k] = 0;
+      sum += cubic.weight[k];
+    }
+    if (keys && std::abs(sum) >= 1000 * std::numeric_limits<float>::min()) {
+      for (float& w : cubic.weight) w *= 1.0f / sum;
+    }
+  }
+  return cubics;
+}
+
+template <class T>
+void Bicubic(const OpContext& ctx, const ResizeDims& d, const ResizeMapping& mapping, const T* in,
+             float* out) {
+  const std::vector<Cubic> ys = Cubics(mapping, d.in_height, d.out_height);
+  const std::vector<Cubic> xs = Cubics(mapping, d.in_width, d.out_width);
+  const int64_t c = d.channels, in_row = d.in_width * c, out_row = d.out_width * c;
+  ctx.ParallelFor(
+      d.batch * d.out_height, 4.0 * static_cast<double>(in_row + out_row),
+      [&](int64_t begin, int64_t end) {
+        std::vector<float> column(in_row);  // the four rows under an output row, weighed
+        for (int64_t r = begin; r < end; ++r) {
+          const Cubic& y = ys[r % d.out_height];
+          const T* image = in + r / d.out_height * d.in_height * in_row;
+          for (int64_t i = 0; i < in_row; ++i) {
+            float sum = 0;
+            for (int k = 0; k < 4; ++k) {
+              sum += static_cast<float>(image[y.at[k] * in_row + i]) * y.weight[k];
+            }
+            column[i] = sum;
+          }
+          float* o = out + r * out_row;
+          for (const Cubic& x : xs) {
+            for (int64_t k = 0; k < c; ++k) {
+              *o++ = column[x.at[0] * c + k] * x.weight[0] + column[x.at[1] * c + k] * x.weight[1] +
+                     column[x.at[2] * c + k] * x.weight[2] + column[x.at[3] * c + k] * x.weight[3];
+            }
+          }
+        }
+      });
+}
+
+// ------------------------------------------------------------------------------------------- area
+
+// The input positions that an output position covers, and how much of each.
+struct Cover {
+  int64_t first = 0;
+  std::vector<float> weight;
+};
+
+std::vector<Cover> Covers(float scale, int64_t out) {
+  std::vector<Cover> covers(out);
+  for (int64_t i = 0; i < out; ++i) {
+    if (scale == 0) {  // one position for all, by align_corners
+      covers[i].weight.push_back(1.0f);
+      continue;
+    }
+    const float from = static_cast<float>(i) * scale, to = static_cast<float>(i + 1) * scale;
+    Cover& cover = covers[i];
+    cover.first = static_cast<int64_t>(std::floor(from));
+    const int64_t end = static_cast<int64_t>(std::ceil(to));
+    for (int64_t p = cover.first; p < end; ++p) {
+      const float at = static_cast<float>(p), next = static_cast<float>(p + 1);
+      float weight = next > to ? to - at : 1.0f;
+      if (at < from) weight = next > to ? scale : next - from;
+      cover.weight.push_back(weight);
+    }
+  }
+  return covers;
+}
+
+template <class T>
+void Area(const OpContext& ctx, const ResizeDims& d, const ResizeMapping& mapping, const T* in,
+          float* out) {
+  const float y_scale = mapping.Scale(d.in_height, d.out_height);
+  const float x_scale = mapping.Scale(d.in_width, d.out_width);
+  const std::vector<Cover> ys = Covers(y_scale, d.out_height), xs = Covers(x_scale, d.out_width);
+  const float normal = 1.0f / ((y_scale == 0 ? 1.0f : y_scale) * (x_scale == 0 ? 1.0f : x_scale));
+  const int64_t c = d.channels, in_row = d.in_width * c, out_row = d.out_width * c;
+  const double cost = static_cast<double>(in_row) * (2.0 + y_scale);
+  ctx.ParallelFor(d.batch * d.out_height, cost, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const Cover& y = ys[r % d.out_height];
+      const T* image = in + r / d.out_height * d.in_height * in_row;
+      float* o = out + r * out_row;
+      std::fill_n(o, out_row, 0.0f);
+      for (size_t j = 0; j < y.weight.size(); ++j) {
+        const int64_t at = y.first + static_cast<int64_t>(j);
+        const T* row = image + std::clamp<int64_t>(at, 0, d.in_height - 1) * in_row;
+        for (int64_t x = 0; x < d.out_width; ++x) {
+          for (int64_t k = 0; k < c; ++k) {
+            float sum = 0;
+            for (size_t i = 0; i < xs[x].weight.size(); ++i) {
+              const int64_t p =
+                  std::clamp<int64_t>(xs[x].first + static_cast<int64_t>(i), 0, d.in_width - 1);
+              sum += static_cast<float>(row[p * c + k]) * xs[x].weight[i];
+            }
+            o[x * c + k] += sum * y.weight[j];
+          }
+        }
+      }
+      for (int64_t i = 0; i < out_row; ++i) o[i] *= normal;
+    }
+  });
+}
+
+// ----------------------------------------------------------------------------------------- kernels
+
+enum class Method { kBilinear, kBicubic, kArea };
+
+template <Method method>
+StatusOr<KernelPtr> BuildResize(BuildContext& build) {
+  SM_ASSIGN_OR_RETURN(const ResizeMapping mapping, ReadResizeMapping(build.attrs()));
+  return MakeKernel([mapping](OpContext& ctx) -> Status {
+    SM_ASSIGN_OR_RETURN(const ResizeDims dims, ReadResizeDims(ctx));
+    if (ctx.output(0).num_elements() == 0) return Status();
+    return VisitDType<kReals>(ctx.input(0).dtype(), [&](auto tag) -> Status {
+      using T = typename decltype(tag)::type;
+      const T* in = ctx.in<T>(0);
+      float* out = ctx.out<float>(0);
+      if constexpr (method == Method::kBilinear) Bilinear(ctx, dims, mapping, in, out);
+      if constexpr (method == Method::kBicubic) Bicubic(ctx, dims, mapping, in, out);
+      if constexpr (method == Method::kArea) Area(ctx, dims, mapping, in, out);
+      return Status();
+    });
+  });
+}
+
+StatusOr<KernelPtr> BuildNearest(BuildContext& build) {
+  SM_ASSIGN_OR_RETURN(const ResizeMapping mapping, ReadResizeMapping(build.attrs()));
+  return MakeKernel([mapping](OpContext& ctx) -> Status {
+    SM_ASSIGN_OR_RETURN(const ResizeDims dims, ReadResizeDims(ctx));
+    if (ctx.output(0).num_elements() == 0) return Status();
+    return VisitByElementSize(ctx.input(0).dtype(), [&](auto tag) -> Status {
+      using T = typename decltype(tag)::type;
+      Nearest(ctx, dims, mapping, static_cast<const T*>(ctx.input(0).raw_data()),
+              static_cast<T*>(ctx.output(0).raw_mutable_data()));
+      return Status();
+    });
+  });
+}
+
+// ----------------------------------------------------------------------------------------
+// gradients
+
+// The gradient of Bilinear by the images: input 0 [batch, out_height, out_width, channels] is
+// spread back over the shape of input 1.
+StatusOr<KernelPtr> BuildBilinearGrad(BuildContext& build) {
+  SM_ASSIGN_OR_RETURN(const ResizeMapping mapping, ReadResizeMapping(build.attrs()));
+  return MakeKernel([mapping](OpContext& ctx) -> Status {
+    const Shape &grads = ctx.input(0).shape(), &image = ctx.input(1).shape();
+    SM_CHECK_ARG(grads.rank() == 4 && image.rank() == 4 && grads[0] == image[0] &&
+                     grads[3] == image[3] && image[1] > 0 && image[2] > 0 && grads[1] > 0 &&
+                     grads[2] > 0,
+                 "grads and original_image have shapes ", grads, " and ", image,
+                 ", expected [batch, height, width, channels] of equal batch and channels");
+    const std::vector<Pair> ys = Pairs(mapping, image[1], grads[1]);
+    const std::vector<Pair> xs = Pairs(mapping, image[2], grads[2]);
+    const int64_t c = image[3];
+    return VisitDType<kFloats>(ctx.output_dtype(0), [&](auto tag) -> Status {
+      using T = typename decltype(tag)::type;
+      const float* g = ctx.in<float>(0);
+      T* out = ctx.out<T>(0);
+      std::fill_n(out, ctx.output(0).num_elements(), T(0));
+      for (int64_t b = 0; b < grads[0]; ++b) {
+        T* to = out + b * image[1] * image[2] * c;
+        for (const Pair& y : ys) {
+          for (const Pair& x : xs) {
+            const auto add = [&](int64_t row, int64_t col, float weight) {
+              T* o = to + (row * image[2] + col) * c;
+              for (int64_t k = 0; k < c; ++k) o[k] = o[k] + T(g[k] * weight);
+            };
+            add(y.lower, x.lower, (1 - y.weight) * (1 - x.weight));
+            add(y.lower, x.upper, (1 - y.weight) * x.weight);
+            add(y.upper, x.lower, y.weight * (1 - x.weight));
+            add(y.upper, x.upper, y.weight * x.weight);
+            g += c;
+          }
+        }
+      }
+      return Status();
+    });
+  });
+}
+
+// Each element of the gradient goes to the pixel that Nearest took: input 1 is the images' size.
+StatusOr<KernelPtr> BuildNearestGrad(BuildContext& build) {
+  SM_ASSIGN_OR_RETURN(const ResizeMapping mapping, ReadResizeMapping(build.attrs()));
+  return MakeKernel([mapping](OpContext& ctx) -> Status {
+    // Here the "input" of the resizing is this op's output.
+    SM_ASSIGN_OR_RETURN(const ResizeDims grads, ReadResizeDims(ctx));
+    const ResizeDims d = {grads.batch,    grads.out_height, grads.out_width,
+                          grads.channels, grads.in_height,  grads.in_width};
+    if (ctx.output(0).num_elements() == 0) return Status();
+    const int64_t pixels = d.in_height * d.in_width;
+    std::vector<int64_t> pixel(pixels), source(d.out_height * d.out_width);
+    for (int64_t i = 0; i < pixels; ++i) pixel[i] = i;
+    ResizeDims one = d;
+    one.batch = one.channels = 1;
+    Nearest(ctx, one, mapping, pixel.data(), source.data());
+    return VisitDType<kReals>(ctx.output_dtype(0), [&](auto tag) -> Status {
+      using T = typename decltype(tag)::type;
+      const T* g = ctx.in<T>(0);
+      T* out = ctx.out<T>(0);
+      std::fill_n(out, ctx.output(0).num_elements(), T(0));
+      for (int64_t b = 0; b < d.batch; ++b) {
+        for (int64_t at : source) {
+          T* o = out + (b * pixels + at) * d.channels;
+          for (int64_t k = 0; k < d.channels; ++k) o[k] = static_cast<T>(o[k] + *g++);
+        }
+      }
+      return Status();
+    });
+  });
+}
+
+#define SM_INTS "T: {int8,uint8,int16,uint16,int32,int64,half,float,double,bfloat16}; "
+#define SM_CENTERS "align_corners: bool = false; half_pixel_centers: bool = false"
+
+constexpr OpDef kOps[] = {
+    {.signature = "ResizeArea(images: T, size: int32) -> (resized_images: float); " SM_INTS
+                  "align_corners: bool = false",
+     .shape = ResizeShape,
+     .build = BuildResize<Method::kArea>},
+    {.signature =
+         "ResizeBicubic(images: T, size: int32) -> (resized_images: float); " SM_INTS SM_CENTERS,
+     .shape = ResizeShape,
+     .build = BuildResize<Method::kBicubic>},
+    {.signature =
+         "ResizeBilinear(images: T, size: int32) -> (resized_images: float); " SM_INTS SM_CENTERS,
+     .shape = ResizeShape,
+     .build = BuildResize<Method::kBilinear>},
+    {.signature = "ResizeBilinearGrad(grads: float, original_image: T) -> (output: T); "
+                  "T: {float,bfloat16,half,double}; " SM_CENTERS,
+     .shape = shape::SameAsInput1,
+     .build = BuildBilinearGrad},
+    {.signature = "ResizeNearestNeighbor(images: T, size: int32) -> (resized_images: T); " SM_INTS
+         SM_CENTERS,
+     .shape = ResizeShape,
+     .build = BuildNearest},
+    {.signature = "ResizeNearestNeighborGrad(grads: T, size: int32) -> (output: T); "
+                  "T: {uint8,int8,int32,half,float,double,bfloat16}; " SM_CENTERS,
+     .shape = ResizeShape,
+     .build = BuildNearestGrad},
+};
+static_assert(RowsAreSound(kOps));
+
+}  // namespace
+
+Span<const OpDef> ResizeOps() { return kOps; }
+
+}  // namespace savedmodel
