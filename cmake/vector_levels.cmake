@@ -21,3 +21,9 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   add_vector_level(avx2 -mavx2 -mfma)
   add_vector_level(avx512 -mavx2 -mfma -mavx512f -mavx512dq -mavx512vl -mavx512bw)
 endif()
+
+# Plain loops of layers that are worth vectorising.
+foreach(family batch_norm bias pool products)
+  set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/nn/${family}.cc
+    PROPERTIES COMPILE_OPTIONS "-ftree-vectorize;-fvect-cost-model=dynamic")
+endforeach()

@@ -145,6 +145,14 @@ void SetTrainingOutputs(OpContext& ctx, const BatchNormAttrs& attrs, const Layou
   }
 }
 
+// Without any x there are no statistics.
+void SetEmptyOutputs(OpContext& ctx, int64_t channels) {
+  for (int64_t c = 0; c < channels; ++c) {
+    for (int i = 1; i <= 2; ++i) SetChannelValue(ctx, i, c, std::nan(""));
+    for (int i = 3; i <= 4; ++i) SetChannelValue(ctx, i, c, 0);
+  }
+}
+
 template <class T>
 Status RunTyped(OpContext& ctx, const BatchNormAttrs& attrs, const Layout& l) {
   std::vector<double> mean(l.channels), variance(l.channels);
@@ -181,13 +189,56 @@ StatusOr<KernelPtr> BuildBatchNorm(BuildContext& build) {
           ctx.input(3).shape(), " and ", ctx.input(4).shape());
     }
     if (ctx.num_outputs() > 5) SetChannelValue(ctx, 5, 0, 0);
+    if (x.num_elements() == 0) {
+      SetEmptyOutputs(ctx, l.channels);
+      return Status();
+    }
     return VisitDType<kSmallFloats | Only(DType::kFloat)>(ctx.input(0).dtype(), [&](auto tag) {
       return RunTyped<typename decltype(tag)::type>(ctx, attrs, l);
     });
   });
 }
 
+// The op that came before FusedBatchNorm: y = (t - m) / sqrt(v + epsilon) [* gamma] + beta.
+Status GlobalNormShape(ShapeContext& ctx) {
+  SM_RETURN_IF_ERROR(ctx.ExpectRank(0, 4));
+  Shape channels({ctx.input(0).known_rank() ? ctx.input(0)[3] : -1});
+  for (int i = 1; i < 5; ++i) {
+    SM_CHECK_ARG(channels.CompatibleWith(ctx.input(i)), "input ", i, " has shape ", ctx.input(i),
+                 ", expected one value for each channel of ", ctx.input(0));
+  }
+  ctx.set_output(0, ctx.input(0));
+  return Status();
+}
+
+StatusOr<KernelPtr> BuildGlobalNorm(BuildContext& build) {
+  const float epsilon = build.attrs().Float("variance_epsilon");
+  const bool scale_after = build.attrs().Bool("scale_after_normalization");
+  return MakeKernel([epsilon, scale_after](OpContext& ctx) -> Status {
+    const Shape& shape = ctx.input(0).shape();
+    return VisitDType<kFloats>(ctx.input(0).dtype(), [&](auto tag) -> Status {
+      using T = typename decltype(tag)::type;
+      const T* t = ctx.in<T>(0);
+      T* y = ctx.out<T>(0);
+      for (int64_t i = 0; i < shape.num_elements(); ++i) {
+        const int64_t c = i % shape[3];
+        T scale = T(1.0 / std::sqrt(static_cast<double>(ctx.in<T>(2)[c]) + epsilon));
+        if (scale_after) scale *= ctx.in<T>(4)[c];
+        y[i] = (t[i] - ctx.in<T>(1)[c]) * scale + ctx.in<T>(3)[c];
+      }
+      return Status();
+    });
+  });
+}
+
 constexpr OpDef kOps[] = {
+    {.signature = "BatchNormWithGlobalNormalization(t: T, m: T, v: T, beta: T, gamma: T) -> "
+                  "(result: T); T: {float,double,int32,uint8,int16,int8,complex64,int64,qint8,"
+                  "quint8,qint32,bfloat16,qint16,quint16,uint16,complex128,half,uint32,uint64}; "
+                  "variance_epsilon: float; scale_after_normalization: bool",
+     .shape = GlobalNormShape,
+     .build = BuildGlobalNorm,
+     .in_place = InPlace::kInput0},
     {.signature = "FusedBatchNorm(x: T, scale: T, offset: T, mean: T, variance: T) -> (y: T, "
                   "batch_mean: T, batch_variance: T, reserve_space_1: T, reserve_space_2: T); "
                   "T: {float}; epsilon: float = 0.0001; exponential_avg_factor: float = 1.0; "

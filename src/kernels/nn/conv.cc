@@ -7,6 +7,7 @@
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
 #include "src/kernels/nn/conv_float.h"
+#include "src/kernels/nn/layers.h"
 #include "src/kernels/nn/nn_ops.h"
 #include "src/kernels/nn/spatial.h"
 #include "src/kernels/visit_dtype.h"
@@ -156,14 +157,21 @@ StatusOr<KernelPtr> BuildConv(BuildContext& build) {
   return MakeKernel([node](OpContext& ctx) { return RunConv(ctx, node); });
 }
 
+}  // namespace
+
+Status Conv2DShape(ShapeContext& ctx) { return ConvShape<2>(ctx); }
+StatusOr<KernelPtr> BuildConv2D(BuildContext& build) { return BuildConv<2>(build); }
+
+namespace {
+
 constexpr OpDef kOps[] = {
     {.signature = "Conv2D(input: T, filter: T) -> (output: T); "
                   "T: {half,bfloat16,float,double,int32}; strides: list(int); "
                   "use_cudnn_on_gpu: bool = true; padding: {'SAME','VALID','EXPLICIT'}; "
                   "explicit_paddings: list(int) = []; data_format: {'NHWC','NCHW'} = 'NHWC'; "
                   "dilations: list(int) = [1, 1, 1, 1]",
-     .shape = ConvShape<2>,
-     .build = BuildConv<2>,
+     .shape = Conv2DShape,
+     .build = BuildConv2D,
      .fusion = {.accepts_epilogue = true}},
     {.signature = "Conv3D(input: T, filter: T) -> (output: T); T: {half,bfloat16,float,double}; "
                   "strides: list(int) >= 5; padding: {'SAME','VALID'}; "

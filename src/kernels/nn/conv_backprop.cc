@@ -301,13 +301,16 @@ Status FloatInputGradient(OpContext& ctx, const Backprop& b, const std::vector<P
 
 // ------------------------------------------------------------------------------------ the ops
 
+// Sums of halves are rounded at each step where TensorFlow's are: in two dimensions.
+constexpr DTypeSet kPlainTypes = kFloatDouble | Only(DType::kInt32) | Only(DType::kHalf);
+
 struct BackpropNode {
   WindowAttrs attrs;
   bool depthwise = false;
   std::shared_ptr<const std::vector<PackedMatrix>> packed;
 };
 
-// Channels last, float or double or int32.
+// Channels last, any of the plain types.
 Status RunInputGradient(OpContext& ctx, const BackpropNode& node, const Backprop& b,
                         const Tensor& gradient, const Tensor& filter, Tensor* out) {
   if (gradient.dtype() == DType::kFloat && !node.depthwise && b.depth == b.g.channels) {
@@ -321,7 +324,7 @@ Status RunInputGradient(OpContext& ctx, const BackpropNode& node, const Backprop
         PackPhases(phases, b.g.window, b.depth, b.out_channels, filter.data<float>()));
     return FloatInputGradient(ctx, b, phases, packed, gradient.data<float>(), to);
   }
-  return VisitDType<kFloatDouble | Only(DType::kInt32)>(gradient.dtype(), [&](auto tag) -> Status {
+  return VisitDType<kPlainTypes>(gradient.dtype(), [&](auto tag) -> Status {
     using T = typename decltype(tag)::type;
     using A = std::conditional_t<std::is_same_v<T, int32_t>, uint32_t, T>;
     const A* from = static_cast<const A*>(gradient.raw_data());
@@ -365,6 +368,10 @@ StatusOr<KernelPtr> BuildInputGradient(BuildContext& build, int rank, bool depth
     SM_ASSIGN_OR_RETURN(const Backprop b,
                         ResolveBackprop(node.attrs, ctx.output(0).shape(), ctx.input(1).shape(),
                                         ctx.input(2).shape(), node.depthwise));
+    if (ctx.input(2).dtype() == DType::kHalf && node.attrs.rank == 2 &&
+        !node.attrs.channels_first) {
+      return RunInputGradient(ctx, node, b, ctx.input(2), ctx.input(1), &ctx.output(0));
+    }
     return RunAsPlain(ctx, node.attrs.channels_first, 2, 1,
                       [&](const Tensor& gradient, const Tensor& filter, Tensor* out) {
                         return RunInputGradient(ctx, node, b, gradient, filter, out);
@@ -417,10 +424,10 @@ Status FilterShape(ShapeContext& ctx) {
   return Status();
 }
 
-// Channels last, float or double.
+// Channels last, half, float or double.
 Status RunFilterGradient(bool depthwise, const Backprop& b, const Tensor& x, const Tensor& gradient,
                          Tensor* out) {
-  return VisitDType<kFloatDouble>(x.dtype(), [&](auto tag) -> Status {
+  return VisitDType<kFloatDouble | Only(DType::kHalf)>(x.dtype(), [&](auto tag) -> Status {
     using T = typename decltype(tag)::type;
     T* to = static_cast<T*>(out->raw_mutable_data());
     if (depthwise) {
@@ -445,7 +452,7 @@ StatusOr<KernelPtr> BuildFilter(BuildContext& build) {
       SM_ASSIGN_OR_RETURN(x, ToChannelsLast(ctx, x));
       SM_ASSIGN_OR_RETURN(gradient, ToChannelsLast(ctx, gradient));
     }
-    if (x.dtype() != DType::kHalf && x.dtype() != DType::kBFloat16) {
+    if (x.dtype() != DType::kBFloat16) {
       return RunFilterGradient(depthwise, b, x, gradient, &ctx.output(0));
     }
     SM_ASSIGN_OR_RETURN(x, WidenToFloat(ctx, x));

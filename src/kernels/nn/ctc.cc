@@ -105,7 +105,9 @@ template <class T>
 T LogSumExp(T a, T b) {
   if (a == kLogZero<T>) return b;
   if (b == kLogZero<T>) return a;
-  return a > b ? a + std::log1p(std::exp(b - a)) : b + std::log1p(std::exp(a - b));
+  // In single precision for doubles, too, as in TensorFlow.
+  const float difference = static_cast<float>(a > b ? b - a : a - b);
+  return std::max(a, b) + T(std::log1p(std::exp(difference)));
 }
 
 template <class T>
@@ -135,7 +137,7 @@ class BeamSearch {
   }
 
   // One time step with scores x of all classes; the last class is blank.
-  void Step(const T* x) {
+  Status Step(const T* x) {
     const T largest = *std::max_element(x, x + classes_);
     T sum = T(0);
     for (int64_t c = 0; c < classes_; ++c) sum += std::exp(x[c] - largest);
@@ -148,7 +150,12 @@ class BeamSearch {
     for (Beam<T>* b : beams) {
       if (!IsCandidate(b->before)) continue;
       for (int64_t label = 0; label < classes_ - 1; ++label) Grow(b, label, x[label] - norm);
+      if (nodes_.size() > kMostNodes) {
+        return ResourceExhausted("the beam search has seen ", nodes_.size(),
+                                 " prefixes; use a narrower beam");
+      }
     }
+    return Status();
   }
 
   // The best prefixes in falling order; fewer than `count` when there are no more.
@@ -168,6 +175,8 @@ class BeamSearch {
   }
 
  private:
+  static constexpr size_t kMostNodes = size_t{1} << 23;
+
   bool IsCandidate(const Probability<T>& p) const {
     return p.total > kLogZero<T> && (leaves_.size() < width_ || p.total > leaves_.begin()->first);
   }
@@ -231,7 +240,7 @@ StatusOr<KernelPtr> BuildBeamSearch(BuildContext& build) {
         BeamSearch<T> search(width, s.classes);
         for (int64_t t = 0; t < s.lengths[b]; ++t) {
           SM_RETURN_IF_ERROR(ctx.CheckInterrupt());
-          search.Step(ctx.in<T>(0) + (t * s.batch + b) * s.classes);
+          SM_RETURN_IF_ERROR(search.Step(ctx.in<T>(0) + (t * s.batch + b) * s.classes));
         }
         std::vector<LabelSequence> best;
         std::vector<T> scores;
@@ -300,11 +309,15 @@ class Lattice {
     path_.push_back(blank);
   }
 
-  T Run(int64_t time, int64_t classes, const std::vector<T*>& y) {
-    const int64_t n = static_cast<int64_t>(path_.size());
-    std::vector<T> alpha(time * n, kLogZero<T>), beta(time * n, kLogZero<T>);
-    Forward(time, n, y, &alpha);
-    Backward(time, n, y, &beta);
+  int64_t size() const { return static_cast<int64_t>(path_.size()); }
+
+  // `alpha` and `beta` are scratch of time * size() elements each.
+  T Run(int64_t time, int64_t classes, const std::vector<T*>& y, T* alpha, T* beta) {
+    const int64_t n = size();
+    std::fill_n(alpha, time * n, kLogZero<T>);
+    std::fill_n(beta, time * n, kLogZero<T>);
+    Forward(time, n, y, alpha);
+    Backward(time, n, y, beta);
     T log_p = kLogZero<T>;
     for (int64_t u = 0; u < n; ++u) log_p = LogSumExp(log_p, alpha[u] + beta[u]);
     if (log_p == kLogZero<T>) return log_p;
@@ -327,29 +340,29 @@ class Lattice {
     return path_[u] != blank_ && !(merge_ && path_[u] == path_[u - 2]);
   }
 
-  void Forward(int64_t time, int64_t n, const std::vector<T*>& y, std::vector<T>* alpha) const {
-    for (int64_t u = 0; u < std::min<int64_t>(2, n); ++u) (*alpha)[u] = std::log(y[0][path_[u]]);
+  void Forward(int64_t time, int64_t n, const std::vector<T*>& y, T* alpha) const {
+    for (int64_t u = 0; u < std::min<int64_t>(2, n); ++u) alpha[u] = std::log(y[0][path_[u]]);
     for (int64_t t = 1; t < time; ++t) {
-      const T* before = alpha->data() + (t - 1) * n;
+      const T* before = alpha + (t - 1) * n;
       for (int64_t u = 0; u < n; ++u) {
         T sum = MayStay(u) ? before[u] : kLogZero<T>;
         if (u > 0) sum = LogSumExp(sum, before[u - 1]);
         if (u > 1 && MaySkip(u)) sum = LogSumExp(sum, before[u - 2]);
-        (*alpha)[t * n + u] = sum + std::log(y[t][path_[u]]);
+        alpha[t * n + u] = sum + std::log(y[t][path_[u]]);
       }
     }
   }
 
-  void Backward(int64_t time, int64_t n, const std::vector<T*>& y, std::vector<T>* beta) const {
-    for (int64_t u = std::max<int64_t>(0, n - 2); u < n; ++u) (*beta)[(time - 1) * n + u] = T(0);
+  void Backward(int64_t time, int64_t n, const std::vector<T*>& y, T* beta) const {
+    for (int64_t u = std::max<int64_t>(0, n - 2); u < n; ++u) beta[(time - 1) * n + u] = T(0);
     for (int64_t t = time - 2; t >= 0; --t) {
-      const T* after = beta->data() + (t + 1) * n;
+      const T* after = beta + (t + 1) * n;
       const auto through = [&](int64_t u) { return after[u] + std::log(y[t + 1][path_[u]]); };
       for (int64_t u = 0; u < n; ++u) {
         T sum = MayStay(u) ? through(u) : kLogZero<T>;
         if (u + 1 < n) sum = LogSumExp(sum, through(u + 1));
         if (u + 2 < n && MaySkip(u + 2)) sum = LogSumExp(sum, through(u + 2));
-        (*beta)[t * n + u] = sum;
+        beta[t * n + u] = sum;
       }
     }
   }
@@ -396,7 +409,10 @@ Status RunLoss(OpContext& ctx, const LossAttrs& attrs) {
       for (int64_t c = 0; c < s.classes; ++c) y[t][c] /= sum;
     }
     Lattice<T> lattice(labels[b], s.classes - 1, attrs.merge_repeated);
-    ctx.out<T>(0)[b] = -lattice.Run(time, s.classes, y);
+    SM_ASSIGN_OR_RETURN(Tensor scratch,
+                        ctx.AllocateTemp(DTypeOf<T>::value, Shape({2, time, lattice.size()})));
+    T* alpha = static_cast<T*>(scratch.raw_mutable_data());
+    ctx.out<T>(0)[b] = -lattice.Run(time, s.classes, y, alpha, alpha + time * lattice.size());
   }
   return Status();
 }

@@ -12,16 +12,8 @@
 namespace savedmodel {
 namespace {
 
-// TensorFlow's depthwise kernels take one stride for both directions.
-StatusOr<WindowAttrs> ReadDepthwiseAttrs(const Attrs& list) {
-  SM_ASSIGN_OR_RETURN(WindowAttrs attrs, ReadWindowAttrs(list, 2));
-  SM_CHECK_ARG(attrs.stride[1] == attrs.stride[2], "strides of height and width are ",
-               attrs.stride[1], " and ", attrs.stride[2], ", expected equal ones");
-  return attrs;
-}
-
 Status DepthwiseShape(ShapeContext& ctx) {
-  SM_ASSIGN_OR_RETURN(WindowAttrs attrs, ReadDepthwiseAttrs(ctx.attrs()));
+  SM_ASSIGN_OR_RETURN(WindowAttrs attrs, ReadWindowAttrs(ctx.attrs(), 2));
   SM_RETURN_IF_ERROR(ctx.ExpectRank(0, 4));
   SM_RETURN_IF_ERROR(ctx.ExpectRank(1, 4));
   const Shape &input = ctx.input(0), &filter = ctx.input(1);
@@ -122,7 +114,7 @@ Status RunDepthwise(OpContext& ctx, const WindowAttrs& parsed, Span<const Epilog
 }
 
 StatusOr<KernelPtr> BuildDepthwise(BuildContext& build) {
-  SM_ASSIGN_OR_RETURN(const WindowAttrs attrs, ReadDepthwiseAttrs(build.attrs()));
+  SM_ASSIGN_OR_RETURN(const WindowAttrs attrs, ReadWindowAttrs(build.attrs(), 2));
   const std::vector<EpilogueStep> steps(build.epilogue().begin(), build.epilogue().end());
   return MakeKernel([attrs, steps](OpContext& ctx) { return RunDepthwise(ctx, attrs, steps); });
 }

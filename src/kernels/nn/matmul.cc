@@ -8,6 +8,7 @@
 
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
+#include "src/kernels/nn/layers.h"
 #include "src/kernels/nn/nn_ops.h"
 #include "src/kernels/nn/products.h"
 #include "src/kernels/nn/spatial.h"
@@ -41,6 +42,8 @@ Status MergeInner(const Shape& a, const Shape& b, const MatMulAttrs& attrs, int6
   return Status();
 }
 
+}  // namespace
+
 Status MatMulShape(ShapeContext& ctx) {
   SM_RETURN_IF_ERROR(ctx.ExpectRank(0, 2));
   SM_RETURN_IF_ERROR(ctx.ExpectRank(1, 2));
@@ -57,6 +60,8 @@ Status MatMulShape(ShapeContext& ctx) {
   ctx.set_output(0, Shape({m, n}));
   return Status();
 }
+
+namespace {
 
 template <bool broadcast>
 Status BatchMatMulShape(ShapeContext& ctx) {
@@ -199,6 +204,8 @@ StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackSecond(BuildConte
   });
 }
 
+}  // namespace
+
 StatusOr<KernelPtr> BuildMatMul(BuildContext& build) {
   MatMulNode node{.attrs = ReadAttrs(build.attrs())};
   node.epilogue.assign(build.epilogue().begin(), build.epilogue().end());
@@ -210,6 +217,8 @@ StatusOr<KernelPtr> BuildMatMul(BuildContext& build) {
     });
   });
 }
+
+namespace {
 
 constexpr OpDef kOps[] = {
     {.signature = "BatchMatMul(x: T, y: T) -> (output: T); "
@@ -239,6 +248,13 @@ constexpr OpDef kOps[] = {
                   "transpose_b: bool = false; T: {bfloat16,half,float,double,int32,int64,uint8,"
                   "uint16,uint32,uint64,complex64,complex128}; grad_a: bool = false; "
                   "grad_b: bool = false",
+     .shape = MatMulShape,
+     .build = BuildMatMul,
+     .fusion = {.accepts_epilogue = true}},
+    {.signature = "SparseMatMul(a: Ta, b: Tb) -> (product: float); transpose_a: bool = false; "
+                  "transpose_b: bool = false; a_is_sparse: bool = false; "
+                  "b_is_sparse: bool = false; Ta: {float,bfloat16} = float; "
+                  "Tb: {float,bfloat16} = float",
      .shape = MatMulShape,
      .build = BuildMatMul,
      .fusion = {.accepts_epilogue = true}},

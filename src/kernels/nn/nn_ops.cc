@@ -4,10 +4,27 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> NnFamilies() {
   return {
-      ActivationGradOps(), ActivationOps(),   BatchNormOps(), BiasOps(),       ConvBackpropOps(),
-      ConvOps(),           CrossEntropyOps(), CtcOps(),       DepthwiseOps(),  DilationOps(),
-      EinsumOps(),         FakeQuantOps(),    MatMulOps(),    PoolArgmaxOps(), PoolOps(),
-      QuantizeOps(),       RnnOps(),          SoftmaxOps(),
+      ActivationGradOps(),
+      ActivationOps(),
+      AudioOps(),
+      BatchNormOps(),
+      BiasOps(),
+      ConvBackpropOps(),
+      ConvOps(),
+      CrossEntropyOps(),
+      CtcOps(),
+      DepthwiseOps(),
+      DilationOps(),
+      EinsumOps(),
+      FakeQuantOps(),
+      FractionalPoolOps(),
+      FusedOps(),
+      MatMulOps(),
+      PoolArgmaxOps(),
+      PoolOps(),
+      QuantizeOps(),
+      RnnOps(),
+      SoftmaxOps(),
   };
 }
 

@@ -9,6 +9,7 @@ namespace savedmodel {
 
 Span<const OpDef> ActivationGradOps();
 Span<const OpDef> ActivationOps();
+Span<const OpDef> AudioOps();
 Span<const OpDef> BatchNormOps();
 Span<const OpDef> BiasOps();
 Span<const OpDef> ConvBackpropOps();
@@ -19,6 +20,8 @@ Span<const OpDef> DepthwiseOps();
 Span<const OpDef> DilationOps();
 Span<const OpDef> EinsumOps();
 Span<const OpDef> FakeQuantOps();
+Span<const OpDef> FractionalPoolOps();
+Span<const OpDef> FusedOps();
 Span<const OpDef> MatMulOps();
 Span<const OpDef> PoolArgmaxOps();
 Span<const OpDef> PoolOps();

@@ -1,6 +1,10 @@
 // Elementary functions of vectors, within a few units in the last place. NaN gives NaN.
 #pragma once
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 #include "src/kernels/isa/level/vectors.h"
 
 namespace savedmodel {
@@ -15,6 +19,44 @@ inline Vec AtLeast(Vec x, float low) { return x < Splat(low) ? Splat(low) : x; }
 inline Vec AtMost(Vec x, float high) { return x > Splat(high) ? Splat(high) : x; }
 // Nearest integer, ties to even, for |x| < 2^22.
 inline Vec RoundSmall(Vec x) { return (x + 12582912.0f) - 12582912.0f; }
+
+// A lane at a time, for functions that are rare in the middle of a model.
+template <class F>
+inline Vec EachLane(Vec x, F&& f) {
+  Vec y = x;
+  for (int i = 0; i < kLanes; ++i) y[i] = f(x[i]);
+  return y;
+}
+
+// What the hardware does itself.
+#if SM_LANES == 16
+inline Vec Sqrt(Vec x) { return _mm512_sqrt_ps(x); }
+inline Vec Floor(Vec x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEG_INF); }
+inline Vec Ceil(Vec x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_POS_INF); }
+inline Vec Rint(Vec x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT); }
+#elif SM_LANES == 8
+inline Vec Sqrt(Vec x) { return _mm256_sqrt_ps(x); }
+inline Vec Floor(Vec x) { return _mm256_floor_ps(x); }
+inline Vec Ceil(Vec x) { return _mm256_ceil_ps(x); }
+inline Vec Rint(Vec x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT); }
+#else
+#if defined(__SSE2__)
+inline Vec Sqrt(Vec x) { return _mm_sqrt_ps(x); }
+#else
+inline Vec Sqrt(Vec x) {
+  return EachLane(x, [](float v) { return __builtin_sqrtf(v); });
+}
+#endif
+inline Vec Rint(Vec x) {
+  return EachLane(x, [](float v) { return __builtin_rintf(v); });
+}
+inline Vec Floor(Vec x) {
+  return EachLane(x, [](float v) { return __builtin_floorf(v); });
+}
+inline Vec Ceil(Vec x) {
+  return EachLane(x, [](float v) { return __builtin_ceilf(v); });
+}
+#endif
 
 // 2^n of integers in [-126, 127].
 inline Vec PowerOfTwo(IntVec n) { return FromBits((n + 127) << 23); }
@@ -129,14 +171,6 @@ inline Vec Softplus(Vec x) {
   // log(1 + exp(x)), written so that neither end overflows or cancels.
   const Vec y = Log1p(Exp(-Abs(x))) + AtLeast(x, 0.0f);
   return x != x ? x : y;
-}
-
-// A lane at a time, for functions that are rare in the middle of a model.
-template <class F>
-inline Vec EachLane(Vec x, F&& f) {
-  Vec y = x;
-  for (int i = 0; i < kLanes; ++i) y[i] = f(x[i]);
-  return y;
 }
 
 }  // namespace

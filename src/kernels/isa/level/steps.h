@@ -18,9 +18,9 @@ inline void WithUnary(ScalarOp op, float parameter, F&& fn) {
     case ScalarOp::kSquare:
       return fn([](Vec x) { return x * x; });
     case ScalarOp::kSqrt:
-      return fn([](Vec x) { return EachLane(x, [](float v) { return __builtin_sqrtf(v); }); });
+      return fn([](Vec x) { return Sqrt(x); });
     case ScalarOp::kRsqrt:
-      return fn([](Vec x) { return EachLane(x, [](float v) { return 1 / __builtin_sqrtf(v); }); });
+      return fn([](Vec x) { return 1.0f / Sqrt(x); });
     case ScalarOp::kReciprocal:
       return fn([](Vec x) { return 1.0f / x; });
     case ScalarOp::kExp:
@@ -60,11 +60,11 @@ inline void WithUnary(ScalarOp op, float parameter, F&& fn) {
     case ScalarOp::kCos:
       return fn([](Vec x) { return EachLane(x, [](float v) { return __builtin_cosf(v); }); });
     case ScalarOp::kFloor:
-      return fn([](Vec x) { return EachLane(x, [](float v) { return __builtin_floorf(v); }); });
+      return fn([](Vec x) { return Floor(x); });
     case ScalarOp::kCeil:
-      return fn([](Vec x) { return EachLane(x, [](float v) { return __builtin_ceilf(v); }); });
+      return fn([](Vec x) { return Ceil(x); });
     case ScalarOp::kRint:
-      return fn([](Vec x) { return EachLane(x, [](float v) { return __builtin_rintf(v); }); });
+      return fn([](Vec x) { return Rint(x); });
     case ScalarOp::kSign:
       return fn([](Vec x) {
         const Vec one = FromBits(Bits(SignOf(x)) | Bits(Splat(1)));
