@@ -299,6 +299,13 @@ SAVEDMODEL_EXPORT StatusOr<Model> Load(const std::string& path, const LoadOption
 SAVEDMODEL_EXPORT StatusOr<std::vector<std::vector<std::string>>> ListTagSets(
     const std::string& path, std::shared_ptr<const FileSystem> file_system = nullptr);
 
+/// A Model over a MetaGraphDef (binary or text), as tf.compat.v1.train.Saver writes it, with the
+/// variables of the checkpoint with prefix (V2) or file pattern (V1) `checkpoint`; with an empty
+/// one they stay uninitialised.
+SAVEDMODEL_EXPORT StatusOr<Model> LoadMetaGraph(const std::string& path,
+                                                const std::string& checkpoint,
+                                                const LoadOptions& options = {});
+
 /// A Model over a GraphDef (binary or text) in memory, without variables' values.
 SAVEDMODEL_EXPORT StatusOr<Model> LoadGraphDef(const std::string& bytes,
                                                const LoadOptions& options = {});

@@ -49,6 +49,23 @@ StatusOr<Model> Load(const std::string& path, const LoadOptions& options) {
   return model;
 }
 
+StatusOr<Model> LoadMetaGraph(const std::string& path, const std::string& checkpoint,
+                              const LoadOptions& options) {
+  auto impl = std::make_shared<api::ModelImpl>();
+  api::SetUpContext(options, &impl->context);
+  api::ModelContext& context = impl->context;
+  SM_ASSIGN_OR_RETURN(std::shared_ptr<const FileContent> content, context.files->Read(path));
+  const std::string directory = path.substr(0, path.rfind('/') + 1);
+  StatusOr<LoadedMetaGraph> meta = LoadMetaGraphDef(content->bytes(), directory, *context.registry);
+  if (!meta.ok()) return meta.status().At("LoadMetaGraph " + path);
+  impl->meta = std::move(meta).value();
+  impl->meta.variables_prefix = checkpoint;
+  context.functions = impl->meta.graph.functions;
+  context.checkpoints = MakeCheckpointOpener(context.files);
+  SM_RETURN_IF_ERROR(api::RestoreSession(impl.get()).At("LoadMetaGraph " + path));
+  return Model(std::move(impl));
+}
+
 StatusOr<std::vector<std::vector<std::string>>> ListTagSets(
     const std::string& path, std::shared_ptr<const FileSystem> file_system) {
   if (file_system == nullptr) file_system = PosixFileSystem();

@@ -105,6 +105,7 @@ Function Model::Prune(const std::vector<std::string>& feeds,
   auto f = std::make_shared<api::FunctionImpl>();
   f->model = impl_;
   f->name = "pruned graph";
+  f->returns_list = true;
   f->executable = *executable;
   (*executable)->Describe(feeds, fetches, &f->inputs, &f->outputs);
   return Function(std::move(f));

@@ -31,6 +31,7 @@ struct FunctionImpl {
   std::map<std::string, std::string> aliases;  // another name of an input → its name
   TensorMap defaults;                          // of inputs that may be left out
   std::shared_ptr<const Executable> executable;
+  bool returns_list = false;  // a pruned graph: results in the order of its fetches
   // Polymorphic: several traces, or arguments with structure.
   std::vector<Trace> traces;
   const FunctionSpec* spec = nullptr;

@@ -1,6 +1,6 @@
 // Calls with structured arguments: TensorFlow's choice among the traces of a tf.function.
 #include <algorithm>
-#include <cmath>
+#include <iterator>
 
 #include "savedmodel/model.h"
 #include "src/api/model_impl.h"
@@ -420,6 +420,11 @@ static StatusOr<Value> CallFlat(const FunctionImpl& f, const std::vector<Value>&
   RunState run = f.model->context.MakeRun(options);
   std::vector<Tensor> outputs(f.outputs.size());
   SM_RETURN_IF_ERROR(f.executable->Run(*ordered, outputs, run));
+  if (f.returns_list) {
+    std::vector<Value> list(std::make_move_iterator(outputs.begin()),
+                            std::make_move_iterator(outputs.end()));
+    return Value::List(std::move(list));
+  }
   std::map<std::string, Value> dict;
   for (size_t i = 0; i < outputs.size(); ++i) dict[f.outputs[i].name] = std::move(outputs[i]);
   return Value::Dict(dict);

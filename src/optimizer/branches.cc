@@ -94,19 +94,6 @@ class DeadValues {
   bool any_ = false;
 };
 
-void MakeIdentity(const CompileEnv& env, Graph* graph, NodeId id, NodeOutput input) {
-  Node& node = graph->node(id);
-  node.op = "Identity";
-  node.registered = env.registry->Find("Identity");
-  node.inputs = {input};
-  node.output_types.resize(1);
-  node.output_is_ref.clear();
-  node.output_shapes.clear();
-  Attrs attrs;
-  attrs.Set("T", graph->type(input));
-  node.attrs = std::move(attrs);
-}
-
 Status ResolveSwitches(OptimizeContext* context, Graph* graph, bool* changed) {
   DeadValues dead(*graph);
   SM_RETURN_IF_ERROR(dead.Find());
@@ -117,7 +104,7 @@ Status ResolveSwitches(OptimizeContext* context, Graph* graph, bool* changed) {
     if (dead.IsDead(id)) continue;
     if (dead.taken(id) >= 0 && !graph->is_ref({id, 0})) {
       redirects.Set({id, dead.taken(id)}, {id, 0});
-      MakeIdentity(context->env, graph, id, node.inputs[0]);
+      MakeIdentity(*context, graph, id, node.inputs[0]);
       *changed = true;
       continue;
     }
@@ -133,7 +120,7 @@ Status ResolveSwitches(OptimizeContext* context, Graph* graph, bool* changed) {
     const NodeId index =
         graph->AddConst(graph->node(id).name + "/value_index", Tensor::Scalar<int32_t>(live));
     redirects.Set({id, 1}, {index, 0});
-    MakeIdentity(context->env, graph, id, input);
+    MakeIdentity(*context, graph, id, input);
     *changed = true;
   }
   redirects.Apply(graph);

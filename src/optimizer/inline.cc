@@ -97,6 +97,13 @@ class Inliner {
     return graph_->AddNode(std::move(node));
   }
 
+  // Makes `id` wait for `v`.
+  void WaitFor(NodeId id, NodeOutput v) {
+    const NodeId source = ControlOf(*context_, graph_, v);
+    origin_of_.resize(graph_->num_nodes(), -1);
+    graph_->node(id).control_inputs.push_back(source);
+  }
+
   Status Expand(NodeId call_id) {
     const FuncAttr f = graph_->node(call_id).attrs.Get<FuncAttr>("f");
     const int caller = origin_of_[call_id];
@@ -116,9 +123,8 @@ class Inliner {
     const NodeId start = AddNoOp(prefix + "start", caller);
     graph_->node(start).control_inputs = graph_->node(call_id).control_inputs;
     if (has_switch_) {
-      for (const NodeOutput& v : graph_->node(call_id).inputs) {
-        graph_->node(start).control_inputs.push_back(v.node);
-      }
+      const std::vector<NodeOutput> inputs = graph_->node(call_id).inputs;
+      for (const NodeOutput& v : inputs) WaitFor(start, v);
     }
     const std::vector<NodeOutput> arguments = graph_->node(call_id).inputs;
     std::vector<NodeId> copy_of(body.num_nodes(), -1);
@@ -135,17 +141,25 @@ class Inliner {
       return argument_of[v.node] >= 0 ? arguments[argument_of[v.node]]
                                       : NodeOutput{copy_of[v.node], v.index};
     };
-    for (NodeId id = first; id < graph_->num_nodes(); ++id) {
+    const NodeId last = graph_->num_nodes();
+    for (NodeId id = first; id < last; ++id) {
       Node& node = graph_->node(id);
       has_switch_ = has_switch_ || node.op == "Switch";
       for (NodeOutput& v : node.inputs) v = mapped(v);
       std::vector<NodeId> controls;
+      std::vector<NodeOutput> waits;
       for (NodeId c : node.control_inputs) {
-        controls.push_back(argument_of[c] >= 0 ? arguments[argument_of[c]].node : copy_of[c]);
+        if (argument_of[c] >= 0) {
+          waits.push_back(arguments[argument_of[c]]);
+        } else {
+          controls.push_back(copy_of[c]);
+        }
       }
-      if (node.inputs.empty() && controls.empty() && !node.is_const()) controls.push_back(start);
+      if (node.inputs.empty() && controls.empty() && waits.empty() && !node.is_const())
+        controls.push_back(start);
       if (has_switch_ && node.is_const() && controls.empty()) controls.push_back(start);
       node.control_inputs = std::move(controls);
+      for (const NodeOutput& v : waits) WaitFor(id, v);  // may move `node`
     }
     const NodeId done = AddNoOp(prefix + "done", caller);
     for (NodeId target : body.targets) {
@@ -154,7 +168,7 @@ class Inliner {
     for (size_t i = 0; i < body.results.size(); ++i) {
       const NodeOutput to = mapped(body.results[i]);
       redirects_.Set({call_id, static_cast<int>(i)}, to);
-      graph_->node(done).control_inputs.push_back(to.node);
+      WaitFor(done, to);
     }
     graph_->node(done).control_inputs.push_back(start);
     redirects_.SetControl(call_id, done);

@@ -64,6 +64,32 @@ void Redirects::Apply(Graph* graph) const {
   graph->targets = std::move(targets);
 }
 
+bool SplitsDeadness(const Node& node) {
+  return node.op == "Switch" || node.op == "RefSwitch" || node.op == "_Loop";
+}
+
+void MakeIdentity(const OptimizeContext& context, Graph* graph, NodeId id, NodeOutput input) {
+  const DType dtype = graph->type(input);
+  Node& node = graph->node(id);
+  node.op = "Identity";
+  node.registered = context.env.registry->Find("Identity");
+  node.inputs = {input};
+  node.output_types = {dtype};
+  node.output_is_ref.clear();
+  node.output_shapes.clear();
+  node.attrs = Attrs();
+  node.attrs.Set("T", dtype);
+}
+
+NodeId ControlOf(const OptimizeContext& context, Graph* graph, NodeOutput v) {
+  if (!SplitsDeadness(graph->node(v.node))) return v.node;
+  Node node;
+  node.name = graph->node(v.node).name + "/control";
+  const NodeId id = graph->AddNode(std::move(node));
+  MakeIdentity(context, graph, id, v);
+  return id;
+}
+
 void MakeConst(Graph* graph, NodeId id, Tensor value) {
   Node& node = graph->node(id);
   node.op = "Const";

@@ -114,6 +114,16 @@ class Redirects {
   std::unordered_map<NodeId, NodeId> control_;
 };
 
+// True for ops of which one output can be dead while another is not, so that a control edge cannot
+// stand for a data edge from them.
+bool SplitsDeadness(const Node& node);
+
+// A node to wait for in order to wait for `v`: its producer, or an Identity put behind it.
+NodeId ControlOf(const OptimizeContext& context, Graph* graph, NodeOutput v);
+
+// Makes node `id` an Identity of `input`.
+void MakeIdentity(const OptimizeContext& context, Graph* graph, NodeId id, NodeOutput input);
+
 // Turns output 0 of node `id` into the constant `value`, keeping name, type and control inputs.
 void MakeConst(Graph* graph, NodeId id, Tensor value);
 

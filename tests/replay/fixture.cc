@@ -103,7 +103,8 @@ class FixtureRun {
       const Variable v =
           entry.contains("path") ? Resolve(model.root(), path).variable() : model.variable(path);
       Compare("variable " + path, v.Read(), entry);
-      if (entry.contains("trainable") && v.trainable() != entry["trainable"].get<bool>()) {
+      if (entry.value("trainable", Json()).is_boolean() &&
+          v.trainable() != entry["trainable"].get<bool>()) {
         Fail("variable " + path + ": trainable is not as recorded");
       }
     }

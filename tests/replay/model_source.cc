@@ -13,7 +13,7 @@ StatusOr<Model> LoadSource(const std::string& directory, const Json& spec,
     auto bytes = ReadFile(path);
     return bytes.ok() ? LoadGraphDef(*bytes, options) : StatusOr<Model>(bytes.status());
   }
-  return Status(StatusCode::kUnimplemented, path + ": loading a MetaGraph is not built yet");
+  return LoadMetaGraph(path, CheckpointPrefix(directory, spec), options);
 }
 
 std::string CheckpointPrefix(const std::string& directory, const Json& spec) {
