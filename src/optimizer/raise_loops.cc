@@ -238,6 +238,7 @@ class LoopRaiser {
     loop.inputs = std::move(inputs);
     loop.control_inputs = std::move(controls);
     loop.output_types = output_types;
+    for (NodeId id : frame.exits) loop.output_is_ref.push_back(graph_->is_ref({id, 0}));
     FuncAttr f;
     f.name = context_->library->Add(std::move(body));
     loop.attrs.Set("body", std::move(f));
