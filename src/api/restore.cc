@@ -193,8 +193,15 @@ class ObjectRestorer {
     std::vector<Tensor> values;
     for (const CheckpointAttribute& attribute : stored.attributes) {
       if (attribute.name.compare(0, name.size(), name) != 0) continue;
-      SM_ASSIGN_OR_RETURN(Tensor value, reader_->Read(attribute.key));
-      values.push_back(std::move(value));
+      std::vector<std::string> keys = {attribute.key};
+      // A table is two tensors.
+      if (reader_->Find(attribute.key) == nullptr) {
+        keys = {attribute.key + "-keys", attribute.key + "-values"};
+      }
+      for (const std::string& key : keys) {
+        SM_ASSIGN_OR_RETURN(Tensor value, reader_->Read(key));
+        values.push_back(std::move(value));
+      }
     }
     const ObjectNode& restore = objects_.nodes[functions.restore];
     if (values.empty() || restore.concrete_functions.empty()) return Status();

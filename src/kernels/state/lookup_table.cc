@@ -46,12 +46,22 @@ Status LookupTable::CheckKeys(const Tensor& keys) const {
   SM_CHECK_ARG(
       shape.rank() >= key.rank() && shape.Slice(shape.rank() - key.rank(), shape.rank()) == key,
       "keys have shape ", shape, ", expected one that ends in ", key);
-  for (const Tensor& reserved : spec_.reserved_keys) {
-    const int64_t n = key.num_elements();
-    for (int64_t i = 0; n > 0 && i + n <= keys.num_elements(); i += n) {
-      SM_CHECK_ARG(!SameElements(keys, i, reserved, 0, n),
-                   "the table's empty key and deleted key cannot be used as keys");
-    }
+  return Status();
+}
+
+bool LookupTable::IsReserved(const Tensor& keys, int64_t i) const {
+  const int64_t n = spec_.key_shape.num_elements();
+  return std::any_of(
+      spec_.reserved_keys.begin(), spec_.reserved_keys.end(),
+      [&](const Tensor& reserved) { return SameElements(keys, i * n, reserved, 0, n); });
+}
+
+// The keys that stand for no key are not looked for, inserted or removed.
+Status LookupTable::CheckNotReserved(const Tensor& keys) const {
+  if (spec_.reserved_keys.empty()) return Status();
+  for (int64_t i = 0; i < Outer(keys).num_elements(); ++i) {
+    SM_CHECK_ARG(!IsReserved(keys, i),
+                 "the table's empty key and deleted key cannot be used as keys");
   }
   return Status();
 }
@@ -128,6 +138,7 @@ Status LookupTable::InsertLocked(const Tensor& keys, const Tensor& values, bool 
   const int64_t value_size = spec_.value_shape.num_elements();
   SM_RETURN_IF_ERROR(Grow(size_ + n));
   for (int64_t i = 0; i < n; ++i) {
+    if (IsReserved(keys, i)) continue;
     bool added = false;
     const int64_t row = FindOrAddRow(keys, i, &added);
     if (added) {
@@ -162,12 +173,23 @@ Status LookupTable::Initialize(const Tensor& keys, const Tensor& values) {
 Status LookupTable::Insert(const Tensor& keys, const Tensor& values) {
   if (!spec_.is_mutable) return Unimplemented("this table cannot be inserted to");
   SM_RETURN_IF_ERROR(CheckEntries(keys, values));
+  SM_RETURN_IF_ERROR(CheckNotReserved(keys));
   std::unique_lock<std::shared_mutex> lock(mutex_);
   return InsertLocked(keys, values, /*keep_old=*/false);
 }
 
-Status LookupTable::Import(const Tensor& keys, const Tensor& values) {
+Status LookupTable::Import(Tensor keys, Tensor values) {
   if (!spec_.is_mutable) return Initialize(keys, values);
+  if (!spec_.reserved_keys.empty() && keys.shape().rank() > 0) {
+    const int64_t n = keys.shape()[0];
+    const Shape key = spec_.key_shape.WithInserted(0, n);
+    const Shape value = spec_.value_shape.WithInserted(0, n);
+    if (keys.num_elements() == key.num_elements() &&
+        values.num_elements() == value.num_elements()) {
+      keys = std::move(keys).WithShape(key);
+      values = std::move(values).WithShape(value);
+    }
+  }
   SM_RETURN_IF_ERROR(CheckEntries(keys, values));
   std::unique_lock<std::shared_mutex> lock(mutex_);
   numbers_.clear();
@@ -195,6 +217,7 @@ void LookupTable::RemoveRow(int64_t row) {
 Status LookupTable::Remove(const Tensor& keys) {
   if (!spec_.is_mutable) return Unimplemented("entries of this table cannot be removed");
   SM_RETURN_IF_ERROR(CheckKeys(keys));
+  SM_RETURN_IF_ERROR(CheckNotReserved(keys));
   std::unique_lock<std::shared_mutex> lock(mutex_);
   const int64_t n = Outer(keys).num_elements();
   for (int64_t i = 0; i < n; ++i) {
@@ -214,6 +237,7 @@ Status LookupTable::Remove(const Tensor& keys) {
 Status LookupTable::Find(OpContext& ctx, const Tensor& keys, const Tensor& defaults,
                          int output) const {
   SM_RETURN_IF_ERROR(CheckKeys(keys));
+  SM_RETURN_IF_ERROR(CheckNotReserved(keys));
   SM_CHECK_ARG(defaults.dtype() == spec_.value_dtype, "the table's values are ", spec_.value_dtype,
                ", found a default of ", defaults.dtype());
   const Shape outer = Outer(keys);

@@ -38,14 +38,16 @@ class LookupTable final : public Resource {
   Status Initialize(const Tensor& keys, const Tensor& values);
   // Adds entries or replaces their values.
   Status Insert(const Tensor& keys, const Tensor& values);
-  // Replaces all entries.
-  Status Import(const Tensor& keys, const Tensor& values);
+  // Replaces all entries. For a dense table these are all buckets of another, one key and value a
+  // row, unused ones included.
+  Status Import(Tensor keys, Tensor values);
   Status Remove(const Tensor& keys);
   // All entries, in order of insertion but for removals.
   Status Export(OpContext& ctx) const;
 
  private:
   Status CheckKeys(const Tensor& keys) const;
+  Status CheckNotReserved(const Tensor& keys) const;
   Status CheckEntries(const Tensor& keys, const Tensor& values) const;
   // Shape of the keys without the dimensions of one key.
   Shape Outer(const Tensor& keys) const;
@@ -53,6 +55,7 @@ class LookupTable final : public Resource {
   // The row of key i, made if there is none; `added` tells.
   int64_t FindOrAddRow(const Tensor& keys, int64_t i, bool* added);
   Status Grow(int64_t rows);
+  bool IsReserved(const Tensor& keys, int64_t i) const;
   Status InsertLocked(const Tensor& keys, const Tensor& values, bool keep_old);
   void RemoveRow(int64_t row);
 
