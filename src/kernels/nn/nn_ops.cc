@@ -4,27 +4,12 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> NnFamilies() {
   return {
-      ActivationGradOps(),
-      ActivationOps(),
-      AudioOps(),
-      BatchNormOps(),
-      BiasOps(),
-      ConvBackpropOps(),
-      ConvOps(),
-      CrossEntropyOps(),
-      CtcOps(),
-      DepthwiseOps(),
-      DilationOps(),
-      EinsumOps(),
-      FakeQuantOps(),
-      FractionalPoolOps(),
-      FusedOps(),
-      MatMulOps(),
-      PoolArgmaxOps(),
-      PoolOps(),
-      QuantizeOps(),
-      RnnOps(),
-      SoftmaxOps(),
+      ActivationGradOps(), ActivationOps(), BatchNormOps(),    BiasOps(),
+      ConvBackpropOps(),   ConvOps(),       CrossEntropyOps(), CtcOps(),
+      DepthwiseOps(),      DilationOps(),   EinsumOps(),       FakeQuantOps(),
+      FractionalPoolOps(), FusedOps(),      MatMulOps(),       PoolArgmaxOps(),
+      PoolOps(),           QuantizeOps(),   RnnOps(),          SoftmaxOps(),
+      SpectrogramOps(),
   };
 }
 

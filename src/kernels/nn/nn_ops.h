@@ -9,7 +9,6 @@ namespace savedmodel {
 
 Span<const OpDef> ActivationGradOps();
 Span<const OpDef> ActivationOps();
-Span<const OpDef> AudioOps();
 Span<const OpDef> BatchNormOps();
 Span<const OpDef> BiasOps();
 Span<const OpDef> ConvBackpropOps();
@@ -28,6 +27,7 @@ Span<const OpDef> PoolOps();
 Span<const OpDef> QuantizeOps();
 Span<const OpDef> RnnOps();
 Span<const OpDef> SoftmaxOps();
+Span<const OpDef> SpectrogramOps();
 
 // Every family of this folder, listed in nn_ops.cc.
 std::vector<Span<const OpDef>> NnFamilies();

@@ -213,6 +213,6 @@ static_assert(RowsAreSound(kOps));
 
 }  // namespace
 
-Span<const OpDef> AudioOps() { return kOps; }
+Span<const OpDef> SpectrogramOps() { return kOps; }
 
 }  // namespace savedmodel
