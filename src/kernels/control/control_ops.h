@@ -13,6 +13,7 @@ std::vector<Span<const OpDef>> ControlFamilies();
 Span<const OpDef> CallOps();
 Span<const OpDef> LoopOps();
 Span<const OpDef> MessageOps();
+Span<const OpDef> SummaryOps();
 Span<const OpDef> SwitchMergeOps();
 Span<const OpDef> WhileOps();
 
