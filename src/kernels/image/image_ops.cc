@@ -3,8 +3,8 @@
 namespace savedmodel {
 
 std::vector<Span<const OpDef>> ImageFamilies() {
-  return {AudioOps(), ColourOps(),     CropOps(),   GlimpseOps(),          ImageCodecOps(),
-          NmsOps(),   ProjectiveOps(), ResizeOps(), ScaleAndTranslateOps()};
+  return {AudioOps(), ColourOps(),     CropOps(),   GlimpseOps(),   ImageCodecOps(),
+          NmsOps(),   ProjectiveOps(), ResizeOps(), SampleBoxOps(), ScaleAndTranslateOps()};
 }
 
 }  // namespace savedmodel

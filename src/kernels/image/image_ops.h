@@ -18,6 +18,7 @@ Span<const OpDef> ImageCodecOps();
 Span<const OpDef> NmsOps();
 Span<const OpDef> ProjectiveOps();
 Span<const OpDef> ResizeOps();
+Span<const OpDef> SampleBoxOps();
 Span<const OpDef> ScaleAndTranslateOps();
 
 }  // namespace savedmodel
