@@ -251,13 +251,6 @@ constexpr OpDef kOps[] = {
      .shape = MatMulShape,
      .build = BuildMatMul,
      .fusion = {.accepts_epilogue = true}},
-    {.signature = "SparseMatMul(a: Ta, b: Tb) -> (product: float); transpose_a: bool = false; "
-                  "transpose_b: bool = false; a_is_sparse: bool = false; "
-                  "b_is_sparse: bool = false; Ta: {float,bfloat16} = float; "
-                  "Tb: {float,bfloat16} = float",
-     .shape = MatMulShape,
-     .build = BuildMatMul,
-     .fusion = {.accepts_epilogue = true}},
 };
 static_assert(RowsAreSound(kOps));
 
