@@ -12,6 +12,7 @@ namespace {
 
 struct AddFn {
   static constexpr double kCost = 0.4;
+  static constexpr ScalarOp kScalar = ScalarOp::kAdd;
   template <class T>
   T operator()(const T& a, const T& b) const {
     return WrapAdd(a, b);
@@ -20,6 +21,7 @@ struct AddFn {
 
 struct SubFn {
   static constexpr double kCost = 0.4;
+  static constexpr ScalarOp kScalar = ScalarOp::kSub;
   template <class T>
   T operator()(const T& a, const T& b) const {
     return WrapSub(a, b);
@@ -28,6 +30,7 @@ struct SubFn {
 
 struct MulFn {
   static constexpr double kCost = 0.4;
+  static constexpr ScalarOp kScalar = ScalarOp::kMul;
   template <class T>
   T operator()(const T& a, const T& b) const {
     return WrapMul(a, b);
@@ -36,6 +39,7 @@ struct MulFn {
 
 struct RealDivFn {
   static constexpr double kCost = 0.6;
+  static constexpr ScalarOp kScalar = ScalarOp::kDiv;
   template <class T>
   T operator()(const T& a, const T& b) const {
     return a / b;
@@ -63,6 +67,7 @@ struct MulNoNanFn {
 // NaN where either is NaN.
 struct MaximumFn {
   static constexpr double kCost = 0.4;
+  static constexpr ScalarOp kScalar = ScalarOp::kMaximum;
   template <class T>
   T operator()(T a, T b) const {
     return a < b || b != b ? b : a;
@@ -71,6 +76,7 @@ struct MaximumFn {
 
 struct MinimumFn {
   static constexpr double kCost = 0.4;
+  static constexpr ScalarOp kScalar = ScalarOp::kMinimum;
   template <class T>
   T operator()(T a, T b) const {
     return b < a || b != b ? b : a;
@@ -80,6 +86,7 @@ struct MinimumFn {
 // |a - b|^2
 struct SquaredDifferenceFn {
   static constexpr double kCost = 0.4;
+  static constexpr ScalarOp kScalar = ScalarOp::kSquaredDifference;
   template <class T>
   T operator()(const T& a, const T& b) const {
     const T d = WrapSub(a, b);

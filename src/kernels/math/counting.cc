@@ -62,8 +62,9 @@ Status CountHistogram(OpContext& ctx) {
   for (const T value : values) {
     SM_CHECK_ARG(value == value, "Histogram values must not contain NaN");
     const double clamped = static_cast<double>(std::min(std::max(value, low), high));
-    const int64_t bin = static_cast<int64_t>((clamped - static_cast<double>(low)) / step);
-    ++bins[std::min(std::max<int64_t>(bin, 0), num_bins - 1)];
+    const double position = (clamped - static_cast<double>(low)) / step;
+    ++bins[position < static_cast<double>(num_bins) ? static_cast<int64_t>(position)
+                                                    : num_bins - 1];
   }
   return Status();
 }

@@ -1,15 +1,19 @@
 // Kernels of elementwise functions, given as functors over scalars.
 //
-// A functor is a default-constructible struct with `static constexpr double kCost` (nanoseconds per
-// element) and a call operator over the C++ type of each dtype it serves. Half and bfloat16
-// operands arrive as float, and a float result is rounded back; a functor that rounds in between
-// declares kTakesSmallFloats and gets them as they are.
+// A functor is a default-constructible struct with `static constexpr double
+// kCost` (nanoseconds per element) and a call operator over the C++ type of
+// each dtype it serves. Half and bfloat16 operands arrive as float, and a float
+// result is rounded back; a functor that rounds in between declares
+// kTakesSmallFloats and gets them as they are. A functor that the compute core
+// knows says so by `static constexpr ScalarOp kScalar`; its floats are computed
+// there.
 #pragma once
 
 #include <string>
 #include <type_traits>
 
 #include "savedmodel/op.h"
+#include "src/kernels/isa/vector_code.h"
 #include "src/kernels/math/broadcast.h"
 #include "src/kernels/visit_dtype.h"
 
@@ -23,7 +27,8 @@ inline constexpr bool kIsComplex =
 template <class T>
 inline constexpr bool kIsFloatingPoint = std::is_floating_point_v<T> || kIsSmallFloat<T>;
 
-// The type that arithmetic on T is done in: T itself, but float for half and bfloat16.
+// The type that arithmetic on T is done in: T itself, but float for half and
+// bfloat16.
 template <class T>
 using ComputeType = std::conditional_t<kIsSmallFloat<T>, float, T>;
 
@@ -46,17 +51,50 @@ template <class F, class T, class... Ts>
 template <class F, class... Ts>
 using ResultType = std::decay_t<decltype(Apply<F>(std::declval<const Ts&>()...))>;
 
+// True where the compute core does F for floats.
+template <class F>
+inline constexpr bool kHasVectorForm = requires {
+  F::kScalar;
+};
+
+// y[i] = F(x[i]) for half and bfloat16, by way of floats.
+template <class F, class T>
+void UnarySmallFloatLoop(const T* x, T* y, int64_t n) {
+  constexpr int64_t kBlock = 256;
+  float block[kBlock];
+  for (int64_t at = 0; at < n; at += kBlock) {
+    const int64_t count = std::min(kBlock, n - at);
+    for (int64_t i = 0; i < count; ++i) block[i] = static_cast<float>(x[at + i]);
+    Vectors().map(F::kScalar, 0, block, block, count);
+    for (int64_t i = 0; i < count; ++i) y[at + i] = T(block[i]);
+  }
+}
+
 // y[i] = F(x[i]); y may be x.
 template <class F, class T>
 void UnaryLoop(const T* x, ResultType<F, T>* y, int64_t n) {
+  if constexpr (kHasVectorForm<F> && std::is_same_v<T, float>) {
+    Vectors().map(F::kScalar, 0, x, y, n);
+  } else if constexpr (kHasVectorForm<F> && kIsSmallFloat<T>) {
+    UnarySmallFloatLoop<F>(x, y, n);
+  } else {
 #pragma GCC ivdep
-  for (int64_t i = 0; i < n; ++i) y[i] = Apply<F>(x[i]);
+    for (int64_t i = 0; i < n; ++i) y[i] = Apply<F>(x[i]);
+  }
 }
+
+// z[i] = op(a[i or 0], b[i or 0]) in the compute core; z may be a or b.
+void BinaryFloatLoop(ScalarOp op, const float* a, int64_t a_step, const float* b, int64_t b_step,
+                     float* z, int64_t n);
 
 // z[i] = F(a[i or 0], b[i or 0]); z may be a or b.
 template <class F, class T>
 void BinaryLoop(const T* a, int64_t a_step, const T* b, int64_t b_step, ResultType<F, T, T>* z,
                 int64_t n) {
+  if constexpr (kHasVectorForm<F> && std::is_same_v<T, float>) {
+    constexpr int64_t kWorthACall = 16;
+    if (n >= kWorthACall) return BinaryFloatLoop(F::kScalar, a, a_step, b, b_step, z, n);
+  }
   if (a_step == 1 && b_step == 1) {
 #pragma GCC ivdep
     for (int64_t i = 0; i < n; ++i) z[i] = Apply<F>(a[i], b[i]);
@@ -85,8 +123,8 @@ Status RunUnary(OpContext& ctx) {
   });
 }
 
-// z = F(x, y) with broadcasting. The shape function has checked that the shapes broadcast to the
-// output's.
+// z = F(x, y) with broadcasting. The shape function has checked that the shapes
+// broadcast to the output's.
 template <class F, class T>
 void BinaryInto(OpContext& ctx, const Tensor& x, const Tensor& y, Tensor& output) {
   const T* a = x.data<T>();

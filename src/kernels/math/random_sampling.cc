@@ -14,7 +14,7 @@ namespace savedmodel {
 namespace {
 
 // Rejection samplers give up after as many attempts: only for parameters without a distribution.
-inline constexpr int kMaxAttempts = 100000;
+inline constexpr int kMaxAttempts = 10000;
 
 inline constexpr DTypeSet kSampleTypes = kFloatDouble | Only(DType::kHalf) | kInt32Or64;
 
@@ -91,7 +91,7 @@ double DrawPoisson(double rate, double most, PhiloxDoubles& random) {
       if (product <= limit) return x;
     }
   }
-  if (std::isinf(rate)) return rate;
+  if (!std::isfinite(rate)) return rate;
   const double b = 0.931 + 2.53 * std::sqrt(rate), a = -0.059 + 0.02483 * b;
   const double inv_alpha = 1.1239 + 1.1328 / (b - 3.4);
   for (int attempt = 0; attempt < kMaxAttempts; ++attempt) {

@@ -4,44 +4,32 @@
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
 #include "src/kernels/math/elementwise.h"
-#include "src/kernels/math/float_functions.h"
 #include "src/kernels/math/math_ops.h"
 
 namespace savedmodel {
 namespace {
 
-struct SqrtFn {
-  static constexpr double kCost = 1;
-  template <class T>
-  T operator()(const T& x) const {
-    return std::sqrt(x);
+// Functions that the compute core has for floats.
+#define SM_CORE_FUNCTION(Name, expression)                 \
+  struct Name##Fn {                                        \
+    static constexpr double kCost = 2;                     \
+    static constexpr ScalarOp kScalar = ScalarOp::k##Name; \
+    template <class T>                                     \
+    T operator()(const T& x) const {                       \
+      return expression;                                   \
+    }                                                      \
   }
-};
-
-struct RsqrtFn {
-  static constexpr double kCost = 1;
-  template <class T>
-  T operator()(const T& x) const {
-    return T(1) / std::sqrt(x);
-  }
-};
-
-// Functions that have a vectorising form for float.
-#define SM_FAST_FUNCTION(Name, fast_function, general)                 \
-  struct Name##Fn {                                                    \
-    static constexpr double kCost = 2;                                 \
-    float operator()(float x) const { return fast::fast_function(x); } \
-    template <class T>                                                 \
-    T operator()(const T& x) const {                                   \
-      return general;                                                  \
-    }                                                                  \
-  }
-SM_FAST_FUNCTION(Exp, Exp, std::exp(x));
-SM_FAST_FUNCTION(Log, Log, std::log(x));
-SM_FAST_FUNCTION(Tanh, Tanh, std::tanh(x));
-SM_FAST_FUNCTION(Sigmoid, Sigmoid, T(1) / (T(1) + std::exp(-x)));
-SM_FAST_FUNCTION(Erf, Erf, std::erf(x));
-#undef SM_FAST_FUNCTION
+SM_CORE_FUNCTION(Sqrt, std::sqrt(x));
+SM_CORE_FUNCTION(Rsqrt, T(1) / std::sqrt(x));
+SM_CORE_FUNCTION(Exp, std::exp(x));
+SM_CORE_FUNCTION(Log, std::log(x));
+SM_CORE_FUNCTION(Tanh, std::tanh(x));
+SM_CORE_FUNCTION(Sigmoid, T(1) / (T(1) + std::exp(-x)));
+SM_CORE_FUNCTION(Erf, std::erf(x));
+SM_CORE_FUNCTION(Erfc, std::erfc(x));
+SM_CORE_FUNCTION(Sin, std::sin(x));
+SM_CORE_FUNCTION(Cos, std::cos(x));
+#undef SM_CORE_FUNCTION
 
 #define SM_FUNCTION(Name, expression)   \
   struct Name##Fn {                     \
@@ -57,16 +45,14 @@ SM_FUNCTION(Asin, std::asin(x));
 SM_FUNCTION(Asinh, std::asinh(x));
 SM_FUNCTION(Atan, std::atan(x));
 SM_FUNCTION(Atanh, std::atanh(x));
-SM_FUNCTION(Cos, std::cos(x));
 SM_FUNCTION(Cosh, std::cosh(x));
-SM_FUNCTION(Erfc, std::erfc(x));
-SM_FUNCTION(Sin, std::sin(x));
 SM_FUNCTION(Sinh, std::sinh(x));
 SM_FUNCTION(Tan, std::tan(x));
 #undef SM_FUNCTION
 
 struct Expm1Fn {
   static constexpr double kCost = 10;
+  static constexpr ScalarOp kScalar = ScalarOp::kExpm1;
   template <class T>
   T operator()(const T& x) const {
     return std::expm1(x);
@@ -82,6 +68,7 @@ struct Expm1Fn {
 
 struct Log1pFn {
   static constexpr double kCost = 10;
+  static constexpr ScalarOp kScalar = ScalarOp::kLog1p;
   template <class T>
   T operator()(const T& x) const {
     return std::log1p(x);

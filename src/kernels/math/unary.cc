@@ -12,6 +12,7 @@ namespace {
 
 struct AbsFn {
   static constexpr double kCost = 0.4;
+  static constexpr ScalarOp kScalar = ScalarOp::kAbs;
   template <class T>
   T operator()(const T& x) const {
     if constexpr (kIsInteger<T>) {
@@ -24,6 +25,7 @@ struct AbsFn {
 
 struct NegFn {
   static constexpr double kCost = 0.4;
+  static constexpr ScalarOp kScalar = ScalarOp::kNeg;
   template <class T>
   T operator()(const T& x) const {
     return WrapNeg(x);
@@ -32,6 +34,7 @@ struct NegFn {
 
 struct SquareFn {
   static constexpr double kCost = 0.4;
+  static constexpr ScalarOp kScalar = ScalarOp::kSquare;
   template <class T>
   T operator()(const T& x) const {
     return WrapMul(x, x);
@@ -40,6 +43,7 @@ struct SquareFn {
 
 struct ReciprocalFn {
   static constexpr double kCost = 0.6;
+  static constexpr ScalarOp kScalar = ScalarOp::kReciprocal;
   template <class T>
   T operator()(const T& x) const {
     return T(1) / x;
@@ -49,6 +53,7 @@ struct ReciprocalFn {
 // -1, 0, 1 or NaN; x / |x| for complex numbers.
 struct SignFn {
   static constexpr double kCost = 0.5;
+  static constexpr ScalarOp kScalar = ScalarOp::kSign;
   template <class T>
   T operator()(const T& x) const {
     if constexpr (kIsComplex<T>) {
@@ -61,6 +66,7 @@ struct SignFn {
 
 struct FloorFn {
   static constexpr double kCost = 1;
+  static constexpr ScalarOp kScalar = ScalarOp::kFloor;
   template <class T>
   T operator()(T x) const {
     return std::floor(x);
@@ -69,6 +75,7 @@ struct FloorFn {
 
 struct CeilFn {
   static constexpr double kCost = 1;
+  static constexpr ScalarOp kScalar = ScalarOp::kCeil;
   template <class T>
   T operator()(T x) const {
     return std::ceil(x);
@@ -78,6 +85,7 @@ struct CeilFn {
 // To the nearest integer, halves to even.
 struct RoundFn {
   static constexpr double kCost = 1;
+  static constexpr ScalarOp kScalar = ScalarOp::kRint;
   template <class T>
   T operator()(T x) const {
     if constexpr (kIsInteger<T>) {
