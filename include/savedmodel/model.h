@@ -264,7 +264,8 @@ class SAVEDMODEL_EXPORT Model {
   Object object(const std::string& path) const;
   /// The variable at a dotted path, or with TensorFlow's name ("dense/kernel").
   Variable variable(const std::string& path) const;
-  /// The function at a dotted path, for example "encoder.__call__" or "predict".
+  /// The function at a dotted path, for example "encoder.__call__" or "predict", or the concrete
+  /// function of the library with this name.
   Function function(const std::string& path) const;
   /// All variables: object path (TensorFlow 2) or name (TensorFlow 1), each once.
   std::vector<std::pair<std::string, Variable>> variables() const;

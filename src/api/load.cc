@@ -1,5 +1,6 @@
 // Models from files and from memory.
 #include "savedmodel/model.h"
+#include "src/api/model_files.h"
 #include "src/api/model_impl.h"
 #include "src/base/status_macros.h"
 #include "src/loader/checkpoint_reader.h"
@@ -32,7 +33,8 @@ StatusOr<Model> LoadFrom(const std::string& path, const LoadOptions& options) {
   read.any_tags_if_single = options.tags == LoadOptions().tags;
   SM_ASSIGN_OR_RETURN(impl->meta, ReadSavedModel(*context.files, path, *context.registry, read));
   context.functions = impl->meta.graph.functions;
-  context.checkpoints = MakeCheckpointOpener(context.files);
+  context.model_files = api::FilesBelow(context.files, path);
+  context.checkpoints = MakeCheckpointOpener(context.model_files);
   for (const LoadedSignature& s : impl->meta.signatures) {
     impl->signatures.push_back({s.key, s.method_name, Specs(s.inputs), Specs(s.outputs)});
   }
@@ -61,6 +63,7 @@ StatusOr<Model> LoadMetaGraph(const std::string& path, const std::string& checkp
   impl->meta = std::move(meta).value();
   impl->meta.variables_prefix = checkpoint;
   context.functions = impl->meta.graph.functions;
+  context.model_files = api::FilesBelow(context.files, directory);
   context.checkpoints = MakeCheckpointOpener(context.files);
   SM_RETURN_IF_ERROR(api::RestoreSession(impl.get()).At("LoadMetaGraph " + path));
   return Model(std::move(impl));

@@ -209,4 +209,28 @@ std::shared_ptr<const FunctionImpl> ModelImpl::MakeFunction(int node,
   return impl;
 }
 
+std::shared_ptr<const FunctionImpl> ModelImpl::MakeConcrete(const std::string& function) const {
+  FuncAttr attr;
+  attr.name = function;
+  StatusOr<std::shared_ptr<const GraphFunction>> graph = context.functions->Get(attr);
+  if (!graph.ok()) return FailedFunction(function, graph.status());
+  StatusOr<std::shared_ptr<const Executable>> executable = Concrete(function);
+  if (!executable.ok()) return FailedFunction(function, executable.status().At(function));
+  auto impl = std::make_shared<FunctionImpl>();
+  impl->model = shared_from_this();
+  impl->name = function;
+  impl->executable = *executable;
+  impl->returns_list = true;
+  const Graph& body = (*graph)->graph;
+  for (int i = 0; i < (*executable)->num_inputs(); ++i) {
+    const NodeOutput v{body.args[i], 0};
+    impl->inputs.push_back({(*graph)->inputs[i].name, "", body.type(v), body.shape(v), false});
+  }
+  for (size_t i = 0; i < body.results.size(); ++i) {
+    const NodeOutput v = body.results[i];
+    impl->outputs.push_back({(*graph)->outputs[i].name, "", body.type(v), body.shape(v), false});
+  }
+  return impl;
+}
+
 }  // namespace savedmodel::api

@@ -78,7 +78,12 @@ Variable Model::variable(const std::string& path) const {
 
 Function Model::function(const std::string& path) const {
   if (!status().ok()) return Function::FromError(status());
-  return object(path).function();
+  const Object found = object(path);
+  if (!found.status().ok() && impl_->context.functions != nullptr &&
+      impl_->context.functions->Has(path)) {
+    return Function(impl_->MakeConcrete(path));
+  }
+  return found.function();
 }
 
 std::vector<std::pair<std::string, Variable>> Model::variables() const {

@@ -9,10 +9,8 @@ RunState ModelContext::MakeRun(const RunOptions& run_options, bool loading) cons
       run_options.memory_limit != 0 ? run_options.memory_limit : options.memory_limit;
   if (limit >= 0) run.budget = std::make_shared<MemoryBudget>(limit);
   run.resources = &resources;
-  if (loading) {
-    run.files = files.get();
-    run.checkpoints = checkpoints.get();
-  }
+  run.files = model_files.get();
+  if (loading) run.checkpoints = checkpoints.get();
   if (run_options.timeout != std::chrono::nanoseconds::max()) {
     run.deadline = std::chrono::steady_clock::now() + run_options.timeout;
   }

@@ -19,11 +19,12 @@ struct ModelContext {
   std::shared_ptr<FunctionLibrary> functions;
   std::shared_ptr<ThreadPool> pool;
   std::shared_ptr<const FileSystem> files;
+  std::shared_ptr<const FileSystem> model_files;  // what graphs may read: the model's own files
   std::shared_ptr<const CheckpointOpener> checkpoints;
   mutable ResourceTable resources;
   mutable PackCache packs;
 
-  // The state of one run under `run_options`. `loading` gives it the files.
+  // The state of one run under `run_options`. `loading` lets it restore checkpoints.
   RunState MakeRun(const RunOptions& run_options, bool loading = false) const;
 };
 

@@ -79,6 +79,9 @@ class ModelImpl : public std::enable_shared_from_this<ModelImpl> {
   // Node `node` of the object graph, a function, called `name` in messages.
   std::shared_ptr<const FunctionImpl> MakeFunction(int node, const std::string& name) const;
 
+  // Concrete function `function` of the library, results in order.
+  std::shared_ptr<const FunctionImpl> MakeConcrete(const std::string& function) const;
+
   Variable MakeVariable(const VariableEntry& entry) const;
 
  private:

@@ -15,13 +15,17 @@ std::string VariableKeyInTable(const std::string& name) {
   return ResourceTable::Key("variable", "", name);
 }
 
+// The state of a run on behalf of Load.
+RunState LoadingRun(const ModelImpl& model) {
+  RunOptions options;
+  options.timeout = model.context.options.timeout;
+  return model.context.MakeRun(options, /*loading=*/true);
+}
+
 class ObjectRestorer {
  public:
   explicit ObjectRestorer(ModelImpl* model)
-      : model_(model), objects_(*model->meta.objects), run_(model->context.MakeRun(RunOptions())) {
-    run_.files = model->context.files.get();
-    run_.checkpoints = model->context.checkpoints.get();
-  }
+      : model_(model), objects_(*model->meta.objects), run_(LoadingRun(*model)) {}
 
   Status Run() {
     model_->node_values.resize(objects_.nodes.size());
@@ -241,7 +245,7 @@ Status RunTargets(ModelImpl* model, const TensorMap& feeds,
   }
   SM_ASSIGN_OR_RETURN(std::shared_ptr<const Executable> executable,
                       model->Pruned(names, {}, targets));
-  RunState run = model->context.MakeRun(RunOptions(), /*loading=*/true);
+  RunState run = LoadingRun(*model);
   return executable->Run(inputs, {}, run);
 }
 
@@ -249,6 +253,25 @@ std::shared_ptr<VariableResource> FindVariable(const ModelContext& context,
                                                const std::string& name) {
   return std::dynamic_pointer_cast<VariableResource>(
       context.resources.Find(VariableKeyInTable(name)));
+}
+
+// For graphs without a restore op (TensorFlow Hub's first format): variables by their names.
+Status RestoreByName(ModelImpl* model) {
+  SM_ASSIGN_OR_RETURN(std::shared_ptr<const CheckpointReader> reader,
+                      model->context.checkpoints->Open(model->meta.variables_prefix));
+  for (const LoadedVariable& v : model->meta.variables) {
+    const bool is_part = !v.full_name.empty();
+    const CheckpointEntry* entry = reader->Find(is_part ? v.full_name : v.name);
+    if (entry == nullptr) continue;
+    StatusOr<Tensor> value =
+        is_part ? reader->ReadSlice(entry->key, v.offset, v.extent) : reader->Read(entry->key);
+    if (!value.ok()) return value.status();
+    auto resource = std::make_shared<VariableResource>(entry->dtype, value->shape());
+    resource->set_name(v.name);
+    SM_RETURN_IF_ERROR(resource->Assign(std::move(value).value()));
+    model->context.resources.Put(VariableKeyInTable(v.name), std::move(resource));
+  }
+  return Status();
 }
 
 }  // namespace
@@ -265,8 +288,13 @@ Status RestoreSession(ModelImpl* model) {
     SM_RETURN_IF_ERROR(
         RunTargets(model, feeds, {meta.saver->restore_op}).At("restoring variables"));
   }
+  if (!meta.saver.has_value() && !meta.variables_prefix.empty()) {
+    SM_RETURN_IF_ERROR(RestoreByName(model).At("restoring variables"));
+  }
   if (!meta.init_op.empty()) {
     SM_RETURN_IF_ERROR(RunTargets(model, assets, {meta.init_op}).At("initialising"));
+  } else if (auto it = meta.collections.find("table_initializer"); it != meta.collections.end()) {
+    SM_RETURN_IF_ERROR(RunTargets(model, assets, it->second.nodes).At("initialising tables"));
   }
   for (const LoadedVariable& v : meta.variables) {
     std::shared_ptr<VariableResource> resource = FindVariable(model->context, v.name);

@@ -69,6 +69,15 @@ std::vector<Tensor> Value::Flatten() const {
     const Value* v = stack.back();
     stack.pop_back();
     if (v->is_tensor()) out.push_back(v->tensor());
+    if (v->kind_ == Kind::kRagged) {  // flat values, then row splits from the outermost
+      const Value* at = v;
+      while (at->items_[0].kind_ == Kind::kRagged) at = &at->items_[0];
+      out.push_back(at->items_[0].tensor());
+      for (at = v; at->kind_ == Kind::kRagged; at = &at->items_[0]) {
+        out.push_back(at->items_[1].tensor());
+      }
+      continue;
+    }
     for (size_t i = v->items_.size(); i-- > 0;) stack.push_back(&v->items_[i]);
   }
   return out;

@@ -116,7 +116,7 @@ Status Plan::RunStep(const Step& step, Frame& frame, RunState& run) const {
   if (step.allocates) {
     if (Status s = Allocate(step, frame, context); !s.ok()) return Fail(step, s);
   }
-  if (Status s = step.kernel->Run(context); !s.ok()) return Fail(step, s);
+  if (Status s = RunKernel(*step.kernel, context); !s.ok()) return Fail(step, s);
   if (step.has_arena || step.needs_shapes) {
     if (Status s = AfterKernel(step, frame); !s.ok()) return Fail(step, s);
   }

@@ -1,5 +1,8 @@
 #include "src/graph/node_context.h"
 
+#include <new>
+#include <stdexcept>
+
 #include "src/base/status_macros.h"
 
 namespace savedmodel {
@@ -141,6 +144,16 @@ Status InferAtRunTime(const Node& node, Span<Tensor* const> inputs, std::vector<
   return node.registered->def->shape(context);
 }
 
+Status RunKernel(const Kernel& kernel, OpContext& context) {
+  try {
+    return kernel.Run(context);
+  } catch (const std::bad_alloc&) {
+    return ResourceExhausted("the system has no memory for what this op needs");
+  } catch (const std::length_error&) {
+    return ResourceExhausted("this op asks for more memory than there can be");
+  }
+}
+
 StatusOr<std::vector<Tensor>> EvaluateNode(const CompileEnv& env, const Graph& graph, NodeId id,
                                            std::vector<Tensor> inputs) {
   const Node& node = graph.node(id);
@@ -160,7 +173,7 @@ StatusOr<std::vector<Tensor>> EvaluateNode(const CompileEnv& env, const Graph& g
       SM_RETURN_IF_ERROR(context.AllocateOutput(i, shapes[i]).At(NodePlace(node)));
     }
   }
-  SM_RETURN_IF_ERROR(kernel->Run(context).At(NodePlace(node)));
+  SM_RETURN_IF_ERROR(RunKernel(*kernel, context).At(NodePlace(node)));
   return outputs;
 }
 

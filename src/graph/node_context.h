@@ -55,6 +55,9 @@ StatusOr<KernelPtr> BuildKernel(const CompileEnv& env, const Graph& graph, NodeI
 // Output shapes of `node` for actual inputs.
 Status InferAtRunTime(const Node& node, Span<Tensor* const> inputs, std::vector<Shape>* outputs);
 
+// Runs `kernel`; what it (or a library that it uses) throws for want of memory becomes a status.
+Status RunKernel(const Kernel& kernel, OpContext& context);
+
 // Runs node `id` alone on `inputs`.
 StatusOr<std::vector<Tensor>> EvaluateNode(const CompileEnv& env, const Graph& graph, NodeId id,
                                            std::vector<Tensor> inputs);
