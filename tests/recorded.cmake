@@ -12,3 +12,11 @@ foreach(set conformance models wild hostile)
     ${PROJECT_SOURCE_DIR}/../shared/${set} ${set} ${CMAKE_CURRENT_SOURCE_DIR}/floors.json)
   set_tests_properties(shared.${set} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 1200 PROCESSORS 2)
 endforeach()
+
+# The installed library in projects of their own, and the command-line program.
+add_test(NAME consumers COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/consumer/run.sh ${PROJECT_BINARY_DIR}
+  ${PROJECT_SOURCE_DIR} ${CMAKE_CURRENT_BINARY_DIR}/consumer_work)
+if(TARGET savedmodel_cli)
+  add_test(NAME cli COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/cli/run.sh $<TARGET_FILE:savedmodel_cli>
+    ${CMAKE_CURRENT_SOURCE_DIR}/data/models ${CMAKE_CURRENT_BINARY_DIR}/cli_work)
+endif()

@@ -125,7 +125,8 @@ class HostileRun {
 std::string HeadDifference(const Json& value, const Tensor& got) {
   if (!value.is_object() || !value.contains("shape")) return "";
   const Shape shape(value["shape"].get<std::vector<int64_t>>());
-  if (got.shape() != shape || DTypeNumpyName(got.dtype()) != value["dtype"]) {
+  const std::string dtype = value["dtype"] == "object" ? "string" : value["dtype"];
+  if (got.shape() != shape || DTypeFromName(dtype) != got.dtype()) {
     return got.TypeString() + ", TensorFlow has " + value.dump();
   }
   if (got.dtype() != DType::kFloat) return "";
@@ -214,7 +215,9 @@ Json RecordOf(const std::string& set, const std::string& name) {
     const std::string text = ReadFile(set + "/cases.jsonl").value_or(std::string());
     for (size_t at = 0, eol; (eol = text.find('\n', at)) != std::string::npos; at = eol + 1) {
       Json line = Json::parse(text.substr(at, eol - at), nullptr, false);
-      if (line.contains("name")) it->second[line["name"]] = std::move(line);
+      if (!line.contains("name")) continue;
+      const std::string case_name = line["name"];
+      it->second[case_name] = std::move(line);
     }
   }
   auto found = it->second.find(name);

@@ -1,4 +1,6 @@
 // Case folders of published models.
+#include <algorithm>
+
 #include "tests/replay/calls.h"
 #include "tests/replay/case.h"
 #include "tests/replay/model_source.h"
@@ -36,8 +38,9 @@ std::string Bytes(const Tensor& t) {
 
 void CheckVariable(const Model& model, const Json& entry, Outcome* outcome) {
   ++outcome->checks;
-  const std::string name = entry.contains("path") ? entry["path"] : entry["name"];
+  std::string name = entry.contains("path") ? entry["path"] : entry["name"];
   const std::string place = "variable " + name;
+  if (entry.contains("path")) std::replace(name.begin(), name.end(), '/', '.');
   Variable v = model.variable(name);
   if (!v.status().ok() && entry.contains("name")) v = model.variable(entry["name"]);
   auto value = v.Read();
