@@ -23,7 +23,7 @@ struct ModelArgs {
 struct ShowArgs {
   bool plan = false;
   std::string variable;  // print this variable's value instead
-  int depth = 6;  // of the object tree
+  int depth = 6;         // of the object tree
 };
 
 struct RunArgs {

@@ -190,57 +190,12 @@ StatusOr<KernelPtr> BuildStatelessSample(BuildContext& build) {
   });
 }
 
-// ------------------------------------------------------------------------------------- RandomCrop
-
-Status RandomCropShape(ShapeContext& ctx) {
-  SM_RETURN_IF_ERROR(ctx.ExpectRank(0, 3));
-  SM_RETURN_IF_ERROR(ctx.ExpectRank(1, 1));
-  const Shape& in = ctx.input(0);
-  std::vector<int64_t> dims = {-1, -1, in.known_rank() ? in[2] : -1}, size;
-  if (ctx.IntValues(1, &size)) {
-    SM_CHECK_ARG(size.size() == 2 && size[0] >= 0 && size[1] >= 0, "size is ", size,
-                 ", expected a height and width");
-    SM_CHECK_ARG(!in.fully_known() || (size[0] <= in[0] && size[1] <= in[1]), "size is ", size,
-                 ", expected at most that of the image of shape ", in);
-    dims[0] = size[0];
-    dims[1] = size[1];
-  }
-  ctx.set_output(0, Shape(dims));
-  return Status();
-}
-
-StatusOr<KernelPtr> BuildRandomCrop(BuildContext& build) {
-  const StatefulPhilox state(build);
-  return MakeKernel([state](OpContext& ctx) -> Status {
-    const Shape &in = ctx.input(0).shape(), &out = ctx.output(0).shape();
-    SM_CHECK_ARG(out[0] <= in[0] && out[1] <= in[1] && in[0] <= INT32_MAX && in[1] <= INT32_MAX,
-                 "size is ", out[0], " by ", out[1], ", expected at most that of the image, ", in);
-    PhiloxWords random(state.ReserveWords(ctx, 4));
-    const int64_t top = DrawBelow(random, static_cast<uint32_t>(in[0] - out[0] + 1));
-    const int64_t left = DrawBelow(random, static_cast<uint32_t>(in[1] - out[1] + 1));
-    return VisitByElementSize(ctx.input(0).dtype(), [&](auto tag) -> Status {
-      using T = typename decltype(tag)::type;
-      const T* from = static_cast<const T*>(ctx.input(0).raw_data());
-      T* to = static_cast<T*>(ctx.output(0).raw_mutable_data());
-      for (int64_t y = 0; y < out[0]; ++y) {
-        to = std::copy_n(from + ((top + y) * in[1] + left) * in[2], out[1] * in[2], to);
-      }
-      return Status();
-    });
-  });
-}
-
 #define SM_RANGES                                                                           \
   "aspect_ratio_range: list(float) = [0.75, 1.33]; area_range: list(float) = [0.05, 1.0]; " \
   "max_attempts: int = 100; use_image_if_no_bounding_boxes: bool = false"
 #define SM_RESULT "(begin: T, size: T, bboxes: float); T: {uint8,int8,int16,int32,int64}; "
 
 constexpr OpDef kOps[] = {
-    {.signature = "RandomCrop(image: T, size: int64) -> (output: T); T: {uint8,int8,int16,int32,"
-                  "int64,float,double}; seed: int = 0; seed2: int = 0",
-     .effects = Effects::kRandom,
-     .shape = RandomCropShape,
-     .build = BuildRandomCrop},
     {.signature = "SampleDistortedBoundingBox(image_size: T, bounding_boxes: float) -> " SM_RESULT
                   "seed: int = 0; seed2: int = 0; min_object_covered: float = 0.1; " SM_RANGES,
      .effects = Effects::kRandom,

@@ -25,35 +25,7 @@ Status ReadFileShape(ShapeContext& ctx) {
   return shape::Scalar(ctx);
 }
 
-// Prints to the process's own streams; TensorFlow's log levels all go to standard error.
-StatusOr<KernelPtr> BuildPrintV2(BuildContext& build) {
-  const std::string& stream = build.attrs().String("output_stream");
-  const bool is_file = stream.rfind("file://", 0) == 0;
-  const bool known = stream == "stdout" || stream == "stderr" || stream == "log(info)" ||
-                     stream == "log(warning)" || stream == "log(error)";
-  if (!is_file && !known) {
-    return InvalidArgument("output_stream: found '", stream,
-                           "', expected stdout, stderr, log(info), log(warning), log(error) or "
-                           "file://");
-  }
-  return MakeKernel([is_file, target = stream == "stdout" ? stdout : stderr,
-                     end = build.attrs().String("end")](OpContext& ctx) -> Status {
-    if (is_file) return RefuseToWrite(ctx);
-    const std::string text = *ctx.in<std::string>(0) + end;
-    std::fwrite(text.data(), 1, text.size(), target);
-    std::fflush(target);
-    return Status();
-  });
-}
-
-Status PrintV2Shape(ShapeContext& ctx) { return ctx.ExpectRank(0, 0); }
-
 constexpr OpDef kOps[] = {
-    {.signature = "PrintV2(input: string) -> (); output_stream: string = 'stderr'; "
-                  "end: string = '\\n'",
-     .effects = Effects::kWritesState,
-     .shape = PrintV2Shape,
-     .build = BuildPrintV2},
     {.signature = "ReadFile(filename: string) -> (contents: string)",
      .effects = Effects::kReadsState,
      .shape = ReadFileShape,
