@@ -14,6 +14,8 @@ configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/savedmodelConfig.cmake
   ${PROJECT_BINARY_DIR}/savedmodelConfig.cmake INSTALL_DESTINATION ${package_dir})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/savedmodelConfigVersion.cmake
   COMPATIBILITY SameMajorVersion)
+# Relative, so that the installed tree can be moved or staged.
+file(RELATIVE_PATH pkg_config_to_prefix /p/${CMAKE_INSTALL_LIBDIR}/pkgconfig /p)
 configure_file(${PROJECT_SOURCE_DIR}/cmake/savedmodel.pc.in ${PROJECT_BINARY_DIR}/savedmodel.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/savedmodelConfig.cmake
   ${PROJECT_BINARY_DIR}/savedmodelConfigVersion.cmake DESTINATION ${package_dir})

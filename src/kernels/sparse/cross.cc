@@ -228,8 +228,9 @@ StatusOr<KernelPtr> BuildCross(BuildContext& build) {
                "string otherwise");
   for (const char* name : {"sparse_types", "dense_types"}) {
     for (const DType dtype : attrs.Types(name)) {
-      SM_CHECK_ARG(dtype == internal, "Input values should be of internal type ", internal,
-                   " but received ", dtype);
+      // An internal type of int64 takes strings too: their fingerprints.
+      SM_CHECK_ARG(internal != DType::kString || dtype == internal,
+                   "Input values should be of internal type ", internal, " but received ", dtype);
     }
   }
   return MakeKernel([counts, combiner](OpContext& ctx) -> Status {
