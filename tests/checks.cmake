@@ -53,5 +53,5 @@ list(FILTER internal_headers EXCLUDE REGEX "src/(cli|kernels/isa)/")
 add_header_checks(internal_headers 20 ${internal_headers})
 target_include_directories(internal_headers PRIVATE ${PROJECT_SOURCE_DIR}
   ${PROJECT_SOURCE_DIR}/include ${PROJECT_BINARY_DIR}/proto)
-target_link_libraries(internal_headers PRIVATE ${savedmodel_dependencies})
+target_link_libraries(internal_headers PRIVATE ${savedmodel_dependencies} Eigen3::Eigen)
 add_dependencies(internal_headers savedmodel_objects)
