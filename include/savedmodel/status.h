@@ -1,7 +1,7 @@
 /// Status and StatusOr<T>: how every call of this library reports failure.
 ///
-/// Codes and spelling are those of abseil and TensorFlow, so that a host converts them one to one
-/// (absl_status.h does it for hosts that use abseil). Nothing here throws.
+/// Codes and spelling are those of abseil and TensorFlow, so that a host converts them one to one.
+/// Nothing here throws.
 #pragma once
 
 #include <optional>
