@@ -5,6 +5,7 @@
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
 #include "src/kernels/image/image_ops.h"
+#include "src/kernels/image/output_shape.h"
 #include "src/kernels/visit_dtype.h"
 
 namespace savedmodel {
@@ -24,18 +25,8 @@ Status CropShape(ShapeContext& ctx) {
                ", expected [boxes, 4]");
   SM_CHECK_ARG(!boxes.fully_known() || !index.fully_known() || boxes[0] == index[0],
                "boxes and box_ind have shapes ", boxes, " and ", index, ", expected as many");
-  std::vector<int64_t> dims = {boxes.known_rank() ? boxes[0] : -1, -1, -1,
-                               image.known_rank() ? image[3] : -1};
-  std::vector<int64_t> size;
-  if (ctx.IntValues(3, &size)) {
-    SM_CHECK_ARG(size.size() == 2 && size[0] > 0 && size[1] > 0, "crop_size is ", size,
-                 ", expected a height and width above 0");
-    dims[1] = size[0];
-    dims[2] = size[1];
-  }
-  SM_ASSIGN_OR_RETURN(Shape out, Shape::Make(dims));
-  ctx.set_output(0, std::move(out));
-  return Status();
+  return SetImageOutput(ctx, boxes.known_rank() ? boxes[0] : -1, image.known_rank() ? image[3] : -1,
+                        3, "crop_size");
 }
 
 // Where the samples of one crop lie along one dimension.

@@ -7,6 +7,7 @@
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
 #include "src/kernels/image/image_ops.h"
+#include "src/kernels/image/output_shape.h"
 
 namespace savedmodel {
 namespace {
@@ -20,20 +21,8 @@ Status GlimpseShape(ShapeContext& ctx) {
                ", expected [batch, 2]");
   SM_CHECK_ARG(!offsets.fully_known() || !in.fully_known() || offsets[0] == in[0],
                "input and offsets have shapes ", in, " and ", offsets, ", expected equal batches");
-  std::vector<int64_t> dims = {-1, -1, -1, -1}, size;
-  if (in.known_rank()) {
-    dims[0] = in[0];
-    dims[3] = in[3];
-  }
-  if (ctx.IntValues(1, &size)) {
-    SM_CHECK_ARG(size.size() == 2 && size[0] > 0 && size[1] > 0, "size is ", size,
-                 ", expected a height and width above 0");
-    dims[1] = size[0];
-    dims[2] = size[1];
-  }
-  SM_ASSIGN_OR_RETURN(Shape out, Shape::Make(dims));
-  ctx.set_output(0, std::move(out));
-  return Status();
+  const bool known = in.known_rank();
+  return SetImageOutput(ctx, known ? in[0] : -1, known ? in[3] : -1, 1, "size");
 }
 
 enum class Noise { kZero, kUniform, kGaussian };

@@ -6,6 +6,7 @@
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
 #include "src/kernels/image/image_ops.h"
+#include "src/kernels/image/output_shape.h"
 #include "src/kernels/visit_dtype.h"
 
 namespace savedmodel {
@@ -48,20 +49,8 @@ Status ProjectiveShape(ShapeContext& ctx) {
   SM_CHECK_ARG(!transforms.fully_known() || !images.fully_known() ||
                    (transforms[1] == 8 && (transforms[0] == 1 || transforms[0] == images[0])),
                "transforms have shape ", transforms, ", expected [1,8] or [batch,8]");
-  std::vector<int64_t> dims = {-1, -1, -1, -1}, size;
-  if (images.known_rank()) {
-    dims[0] = images[0];
-    dims[3] = images[3];
-  }
-  if (ctx.IntValues(2, &size)) {
-    SM_CHECK_ARG(size.size() == 2 && size[0] > 0 && size[1] > 0, "output_shape is ", size,
-                 ", expected a height and width above 0");
-    dims[1] = size[0];
-    dims[2] = size[1];
-  }
-  SM_ASSIGN_OR_RETURN(Shape out, Shape::Make(dims));
-  ctx.set_output(0, std::move(out));
-  return Status();
+  const bool known = images.known_rank();
+  return SetImageOutput(ctx, known ? images[0] : -1, known ? images[3] : -1, 2, "output_shape");
 }
 
 // Coordinate `x` of a dimension of `size` positions brought inside by reflection, wrapping or

@@ -5,6 +5,7 @@
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
 #include "src/kernels/image/image_ops.h"
+#include "src/kernels/image/output_shape.h"
 #include "src/kernels/visit_dtype.h"
 
 namespace savedmodel {
@@ -22,22 +23,10 @@ Status ResizeShape(ShapeContext& ctx) {
   const Shape& in = ctx.input(0);
   SM_CHECK_ARG(!ctx.input(1).fully_known() || ctx.input(1)[0] == 2, "size has shape ", ctx.input(1),
                ", expected [2]");
-  std::vector<int64_t> dims = {-1, -1, -1, -1}, size;
-  if (in.known_rank()) {
-    SM_CHECK_ARG(in[1] != 0 && in[2] != 0, "images have shape ", in,
-                 ", expected a height and width above 0");
-    dims[0] = in[0];
-    dims[3] = in[3];
-  }
-  if (ctx.IntValues(1, &size)) {
-    SM_CHECK_ARG(size.size() == 2 && size[0] > 0 && size[1] > 0, "size is ", size,
-                 ", expected a height and width above 0");
-    dims[1] = size[0];
-    dims[2] = size[1];
-  }
-  SM_ASSIGN_OR_RETURN(Shape out, Shape::Make(dims));
-  ctx.set_output(0, std::move(out));
-  return Status();
+  const bool known = in.known_rank();
+  SM_CHECK_ARG(!known || (in[1] != 0 && in[2] != 0), "images have shape ", in,
+               ", expected a height and width above 0");
+  return SetImageOutput(ctx, known ? in[0] : -1, known ? in[3] : -1, 1, "size");
 }
 
 StatusOr<ResizeDims> ReadResizeDims(const OpContext& ctx) {
