@@ -13,6 +13,7 @@
 #include <type_traits>
 
 #include "savedmodel/op.h"
+#include "src/kernels/compute_type.h"
 #include "src/kernels/isa/vector_code.h"
 #include "src/kernels/math/broadcast.h"
 #include "src/kernels/visit_dtype.h"
@@ -20,17 +21,10 @@
 namespace savedmodel {
 
 template <class T>
-inline constexpr bool kIsSmallFloat = std::is_same_v<T, half> || std::is_same_v<T, bfloat16>;
-template <class T>
 inline constexpr bool kIsComplex =
     std::is_same_v<T, std::complex<float>> || std::is_same_v<T, std::complex<double>>;
 template <class T>
 inline constexpr bool kIsFloatingPoint = std::is_floating_point_v<T> || kIsSmallFloat<T>;
-
-// The type that arithmetic on T is done in: T itself, but float for half and
-// bfloat16.
-template <class T>
-using ComputeType = std::conditional_t<kIsSmallFloat<T>, float, T>;
 
 // F over operands of type T, in float where T is a small float.
 template <class F, class T, class... Ts>

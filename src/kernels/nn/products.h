@@ -6,14 +6,10 @@
 #include <vector>
 
 #include "savedmodel/op.h"
+#include "src/kernels/compute_type.h"
 #include "src/kernels/isa/gemm.h"
 
 namespace savedmodel {
-
-// The type that products giving T are computed in.
-template <class T>
-using ComputeType =
-    std::conditional_t<std::is_same_v<T, half> || std::is_same_v<T, bfloat16>, float, T>;
 
 // c[i] = a[pairs[i].first] * b[pairs[i].second] for matrices a [m, k], b [k, n] (or [n, k] when
 // transposed), c [m, n], all row-major and consecutive.
