@@ -10,12 +10,8 @@
 namespace savedmodel {
 namespace {
 
-bool IsMerge(const Node& node) { return node.op == "Merge" || node.op == "RefMerge"; }
-
 // Ops whose outputs can be dead.
-bool MakesDeadValues(const Node& node) {
-  return node.op == "Switch" || node.op == "RefSwitch" || node.op == "_Loop" || IsMerge(node);
-}
+bool MakesDeadValues(const Node& node) { return SplitsDeadness(node) || IsMerge(node); }
 
 // A user that may hold on to an input beyond its step.
 bool KeepsInputs(const Node& node) {

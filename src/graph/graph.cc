@@ -147,6 +147,12 @@ std::string Graph::DebugString() const {
   return out;
 }
 
+bool IsMerge(const Node& node) { return node.op == "Merge" || node.op == "RefMerge"; }
+
+bool SplitsDeadness(const Node& node) {
+  return node.op == "Switch" || node.op == "RefSwitch" || node.op == "_Loop";
+}
+
 bool CallsFunctions(const Node& node) {
   for (const auto& [name, value] : node.attrs) {
     if (std::holds_alternative<FuncAttr>(value) ||

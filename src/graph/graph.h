@@ -138,6 +138,13 @@ Status ResolveOutputs(const OpRegistry& registry, const FunctionLibrary* library
                       NodeId id);
 Status CheckNodeInputs(const Graph& graph, NodeId id);
 
+// True for Merge, which runs when any of its inputs is live.
+bool IsMerge(const Node& node);
+
+// True for ops of which one output can be dead while another is not, so that a control edge cannot
+// stand for a data edge from them.
+bool SplitsDeadness(const Node& node);
+
 // True for ops whose `func` attributes call functions: they keep values beyond a step.
 bool CallsFunctions(const Node& node);
 

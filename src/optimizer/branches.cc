@@ -60,7 +60,7 @@ class DeadValues {
     taken_.assign(graph_.num_nodes(), -1);
     for (NodeId id : order_) {
       const Node& node = graph_.node(id);
-      const bool merge = node.op == "Merge" || node.op == "RefMerge";
+      const bool merge = IsMerge(node);
       size_t dead = 0;
       for (const NodeOutput& v : node.inputs) dead += IsDead(v);
       bool is_dead = merge ? dead > 0 && dead == node.inputs.size() : dead > 0;

@@ -12,8 +12,7 @@ bool OrdersSomething(const Node& node) {
   if (node.is_const() || node.is_arg()) return false;
   if (node.registered == nullptr) return true;
   return node.registered->def->effects != Effects::kPure || CallsFunctions(node) ||
-         node.op == "Switch" || node.op == "RefSwitch" || node.op == "Merge" ||
-         node.op == "RefMerge" || node.op == "_Loop";
+         SplitsDeadness(node) || IsMerge(node);
 }
 
 // Text that is equal for nodes that compute the same; empty when that cannot be told cheaply.

@@ -97,9 +97,8 @@ class Folder {
     std::vector<Tensor> values;
     for (const NodeOutput& v : node.inputs) {
       // The constant would wait for the Switch, and so be there in both branches.
-      if (graph_->node(v.node).op == "Switch") return false;
-      const Shape shape = graph_->shape(v);
       if (SplitsDeadness(graph_->node(v.node))) return false;
+      const Shape shape = graph_->shape(v);
       if (!(node.op == "Rank" ? shape.known_rank() : shape.fully_known())) return false;
       std::vector<int64_t> numbers = shape.ToVector();
       if (node.op == "Size") numbers = {shape.num_elements()};

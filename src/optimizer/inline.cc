@@ -25,7 +25,6 @@ bool HasSwitch(const Graph& graph) {
 struct Origin {
   std::string function;
   int parent = -1;
-  int depth = 0;
 };
 
 class Inliner {
@@ -116,7 +115,7 @@ class Inliner {
                                " nodes");
     }
     const int origin = static_cast<int>(origins_.size());
-    origins_.push_back({f.name, caller, 0});
+    origins_.push_back({f.name, caller});
     const std::string prefix = graph_->node(call_id).name + "/";
 
     // What waits for the call waits for `done`; what the call waits for, its sources wait for.

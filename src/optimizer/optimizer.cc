@@ -64,10 +64,6 @@ void Redirects::Apply(Graph* graph) const {
   graph->targets = std::move(targets);
 }
 
-bool SplitsDeadness(const Node& node) {
-  return node.op == "Switch" || node.op == "RefSwitch" || node.op == "_Loop";
-}
-
 void MakeIdentity(const OptimizeContext& context, Graph* graph, NodeId id, NodeOutput input) {
   const DType dtype = graph->type(input);
   Node& node = graph->node(id);

@@ -114,10 +114,6 @@ class Redirects {
   std::unordered_map<NodeId, NodeId> control_;
 };
 
-// True for ops of which one output can be dead while another is not, so that a control edge cannot
-// stand for a data edge from them.
-bool SplitsDeadness(const Node& node);
-
 // A node to wait for in order to wait for `v`: its producer, or an Identity put behind it.
 NodeId ControlOf(const OptimizeContext& context, Graph* graph, NodeOutput v);
 

@@ -14,7 +14,6 @@ namespace {
 
 bool IsEnter(const Node& n) { return n.op == "Enter" || n.op == "RefEnter"; }
 bool IsExit(const Node& n) { return n.op == "Exit" || n.op == "RefExit"; }
-bool IsMerge(const Node& n) { return n.op == "Merge" || n.op == "RefMerge"; }
 bool IsNext(const Node& n) { return n.op == "NextIteration" || n.op == "RefNextIteration"; }
 
 struct FrameInfo {
