@@ -9,21 +9,6 @@
 namespace savedmodel {
 namespace {
 
-std::vector<TensorSpec> Specs(const std::vector<SignatureTensor>& tensors) {
-  std::vector<TensorSpec> specs;
-  for (const SignatureTensor& t : tensors) {
-    if (t.encoding == SignatureTensor::Encoding::kDense) {
-      specs.push_back({t.key, t.tensor_name, t.dtype, t.shape, t.is_ref});
-      continue;
-    }
-    for (const SignatureTensor& part : t.parts) {
-      specs.push_back(
-          {t.key + ":" + part.key, part.tensor_name, part.dtype, part.shape, part.is_ref});
-    }
-  }
-  return specs;
-}
-
 StatusOr<Model> LoadFrom(const std::string& path, const LoadOptions& options) {
   auto impl = std::make_shared<api::ModelImpl>();
   api::SetUpContext(options, &impl->context);
@@ -36,7 +21,8 @@ StatusOr<Model> LoadFrom(const std::string& path, const LoadOptions& options) {
   context.model_files = api::FilesBelow(context.files, path);
   context.checkpoints = MakeCheckpointOpener(context.model_files);
   for (const LoadedSignature& s : impl->meta.signatures) {
-    impl->signatures.push_back({s.key, s.method_name, Specs(s.inputs), Specs(s.outputs)});
+    impl->signatures.push_back(
+        {s.key, s.method_name, api::FlatSpecs(s.inputs), api::FlatSpecs(s.outputs)});
   }
   SM_RETURN_IF_ERROR(impl->has_objects() ? api::RestoreObjects(impl.get())
                                          : api::RestoreSession(impl.get()));

@@ -14,20 +14,6 @@ std::string KeyList(const std::vector<LoadedSignature>& signatures) {
   return keys.empty() ? "none" : keys;
 }
 
-// Dense tensors of a signature's arguments, composite ones as their parts under "key:part".
-void Flatten(const std::vector<SignatureTensor>& tensors, std::vector<TensorSpec>* specs) {
-  for (const SignatureTensor& t : tensors) {
-    if (t.encoding == SignatureTensor::Encoding::kDense) {
-      specs->push_back({t.key, t.tensor_name, t.dtype, t.shape, t.is_ref});
-      continue;
-    }
-    for (const SignatureTensor& part : t.parts) {
-      specs->push_back(
-          {t.key + ":" + part.key, part.tensor_name, part.dtype, part.shape, part.is_ref});
-    }
-  }
-}
-
 // What TensorFlow makes of an input's name where it needs an identifier.
 std::string Identifier(const std::string& name) {
   std::string out = name;
@@ -109,8 +95,8 @@ std::shared_ptr<const FunctionImpl> ModelImpl::MakeSignature(const std::string& 
   impl->model = shared_from_this();
   impl->name = key;
   for (const auto& [name, value] : signature->defaults) impl->defaults.emplace(name, value);
-  Flatten(signature->inputs, &impl->inputs);
-  Flatten(signature->outputs, &impl->outputs);
+  impl->inputs = FlatSpecs(signature->inputs);
+  impl->outputs = FlatSpecs(signature->outputs);
   for (const TensorSpec& spec : impl->inputs) {
     const std::string identifier = Identifier(spec.name);
     if (identifier != spec.name) impl->aliases.emplace(identifier, spec.name);

@@ -12,6 +12,21 @@ std::shared_ptr<const FunctionImpl> FailedFunction(std::string name, Status erro
   return impl;
 }
 
+std::vector<TensorSpec> FlatSpecs(const std::vector<SignatureTensor>& tensors) {
+  std::vector<TensorSpec> specs;
+  for (const SignatureTensor& t : tensors) {
+    if (t.encoding == SignatureTensor::Encoding::kDense) {
+      specs.push_back({t.key, t.tensor_name, t.dtype, t.shape, t.is_ref});
+      continue;
+    }
+    for (const SignatureTensor& part : t.parts) {
+      specs.push_back(
+          {t.key + ":" + part.key, part.tensor_name, part.dtype, part.shape, part.is_ref});
+    }
+  }
+  return specs;
+}
+
 void SetUpContext(const LoadOptions& options, ModelContext* context) {
   context->options = options;
   if (options.custom_ops.empty()) {
@@ -44,6 +59,24 @@ StatusOr<std::shared_ptr<const Executable>> ModelImpl::Pruned(
       &context, fetches.empty() ? "run" : fetches[0], std::move(graph));
   std::lock_guard<std::mutex> lock(mutex_);
   return pruned_.emplace(key, std::move(executable)).first->second;
+}
+
+StatusOr<std::vector<Tensor>> ModelImpl::RunSession(const TensorMap& feeds,
+                                                    const std::vector<std::string>& fetches,
+                                                    const std::vector<std::string>& targets,
+                                                    RunState& run) const {
+  std::vector<std::string> names;
+  std::vector<Tensor> inputs;
+  for (const auto& [name, tensor] : feeds) {
+    names.push_back(name);
+    inputs.push_back(tensor);
+  }
+  SM_ASSIGN_OR_RETURN(std::shared_ptr<const Executable> executable,
+                      Pruned(names, fetches, targets));
+  SM_RETURN_IF_ERROR(executable->CheckInputs(names, inputs));
+  std::vector<Tensor> outputs(fetches.size());
+  SM_RETURN_IF_ERROR(executable->Run(inputs, outputs, run));
+  return outputs;
 }
 
 }  // namespace savedmodel::api

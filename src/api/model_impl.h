@@ -71,6 +71,11 @@ class ModelImpl : public std::enable_shared_from_this<ModelImpl> {
   StatusOr<std::shared_ptr<const Executable>> Pruned(const std::vector<std::string>& feeds,
                                                      const std::vector<std::string>& fetches,
                                                      const std::vector<std::string>& targets) const;
+  // Feeds, fetches and runs by name on the main graph. A fetch may come back dead: without value.
+  StatusOr<std::vector<Tensor>> RunSession(const TensorMap& feeds,
+                                           const std::vector<std::string>& fetches,
+                                           const std::vector<std::string>& targets,
+                                           RunState& run) const;
   // The library function `name` with its captures bound to this model's objects; made once.
   StatusOr<std::shared_ptr<const Executable>> Concrete(const std::string& name) const;
 
@@ -92,6 +97,9 @@ class ModelImpl : public std::enable_shared_from_this<ModelImpl> {
 
 // A FunctionImpl that carries `error`.
 std::shared_ptr<const FunctionImpl> FailedFunction(std::string name, Status error);
+
+// The dense tensors of a signature's inputs or outputs; composite ones as parts, "key:part".
+std::vector<TensorSpec> FlatSpecs(const std::vector<SignatureTensor>& tensors);
 
 // Inputs of `f` in order, each checked; INVALID_ARGUMENT names the input.
 StatusOr<std::vector<Tensor>> OrderInputs(const FunctionImpl& f, const TensorMap& inputs);

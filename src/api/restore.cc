@@ -182,14 +182,13 @@ class ObjectRestorer {
       const CheckpointNode& stored = checkpoint_[matches_[id]];
       for (const auto& [name, functions] : objects_.nodes[id].saveables) {
         if (objects_.nodes[id].kind == ObjectKind::kVariable) continue;
-        SM_RETURN_IF_ERROR(CallRestore(static_cast<int>(id), name, functions, stored)
-                               .At(Place(static_cast<int>(id))));
+        SM_RETURN_IF_ERROR(CallRestore(name, functions, stored).At(Place(static_cast<int>(id))));
       }
     }
     return Status();
   }
 
-  Status CallRestore(int id, const std::string& name, const SaveableFunctions& functions,
+  Status CallRestore(const std::string& name, const SaveableFunctions& functions,
                      const CheckpointNode& stored) {
     if (functions.restore <= 0 || functions.restore >= static_cast<int>(objects_.nodes.size())) {
       return Status();
@@ -216,7 +215,6 @@ class ObjectRestorer {
                              "', its restore function takes ", executable->num_inputs());
     }
     std::vector<Tensor> outputs(executable->num_outputs());
-    (void)id;
     return executable->Run(values, outputs, run_);
   }
 
@@ -237,16 +235,8 @@ void FeedAssets(const LoadedMetaGraph& meta, TensorMap* feeds) {
 
 Status RunTargets(ModelImpl* model, const TensorMap& feeds,
                   const std::vector<std::string>& targets) {
-  std::vector<std::string> names;
-  std::vector<Tensor> inputs;
-  for (const auto& [name, tensor] : feeds) {
-    names.push_back(name);
-    inputs.push_back(tensor);
-  }
-  SM_ASSIGN_OR_RETURN(std::shared_ptr<const Executable> executable,
-                      model->Pruned(names, {}, targets));
   RunState run = LoadingRun(*model);
-  return executable->Run(inputs, {}, run);
+  return model->RunSession(feeds, {}, targets, run).status();
 }
 
 std::shared_ptr<VariableResource> FindVariable(const ModelContext& context,

@@ -22,18 +22,9 @@ StatusOr<std::vector<Tensor>> Session::Run(const TensorMap& feeds,
                                            const std::vector<std::string>& targets,
                                            const RunOptions& options) const {
   SM_RETURN_IF_ERROR(status());
-  std::vector<std::string> names;
-  std::vector<Tensor> inputs;
-  for (const auto& [name, tensor] : feeds) {
-    names.push_back(name);
-    inputs.push_back(tensor);
-  }
-  SM_ASSIGN_OR_RETURN(std::shared_ptr<const api::Executable> executable,
-                      model_->Pruned(names, fetches, targets));
-  SM_RETURN_IF_ERROR(executable->CheckInputs(names, inputs));
   RunState run = model_->context.MakeRun(options);
-  std::vector<Tensor> outputs(fetches.size());
-  SM_RETURN_IF_ERROR(executable->Run(inputs, outputs, run));
+  SM_ASSIGN_OR_RETURN(std::vector<Tensor> outputs,
+                      model_->RunSession(feeds, fetches, targets, run));
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (!outputs[i].has_value()) {
       return InvalidArgument("tensor '", fetches[i],
