@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -139,6 +140,20 @@ class SAVEDMODEL_EXPORT Function {
   /// Traces of a polymorphic function, as text.
   std::vector<std::string> traces() const;
 
+  /// The same function with tensors from inside of it as its results, by these names:
+  ///
+  ///   auto relu = f.Fetch("dense/Relu:0")({{"x", x}})->at("dense/Relu:0");
+  ///
+  /// Names are "node:k"; a node of a called function is "call/node", and the end of a name that
+  /// only one node has will do. Nothing but what these tensors need runs. Carries NOT_FOUND where
+  /// there is no such node: values in the bodies of loops and branches cannot be had.
+  Function Fetch(const std::vector<std::string>& tensors) const;
+  template <class Name,
+            std::enable_if_t<std::is_convertible<const Name&, std::string>::value, int> = 0>
+  Function Fetch(const Name& tensor) const {
+    return Fetch(std::vector<std::string>{tensor});
+  }
+
   /// Fixes inputs (by name) to `inputs`, and outputs to tensors made here. `outputs` may give
   /// caller's tensors (Tensor::BorrowMutable) for outputs of known shape.
   StatusOr<BoundCall> Bind(TensorMap inputs, TensorMap outputs = {}) const;
@@ -245,6 +260,14 @@ struct OpUse {
   bool supported = false;
 };
 
+/// Something that keeps a function of a model from running.
+struct Problem {
+  std::string function;  // signature key, or path of a function object
+  std::string node;      // empty where it is no single node
+  std::string op;
+  Status status;
+};
+
 /// A loaded model. A handle: cheap to copy; functions, objects and variables got from it keep it
 /// alive. All methods are thread-safe.
 class SAVEDMODEL_EXPORT Model {
@@ -276,6 +299,16 @@ class SAVEDMODEL_EXPORT Model {
   Function Prune(const std::vector<std::string>& feeds,
                  const std::vector<std::string>& fetches) const;
 
+  /// Looks at every signature and every function of the object tree, and all that they call, and
+  /// compiles them, without running anything. Empty when each of them can run. A node is named
+  /// once, with the first function that reaches it.
+  std::vector<Problem> Check() const;
+
+  /// A model with state of its own, equal to this one's now: variables, tables, queues, random
+  /// generators. Graphs, constants and packed weights are shared. What was got from this model
+  /// stays with this one. UNIMPLEMENTED when a custom resource cannot be copied.
+  StatusOr<Model> Clone() const;
+
   const std::vector<std::string>& tags() const;
   /// Version of TensorFlow that wrote the model, as far as it says.
   const std::string& tensorflow_version() const;
@@ -287,6 +320,7 @@ class SAVEDMODEL_EXPORT Model {
   std::vector<std::string> function_names() const;
 
  private:
+  friend class Checkpoint;
   std::shared_ptr<const api::ModelImpl> impl_;
 };
 

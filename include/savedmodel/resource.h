@@ -22,6 +22,9 @@ class SAVEDMODEL_EXPORT Resource {
   virtual ~Resource();
   /// What it is, for messages: "variable", "hash table", …
   virtual std::string_view kind() const = 0;
+  /// A resource with the same content, for Model::Clone; null for one that serves a single run.
+  /// UNIMPLEMENTED, the default, for a kind that cannot be copied.
+  virtual StatusOr<std::shared_ptr<Resource>> Clone() const;
 
   /// The name under which the graph knows it (`shared_name`, or the node's name).
   const std::string& name() const { return name_; }
@@ -36,6 +39,8 @@ class SAVEDMODEL_EXPORT VariableResource final : public Resource {
  public:
   VariableResource(DType dtype, Shape shape) : dtype_(dtype), shape_(std::move(shape)) {}
   std::string_view kind() const override { return "variable"; }
+  /// Shares the value's memory until one of the two is assigned.
+  StatusOr<std::shared_ptr<Resource>> Clone() const override;
 
   DType dtype() const { return dtype_; }
   /// The declared shape; may be partly or wholly unknown.

@@ -161,7 +161,7 @@ StatusOr<std::shared_ptr<const Plan>> Executable::CompilePlan(Span<const Shape> 
     CompileEnv& env = c->optimize.env;
     env.registry = context_->registry;
     env.functions = &c->library;
-    env.packs = &context_->packs;
+    env.packs = context_->packs.get();
     env.num_threads = context_->pool->num_threads();
     env.run = &run;
     env.compile = [c](const FuncAttr& f, Span<const Shape> s) { return c->CompileFunction(f, s); };

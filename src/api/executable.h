@@ -23,6 +23,7 @@ class Executable {
   ~Executable();
 
   const std::string& name() const { return name_; }
+  const Graph& graph() const { return graph_; }
   int num_inputs() const { return static_cast<int>(graph_.args.size()); }
   int num_outputs() const { return static_cast<int>(graph_.results.size()); }
 
@@ -58,5 +59,11 @@ StatusOr<Graph> PruneGraph(const ModelContext& context, const Graph& graph,
                            const std::vector<std::string>& feeds,
                            const std::vector<std::string>& fetches,
                            const std::vector<std::string>& targets);
+
+// `graph` with the tensors `fetches` as its results. Calls are replaced by the functions' bodies,
+// so that a node of a called function is "call/node"; the end of a name that only one node has will
+// do.
+StatusOr<Graph> FetchGraph(const ModelContext& context, const Graph& graph,
+                           const std::vector<std::string>& fetches);
 
 }  // namespace savedmodel::api

@@ -186,6 +186,37 @@ StatusOr<TensorMap> Function::operator()(const TensorMap& inputs, const RunOptio
   return result;
 }
 
+Function Function::Fetch(const std::vector<std::string>& tensors) const {
+  if (!status().ok()) return *this;
+  if (tensors.empty()) return FromError(InvalidArgument(impl_->name, ": Fetch of no tensors"));
+  auto fetched = std::make_shared<api::FunctionImpl>(*impl_);
+  fetched->returns_list = true;
+  fetched->outputs.clear();
+  if (impl_->executable != nullptr) {
+    auto executable = impl_->model->Fetched(*impl_->executable, tensors);
+    if (!executable.ok()) return FromError(executable.status().At(impl_->name));
+    fetched->executable = *executable;
+    std::vector<TensorSpec> inputs;
+    (*executable)->Describe({}, tensors, &inputs, &fetched->outputs);
+  }
+  // Traces differ in what is inside of them: those stay that have the tensors.
+  fetched->traces.clear();
+  Status error;
+  for (api::Trace trace : impl_->traces) {
+    auto own = impl_->model->Concrete(trace.function);
+    if (!own.ok()) return FromError(own.status().At(impl_->name));
+    auto executable = impl_->model->Fetched(**own, tensors);
+    if (executable.ok()) {
+      trace.executable = *executable;
+      fetched->traces.push_back(std::move(trace));
+    } else if (error.ok()) {
+      error = executable.status();
+    }
+  }
+  if (fetched->traces.empty() && !error.ok()) return FromError(error.At(impl_->name));
+  return Function(std::move(fetched));
+}
+
 Status Function::Prepare(const std::map<std::string, Shape>& shapes) const {
   return PlanText(shapes).status();
 }

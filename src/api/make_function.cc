@@ -84,6 +84,12 @@ StatusOr<std::shared_ptr<const Executable>> ModelImpl::Concrete(const std::strin
   return concrete_.emplace(name, std::move(executable)).first->second;
 }
 
+StatusOr<std::shared_ptr<const Executable>> ModelImpl::Fetched(
+    const Executable& executable, const std::vector<std::string>& fetches) const {
+  SM_ASSIGN_OR_RETURN(Graph graph, FetchGraph(context, executable.graph(), fetches));
+  return std::make_shared<const Executable>(&context, executable.name(), std::move(graph));
+}
+
 std::shared_ptr<const FunctionImpl> ModelImpl::MakeSignature(const std::string& key) const {
   const auto signature = std::find_if(meta.signatures.begin(), meta.signatures.end(),
                                       [&](const LoadedSignature& s) { return s.key == key; });
@@ -172,7 +178,7 @@ std::shared_ptr<const FunctionImpl> ModelImpl::MakeFunction(int node,
       return FailedFunction(name, InvalidArgument("function ", name, ": the object graph names ",
                                                   concrete, ", which it does not describe"));
     }
-    impl->traces.push_back({concrete, &it->second});
+    impl->traces.push_back({concrete, &it->second, nullptr});
   }
   if (impl->traces.size() == 1) {
     StatusOr<std::shared_ptr<const Executable>> executable = Concrete(impl->traces[0].function);

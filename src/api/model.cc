@@ -116,6 +116,18 @@ Function Model::Prune(const std::vector<std::string>& feeds,
   return Function(std::move(f));
 }
 
+std::vector<Problem> Model::Check() const {
+  if (!status().ok()) return {{"", "", "", status()}};
+  return api::CheckModel(*impl_);
+}
+
+StatusOr<Model> Model::Clone() const {
+  SM_RETURN_IF_ERROR(status());
+  StatusOr<std::shared_ptr<const api::ModelImpl>> clone = api::CloneModel(*impl_);
+  if (!clone.ok()) return clone.status().At("Clone");
+  return Model(std::move(clone).value());
+}
+
 const std::vector<std::string>& Model::tags() const {
   static const auto* const none = new std::vector<std::string>();
   return impl_ == nullptr ? *none : impl_->meta.tags;

@@ -14,7 +14,7 @@ namespace savedmodel::api {
 // Services and limits of one loaded model. Immutable after Load but for what has its own lock.
 struct ModelContext {
   LoadOptions options;
-  std::unique_ptr<OpRegistry> own_registry;  // when there are custom ops
+  std::shared_ptr<const OpRegistry> own_registry;  // when there are custom ops
   const OpRegistry* registry = nullptr;
   std::shared_ptr<FunctionLibrary> functions;
   std::shared_ptr<ThreadPool> pool;
@@ -22,7 +22,7 @@ struct ModelContext {
   std::shared_ptr<const FileSystem> model_files;  // what graphs may read: the model's own files
   std::shared_ptr<const CheckpointOpener> checkpoints;
   mutable ResourceTable resources;
-  mutable PackCache packs;
+  std::shared_ptr<PackCache> packs = std::make_shared<PackCache>();
 
   // The state of one run under `run_options`. `loading` lets it restore checkpoints.
   RunState MakeRun(const RunOptions& run_options, bool loading = false) const;

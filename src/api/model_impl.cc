@@ -34,7 +34,7 @@ void SetUpContext(const LoadOptions& options, ModelContext* context) {
   } else {
     std::vector<Span<const OpDef>> families = {context->options.custom_ops};
     for (const Span<const OpDef>& family : BuiltInFamilies()) families.push_back(family);
-    context->own_registry = std::make_unique<OpRegistry>(families);
+    context->own_registry = std::make_shared<const OpRegistry>(families);
     context->registry = context->own_registry.get();
   }
   context->pool = options.thread_pool;

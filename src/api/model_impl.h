@@ -17,8 +17,9 @@ namespace savedmodel::api {
 
 // One concrete function of a polymorphic one.
 struct Trace {
-  std::string function;               // name in the library
-  const ConcreteFunction* signature;  // of the model's object graph
+  std::string function;                          // name in the library
+  const ConcreteFunction* signature;             // of the model's object graph
+  std::shared_ptr<const Executable> executable;  // in place of the model's own; see Fetch
 };
 
 // A function with named flat inputs and outputs, or a polymorphic one.
@@ -31,7 +32,7 @@ struct FunctionImpl {
   std::map<std::string, std::string> aliases;  // another name of an input → its name
   TensorMap defaults;                          // of inputs that may be left out
   std::shared_ptr<const Executable> executable;
-  bool returns_list = false;  // a pruned graph: results in the order of its fetches
+  bool returns_list = false;  // results in the order of fetches, not in a structure
   // Polymorphic: several traces, or arguments with structure.
   std::vector<Trace> traces;
   const FunctionSpec* spec = nullptr;
@@ -79,6 +80,10 @@ class ModelImpl : public std::enable_shared_from_this<ModelImpl> {
   // The library function `name` with its captures bound to this model's objects; made once.
   StatusOr<std::shared_ptr<const Executable>> Concrete(const std::string& name) const;
 
+  // `executable` with the inner tensors `fetches` as its results.
+  StatusOr<std::shared_ptr<const Executable>> Fetched(
+      const Executable& executable, const std::vector<std::string>& fetches) const;
+
   // Signature `key`; carries its error.
   std::shared_ptr<const FunctionImpl> MakeSignature(const std::string& key) const;
   // Node `node` of the object graph, a function, called `name` in messages.
@@ -106,6 +111,12 @@ StatusOr<std::vector<Tensor>> OrderInputs(const FunctionImpl& f, const TensorMap
 
 // FAILED_PRECONDITION for a polymorphic function, whose arguments have no names of their own.
 Status CheckFlat(const FunctionImpl& f);
+
+// A model with the same graphs, constants and packed weights, and state of its own.
+StatusOr<std::shared_ptr<const ModelImpl>> CloneModel(const ModelImpl& model);
+
+// What Model::Check returns.
+std::vector<Problem> CheckModel(const ModelImpl& model);
 
 // Fills `context`'s registry, pool, files from its options.
 void SetUpContext(const LoadOptions& options, ModelContext* context);

@@ -88,6 +88,12 @@ const std::string& Object::path() const { return path_; }
 
 namespace {
 
+// Node numbers of TensorFlow 1's tree, which is a root over the variables.
+constexpr int kRoot = -1;
+constexpr int kFirstVariable = -2;  // the others follow downwards
+
+bool IsPlainVariable(int node) { return node <= kFirstVariable; }
+
 const ObjectNode* NodeOf(const std::shared_ptr<const api::ModelImpl>& model, int node) {
   if (model == nullptr || node < 0 || node >= static_cast<int>(model->meta.objects->nodes.size())) {
     return nullptr;
@@ -98,6 +104,7 @@ const ObjectNode* NodeOf(const std::shared_ptr<const api::ModelImpl>& model, int
 }  // namespace
 
 Object::Kind Object::kind() const {
+  if (IsPlainVariable(node_)) return Kind::kVariable;
   const ObjectNode* node = NodeOf(model_, node_);
   if (node == nullptr) return status().ok() ? Kind::kObject : Kind::kNone;
   switch (node->kind) {
@@ -120,8 +127,9 @@ Object::Kind Object::kind() const {
 }
 
 std::string Object::type_name() const {
+  if (IsPlainVariable(node_)) return "variable";
   const ObjectNode* node = NodeOf(model_, node_);
-  if (node == nullptr) return "";
+  if (node == nullptr) return status().ok() ? "graph" : "";
   switch (node->kind) {
     case ObjectKind::kUserObject:
       return node->identifier;
@@ -149,7 +157,7 @@ std::vector<std::pair<std::string, Object>> Object::children() const {
   if (node != nullptr) {
     for (const ObjectChild& child : node->children)
       out.emplace_back(child.name, (*this)[child.name]);
-  } else if (status().ok() && node_ < 0) {
+  } else if (status().ok() && node_ == kRoot) {
     for (const auto& entry : model_->variables) out.emplace_back(entry.path, (*this)[entry.path]);
   }
   return out;
@@ -162,9 +170,9 @@ Object Object::operator[](const std::string& child) const {
   object.path_ = path_.empty() || path_ == "." ? child : path_ + "." + child;
   const ObjectNode* node = NodeOf(model_, node_);
   if (node == nullptr) {  // TensorFlow 1: the root's children are the variables, by name
-    for (size_t i = 0; i < model_->variables.size(); ++i) {
+    for (size_t i = 0; node_ == kRoot && i < model_->variables.size(); ++i) {
       if (model_->variables[i].path == child) {
-        object.node_ = -2 - static_cast<int>(i);
+        object.node_ = kFirstVariable - static_cast<int>(i);
         return object;
       }
     }
@@ -183,7 +191,8 @@ Object Object::operator[](int index) const { return (*this)[std::to_string(index
 
 Variable Object::variable() const {
   if (!status().ok()) return Variable::FromError(status());
-  if (node_ <= -2) return model_->MakeVariable(model_->variables[-2 - node_]);
+  if (IsPlainVariable(node_))
+    return model_->MakeVariable(model_->variables[kFirstVariable - node_]);
   const ObjectNode* node = NodeOf(model_, node_);
   if (node != nullptr && node->kind == ObjectKind::kVariable) {
     const Tensor& handle = model_->node_values[node_];
@@ -211,7 +220,7 @@ Function Object::function() const {
 
 StatusOr<Tensor> Object::Read() const {
   SM_RETURN_IF_ERROR(status());
-  if (kind() == Kind::kVariable || node_ <= -2) return variable().Read();
+  if (kind() == Kind::kVariable) return variable().Read();
   const bool readable = kind() == Kind::kConstant || kind() == Kind::kAsset;
   if (readable && model_->node_values[node_].has_value()) return model_->node_values[node_];
   return InvalidArgument("object '", path_, "' is a ", type_name(),

@@ -402,6 +402,11 @@ std::string DescribeCall(const Canonical& call) {
 
 }  // namespace
 
+static Value ListOf(std::vector<Tensor> tensors) {
+  return Value::List(
+      {std::make_move_iterator(tensors.begin()), std::make_move_iterator(tensors.end())});
+}
+
 // A bare concrete function is called by keyword, and by position as far as it allows.
 static StatusOr<Value> CallFlat(const FunctionImpl& f, const std::vector<Value>& args,
                                 const std::map<std::string, Value>& kwargs,
@@ -420,11 +425,7 @@ static StatusOr<Value> CallFlat(const FunctionImpl& f, const std::vector<Value>&
   RunState run = f.model->context.MakeRun(options);
   std::vector<Tensor> outputs(f.outputs.size());
   SM_RETURN_IF_ERROR(f.executable->Run(*ordered, outputs, run));
-  if (f.returns_list) {
-    std::vector<Value> list(std::make_move_iterator(outputs.begin()),
-                            std::make_move_iterator(outputs.end()));
-    return Value::List(std::move(list));
-  }
+  if (f.returns_list) return ListOf(std::move(outputs));
   std::map<std::string, Value> dict;
   for (size_t i = 0; i < outputs.size(); ++i) dict[f.outputs[i].name] = std::move(outputs[i]);
   return Value::Dict(dict);
@@ -446,8 +447,10 @@ StatusOr<Value> Function::Call(const std::vector<Value>& args,
     for (const api::Trace& trace : f.traces) {
       api::Matcher matcher(convert);
       if (!matcher.MatchCall(*call, trace.signature->input_signature)) continue;
-      SM_ASSIGN_OR_RETURN(std::shared_ptr<const api::Executable> executable,
-                          f.model->Concrete(trace.function));
+      std::shared_ptr<const api::Executable> executable = trace.executable;
+      if (executable == nullptr) {
+        SM_ASSIGN_OR_RETURN(executable, f.model->Concrete(trace.function));
+      }
       if (executable->num_inputs() != static_cast<int>(matcher.tensors().size())) {
         return Internal(f.name, ": the trace takes ", executable->num_inputs(),
                         " tensors, its signature says ", matcher.tensors().size());
@@ -455,6 +458,7 @@ StatusOr<Value> Function::Call(const std::vector<Value>& args,
       RunState run = f.model->context.MakeRun(options);
       std::vector<Tensor> outputs(executable->num_outputs());
       SM_RETURN_IF_ERROR(executable->Run(matcher.tensors(), outputs, run));
+      if (f.returns_list) return api::ListOf(std::move(outputs));
       return api::Packer(outputs).Pack(trace.signature->output_signature);
     }
   }

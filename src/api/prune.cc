@@ -8,21 +8,28 @@
 namespace savedmodel::api {
 namespace {
 
-// "node:k" or "node" (k = 0), or "^node".
-StatusOr<NodeOutput> FindTensor(const Graph& graph,
-                                const std::unordered_map<std::string, NodeId>& by_name,
-                                const std::string& tensor) {
-  std::string node_name = tensor;
-  int index = 0;
+// The node of a tensor's name "node:k" or "node", and k or 0.
+std::string NodeOfTensor(const std::string& tensor, int* index) {
+  *index = 0;
   const size_t colon = tensor.rfind(':');
-  if (colon != std::string::npos) {
-    const char* first = tensor.data() + colon + 1;
-    const char* last = tensor.data() + tensor.size();
-    const auto parsed = std::from_chars(first, last, index);
-    if (parsed.ec == std::errc() && parsed.ptr == last && first != last) {
-      node_name = tensor.substr(0, colon);
-    }
+  if (colon == std::string::npos) return tensor;
+  const char* first = tensor.data() + colon + 1;
+  const char* last = tensor.data() + tensor.size();
+  const auto parsed = std::from_chars(first, last, *index);
+  if (parsed.ec == std::errc() && parsed.ptr == last && first != last) {
+    return tensor.substr(0, colon);
   }
+  *index = 0;
+  return tensor;
+}
+
+using NodesByName = std::unordered_map<std::string, NodeId>;
+
+// "node:k" or "node" (k = 0).
+StatusOr<NodeOutput> FindTensor(const Graph& graph, const NodesByName& by_name,
+                                const std::string& tensor) {
+  int index = 0;
+  const std::string node_name = NodeOfTensor(tensor, &index);
   auto it = by_name.find(node_name);
   if (it == by_name.end()) {
     return NotFound("tensor '", tensor, "': the graph has no node '", node_name,
@@ -54,11 +61,62 @@ Shape DeclaredShape(const Graph& graph, NodeOutput v) {
   return Shape::Unknown();
 }
 
+// Names of nodes that end in "/" + `name`, in order.
+std::vector<std::string> NodesThatEndIn(const Graph& graph, const std::string& name) {
+  const std::string end = "/" + name;
+  std::vector<std::string> found;
+  for (const Node& node : graph.nodes()) {
+    const std::string& full = node.name;
+    if (full.size() > end.size() && full.compare(full.size() - end.size(), end.size(), end) == 0) {
+      found.push_back(full);
+    }
+  }
+  return found;
+}
+
 }  // namespace
 
+StatusOr<Graph> FetchGraph(const ModelContext& context, const Graph& graph,
+                           const std::vector<std::string>& fetches) {
+  Graph out = graph;
+  OverlayLibrary library(context.functions.get());
+  OptimizeContext inlining;
+  inlining.env.registry = context.registry;
+  inlining.env.functions = &library;
+  inlining.library = &library;
+  SM_RETURN_IF_ERROR(InlineCalls(&inlining, &out));
+  NodesByName by_name;
+  for (NodeId id = 0; id < out.num_nodes(); ++id) by_name.emplace(out.node(id).name, id);
+  out.results.clear();
+  out.targets.clear();
+  for (std::string fetch : fetches) {
+    int index = 0;
+    const std::string name = NodeOfTensor(fetch, &index);
+    if (by_name.count(name) == 0) {
+      const std::vector<std::string> ends = NodesThatEndIn(out, name);
+      if (ends.size() > 1) {
+        return InvalidArgument("tensor '", fetch, "': ", ends.size(), " nodes end in '", name,
+                               "', among them ", ends[0], " and ", ends[1],
+                               "; give more of the name");
+      }
+      if (ends.empty()) {
+        return NotFound("tensor '", fetch,
+                        "': no node of the function, or of one that it calls, is '", name,
+                        "' or ends in it; what lies in loops and branches, and what no "
+                        "result needs, cannot be fetched");
+      }
+      fetch = StrCat(ends[0], ":", index);
+    }
+    SM_ASSIGN_OR_RETURN(NodeOutput v, FindTensor(out, by_name, fetch));
+    SM_ASSIGN_OR_RETURN(v, ValueOfReference(*context.registry, &out, v));
+    out.results.push_back(v);
+  }
+  out.Compact();
+  return out;
+}
+
 StatusOr<Graph> PruneGraph(const ModelContext& context, const Graph& graph,
-                           const std::unordered_map<std::string, NodeId>& by_name,
-                           const std::vector<std::string>& feeds,
+                           const NodesByName& by_name, const std::vector<std::string>& feeds,
                            const std::vector<std::string>& fetches,
                            const std::vector<std::string>& targets) {
   Graph out = graph;

@@ -193,6 +193,9 @@ void PrintElement(const Tensor& t, int64_t i, std::string* out) {
 }  // namespace
 
 Resource::~Resource() = default;
+StatusOr<ResourceRef> Resource::Clone() const {
+  return Unimplemented("a ", kind(), " ('", name(), "') cannot be copied");
+}
 VariantValue::~VariantValue() = default;
 
 bool MemoryBudget::Charge(int64_t bytes) {

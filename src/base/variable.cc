@@ -3,6 +3,13 @@
 
 namespace savedmodel {
 
+StatusOr<ResourceRef> VariableResource::Clone() const {
+  auto copy = std::make_shared<VariableResource>(dtype_, shape_);
+  std::lock_guard<std::mutex> lock(mutex_);
+  copy->value_ = value_;
+  return ResourceRef(std::move(copy));
+}
+
 bool VariableResource::initialized() const {
   std::lock_guard<std::mutex> lock(mutex_);
   return value_.has_value();

@@ -45,6 +45,7 @@ struct BenchArgs {
 
 int Show(const ModelArgs& model, const ShowArgs& args);
 int Run(const ModelArgs& model, const RunArgs& args);
+int Check(const ModelArgs& model);
 int Bench(const ModelArgs& model, const BenchArgs& args);
 
 // Shared by the commands.

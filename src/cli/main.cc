@@ -29,7 +29,7 @@ void AddInputOptions(CLI::App* command, std::vector<std::string>* inputs,
 
 int Main(int argc, char** argv) {
   CLI::App app(
-      "Shows, runs and times TensorFlow SavedModels.\n"
+      "Shows, checks, runs and times TensorFlow SavedModels.\n"
       "Exit status: 0 success, 1 the model cannot be loaded or run, 2 wrong usage.",
       "savedmodel");
   app.require_subcommand(1);
@@ -56,6 +56,10 @@ int Main(int argc, char** argv) {
   run_command->add_flag("--overwrite", run.overwrite, "replace files that exist");
   run_command->add_option("--timeout", run.timeout_seconds, "seconds the call may take");
 
+  CLI::App* check_command = app.add_subcommand(
+      "check", "look at every function, without running any, for what would keep it from running");
+  AddModelOptions(check_command, &model);
+
   CLI::App* bench_command =
       app.add_subcommand("bench", "time loading and running; inputs not given are made up");
   AddModelOptions(bench_command, &model);
@@ -72,6 +76,7 @@ int Main(int argc, char** argv) {
   }
   if (*show_command) return Show(model, show);
   if (*run_command) return Run(model, run);
+  if (*check_command) return Check(model);
   return Bench(model, bench);
 }
 

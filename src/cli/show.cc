@@ -75,7 +75,6 @@ void PrintTree(const Model& model, int depth) {
 void PrintSignatures(const Model& model) {
   std::printf("\nsignatures:\n");
   for (const SignatureInfo& info : model.signatures()) {
-    if (info.key == "__saved_model_init_op") continue;  // an initialiser, not for callers
     std::printf("  %s%s%s\n", info.key.c_str(), info.method_name.empty() ? "" : "  method ",
                 info.method_name.c_str());
     for (const TensorSpec& s : info.inputs) std::printf("    in   %s\n", SpecText(s).c_str());

@@ -56,7 +56,7 @@ StatusOr<std::vector<CheckpointNode>> ReadCheckpointObjects(const CheckpointRead
 }
 
 std::vector<int> MatchCheckpointObjects(const ObjectGraph& objects,
-                                        const std::vector<CheckpointNode>& checkpoint) {
+                                        const std::vector<CheckpointNode>& checkpoint, int root) {
   std::vector<int> matches(objects.nodes.size(), -1);
   if (objects.nodes.empty() || checkpoint.empty()) return matches;
   std::vector<int> pending;
@@ -65,7 +65,7 @@ std::vector<int> MatchCheckpointObjects(const ObjectGraph& objects,
     matches[object] = saved;
     pending.push_back(object);
   };
-  match(0, 0);
+  match(0, root);
   while (!pending.empty()) {
     const int object = pending.back();
     pending.pop_back();
@@ -92,17 +92,18 @@ std::vector<int> MatchCheckpointObjects(const ObjectGraph& objects,
   return matches;
 }
 
+std::string ValueKey(const CheckpointNode& node) {
+  for (const CheckpointAttribute& attribute : node.attributes) {
+    if (attribute.name == kValueAttribute) return attribute.key;
+  }
+  return std::string();
+}
+
 std::string VariableKey(const ObjectGraph& objects, int id,
                         const std::vector<CheckpointNode>& checkpoint,
                         const std::vector<int>& matches, const CheckpointReader& reader) {
-  const auto key_in = [&](int node) -> std::string {
-    for (const CheckpointAttribute& attribute : checkpoint[node].attributes) {
-      if (attribute.name == kValueAttribute) return attribute.key;
-    }
-    return std::string();
-  };
   if (matches[id] >= 0) {
-    if (std::string key = key_in(matches[id]); !key.empty()) return key;
+    if (std::string key = ValueKey(checkpoint[matches[id]]); !key.empty()) return key;
   }
   const std::string& name = objects.nodes[id].variable.name;
   if (!name.empty() && reader.Find(name) != nullptr) return name;

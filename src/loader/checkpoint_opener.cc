@@ -2,8 +2,10 @@
 #include <unordered_map>
 #include <utility>
 
+#include "proto/savedmodel_checkpoint.pb.h"
 #include "src/base/status_macros.h"
 #include "src/loader/checkpoint_reader.h"
+#include "src/loader/proto_parsing.h"
 
 namespace savedmodel {
 namespace {
@@ -36,6 +38,22 @@ class Opener final : public CheckpointOpener {
 };
 
 }  // namespace
+
+StatusOr<std::string> ResolveCheckpoint(const FileSystem& files, const std::string& path) {
+  const std::string directory = path.empty() || path.back() == '/' ? path : path + "/";
+  if (files.Exists(path + ".index")) return path;
+  if (files.Exists(directory + "variables/variables.index")) {
+    return directory + "variables/variables";
+  }
+  const std::string state_path = directory + "checkpoint";
+  if (!files.Exists(state_path)) return path;
+  SM_ASSIGN_OR_RETURN(std::shared_ptr<const FileContent> content, files.Read(state_path));
+  proto::CheckpointState state;
+  SM_RETURN_IF_ERROR(ParseText(content->bytes(), state_path, &state));
+  const std::string& latest = state.model_checkpoint_path();
+  if (latest.empty()) return NotFound(state_path, ": names no latest checkpoint");
+  return latest.front() == '/' ? latest : directory + latest;
+}
 
 std::shared_ptr<const CheckpointOpener> MakeCheckpointOpener(
     std::shared_ptr<const FileSystem> files) {

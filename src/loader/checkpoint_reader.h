@@ -17,6 +17,10 @@ StatusOr<std::shared_ptr<const CheckpointReader>> OpenBundle(
 StatusOr<std::shared_ptr<const CheckpointReader>> OpenTableCheckpoint(
     std::shared_ptr<const FileSystem> files, const std::string& pattern);
 
+// What to open for `path`: a SavedModel's directory means its variables, a directory with a file
+// "checkpoint" the latest one that it names, anything else is a prefix or pattern itself.
+StatusOr<std::string> ResolveCheckpoint(const FileSystem& files, const std::string& path);
+
 // Either, by the files that are there. Readers in use are shared.
 std::shared_ptr<const CheckpointOpener> MakeCheckpointOpener(
     std::shared_ptr<const FileSystem> files);

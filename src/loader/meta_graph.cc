@@ -14,6 +14,7 @@ namespace {
 constexpr char kMainOp[] = "saved_model_main_op";
 constexpr char kLegacyInitOp[] = "legacy_init_op";
 constexpr char kInitOpSignature[] = "__saved_model_init_op";
+constexpr char kTrainOpSignature[] = "__saved_model_train_op";
 constexpr char kAssets[] = "saved_model_assets";
 
 // "node" of "node", "node:k" or "^node".
@@ -182,6 +183,7 @@ StatusOr<LoadedMetaGraph> ImportMetaGraph(std::shared_ptr<const void> owner,
                       ImportGraphDef(std::move(owner), meta_graph->mutable_graph_def(), registry,
                                      {.max_nodes = max_nodes}));
   for (const auto& [key, proto] : meta_graph->signature_def()) {
+    if (key == kInitOpSignature || key == kTrainOpSignature) continue;  // name an operation
     StatusOr<LoadedSignature> signature = SignatureFromProto(key, proto);
     if (!signature.ok()) return signature.status().At(StrCat("signature '", key, "'"));
     loaded.signatures.push_back(std::move(signature).value());

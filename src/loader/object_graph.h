@@ -130,9 +130,14 @@ struct CheckpointNode {
 StatusOr<std::vector<CheckpointNode>> ReadCheckpointObjects(const CheckpointReader& checkpoint);
 
 // For each node of `objects`: the node of the checkpoint that holds its values, or -1. Both graphs
-// are walked from their roots by names of children, as TensorFlow does.
+// are walked by names of children, as TensorFlow does, from the root of `objects` and node `root`
+// of the checkpoint.
 std::vector<int> MatchCheckpointObjects(const ObjectGraph& objects,
-                                        const std::vector<CheckpointNode>& checkpoint);
+                                        const std::vector<CheckpointNode>& checkpoint,
+                                        int root = 0);
+
+// The key of a variable's value; empty for a node that is no variable.
+std::string ValueKey(const CheckpointNode& node);
 
 // The checkpoint's key for the value of variable node `id`: by the object graph, then by the
 // variable's name; empty when the checkpoint has no value for it. `matches` is what

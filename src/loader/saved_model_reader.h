@@ -84,7 +84,7 @@ struct LoadedFingerprint {
 struct LoadedMetaGraph {
   LoadedGraph graph;
   std::vector<std::string> tags;
-  std::vector<LoadedSignature> signatures;  // sorted by key
+  std::vector<LoadedSignature> signatures;  // sorted by key; those that can be called
   std::map<std::string, LoadedCollection> collections;
   std::vector<LoadedVariable> variables;  // of the collections; empty for TensorFlow 2
   std::vector<LoadedAsset> assets;        // in the file's order: asset objects count them

@@ -15,6 +15,10 @@ class PhiloxResource final : public Resource {
  public:
   explicit PhiloxResource(const Philox& generator) : generator_(generator) {}
   std::string_view kind() const override { return "random generator"; }
+  StatusOr<ResourceRef> Clone() const override {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return ResourceRef(std::make_shared<PhiloxResource>(generator_));
+  }
   Philox Reserve(uint64_t steps) {
     std::lock_guard<std::mutex> lock(mutex_);
     const Philox reserved = generator_;
@@ -23,7 +27,7 @@ class PhiloxResource final : public Resource {
   }
 
  private:
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   Philox generator_;
 };
 

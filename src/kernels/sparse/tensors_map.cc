@@ -24,6 +24,13 @@ struct StoredSparse {
 class SparseTensorsMap final : public Resource {
  public:
   std::string_view kind() const override { return "sparse tensors map"; }
+  StatusOr<ResourceRef> Clone() const override {
+    auto copy = std::make_shared<SparseTensorsMap>();
+    std::lock_guard<std::mutex> lock(mutex_);
+    copy->next_ = next_;
+    copy->entries_ = entries_;
+    return ResourceRef(std::move(copy));
+  }
 
   int64_t Add(StoredSparse sparse) {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -50,7 +57,7 @@ class SparseTensorsMap final : public Resource {
   }
 
  private:
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   int64_t next_ = 0;
   std::map<int64_t, StoredSparse> entries_;
 };

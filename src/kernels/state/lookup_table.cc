@@ -34,6 +34,17 @@ bool SameElements(const Tensor& a, int64_t a_at, const Tensor& b, int64_t b_at, 
 
 }  // namespace
 
+StatusOr<ResourceRef> LookupTable::Clone() const {
+  auto copy = std::make_shared<LookupTable>(spec_);
+  std::shared_lock<std::shared_mutex> lock(mutex_);
+  copy->initialized_ = initialized_;
+  copy->numbers_ = numbers_;
+  copy->bytes_ = bytes_;
+  copy->size_ = size_;
+  if (size_ > 0) SM_RETURN_IF_ERROR(copy->TakeRows(keys_, values_, size_));
+  return ResourceRef(std::move(copy));
+}
+
 int64_t LookupTable::size() const {
   std::shared_lock<std::shared_mutex> lock(mutex_);
   return size_;
@@ -117,15 +128,18 @@ int64_t LookupTable::FindOrAddRow(const Tensor& keys, int64_t i, bool* added) {
 Status LookupTable::Grow(int64_t rows) {
   const int64_t capacity = keys_.has_value() ? keys_.shape()[0] : 0;
   if (rows <= capacity) return Status();
-  const int64_t wanted = std::max({rows, 2 * capacity, int64_t{16}});
+  return TakeRows(keys_, values_, std::max({rows, 2 * capacity, int64_t{16}}));
+}
+
+Status LookupTable::TakeRows(const Tensor& from_keys, const Tensor& from_values, int64_t capacity) {
   SM_ASSIGN_OR_RETURN(Tensor keys,
-                      Tensor::Zeros(spec_.key_dtype, spec_.key_shape.WithInserted(0, wanted)));
-  SM_ASSIGN_OR_RETURN(Tensor values,
-                      Tensor::Zeros(spec_.value_dtype, spec_.value_shape.WithInserted(0, wanted)));
+                      Tensor::Zeros(spec_.key_dtype, spec_.key_shape.WithInserted(0, capacity)));
+  SM_ASSIGN_OR_RETURN(
+      Tensor values, Tensor::Zeros(spec_.value_dtype, spec_.value_shape.WithInserted(0, capacity)));
   if (size_ > 0) {
-    SM_RETURN_IF_ERROR(CopyElements(keys_, 0, keys, 0, size_ * spec_.key_shape.num_elements()));
+    SM_RETURN_IF_ERROR(CopyElements(from_keys, 0, keys, 0, size_ * spec_.key_shape.num_elements()));
     SM_RETURN_IF_ERROR(
-        CopyElements(values_, 0, values, 0, size_ * spec_.value_shape.num_elements()));
+        CopyElements(from_values, 0, values, 0, size_ * spec_.value_shape.num_elements()));
   }
   keys_ = std::move(keys);
   values_ = std::move(values);

@@ -28,6 +28,7 @@ class LookupTable final : public Resource {
 
   explicit LookupTable(Spec spec) : spec_(std::move(spec)) {}
   std::string_view kind() const override { return "table"; }
+  StatusOr<ResourceRef> Clone() const override;
   const Spec& spec() const { return spec_; }
 
   int64_t size() const;
@@ -55,6 +56,8 @@ class LookupTable final : public Resource {
   // The row of key i, made if there is none; `added` tells.
   int64_t FindOrAddRow(const Tensor& keys, int64_t i, bool* added);
   Status Grow(int64_t rows);
+  // Makes room for `capacity` rows and copies the first `size_` into it.
+  Status TakeRows(const Tensor& from_keys, const Tensor& from_values, int64_t capacity);
   bool IsReserved(const Tensor& keys, int64_t i) const;
   Status InsertLocked(const Tensor& keys, const Tensor& values, bool keep_old);
   void RemoveRow(int64_t row);

@@ -9,6 +9,15 @@
 
 namespace savedmodel {
 
+StatusOr<ResourceRef> TensorQueue::Clone() const {
+  auto copy = std::make_shared<TensorQueue>(spec_);
+  std::lock_guard<std::mutex> lock(mutex_);
+  copy->tuples_ = tuples_;
+  copy->random_ = random_;
+  copy->closed_ = closed_;
+  return ResourceRef(std::move(copy));
+}
+
 Status TensorQueue::CheckTuple(const Tuple& tuple) const {
   SM_CHECK_ARG(tuple.size() == spec_.dtypes.size(), "found ", tuple.size(),
                " components, the queue's tuples have ", spec_.dtypes.size());

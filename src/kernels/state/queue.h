@@ -29,6 +29,7 @@ class TensorQueue final : public Resource {
 
   explicit TensorQueue(Spec spec) : spec_(std::move(spec)), random_(spec_.seed) {}
   std::string_view kind() const override { return "queue"; }
+  StatusOr<ResourceRef> Clone() const override;
   const Spec& spec() const { return spec_; }
 
   // Adds tuples one by one as there is room. CANCELLED once the queue is closed.

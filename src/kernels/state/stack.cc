@@ -16,6 +16,7 @@ class TensorStack final : public Resource {
   // `max_size`: negative for any number of items.
   TensorStack(DType dtype, int64_t max_size) : dtype_(dtype), max_size_(max_size) {}
   std::string_view kind() const override { return "stack"; }
+  StatusOr<ResourceRef> Clone() const override { return ResourceRef(); }
 
   Status Push(Tensor item) {
     std::lock_guard<std::mutex> lock(mutex_);

@@ -26,6 +26,7 @@ class TensorArray final : public Resource {
   // `size` has been checked to be fit to allocate.
   TensorArray(Spec spec, int64_t size) : spec_(std::move(spec)), items_(size) {}
   std::string_view kind() const override { return "tensor array"; }
+  StatusOr<ResourceRef> Clone() const override { return ResourceRef(); }
   DType dtype() const { return spec_.dtype; }
 
   StatusOr<int64_t> Size() const;
