@@ -253,7 +253,14 @@ class SAVEDMODEL_EXPORT Session {
   Status error_;
 };
 
-/// What Model::Describe finds for one op of a model.
+/// A layer or model of Keras in the object tree.
+struct KerasLayer {
+  std::string name;        // "dense_1"
+  std::string class_name;  // "Dense"
+  std::string path;        // of its object, for example "layer_with_weights-0"
+};
+
+/// What Model::ops finds for one op of a model.
 struct OpUse {
   std::string op;
   int64_t count = 0;
@@ -285,6 +292,12 @@ class SAVEDMODEL_EXPORT Model {
   Object root() const;
   /// The object at a dotted path, for example "encoder.layers.0.kernel"; "." is the root.
   Object object(const std::string& path) const;
+  /// The layers that Keras 2 tells of, in the file's order, nested ones and the model itself
+  /// included. Empty for models that have no Keras metadata (Keras 3 writes none; its layers are
+  /// found by their attribute names in the object tree). DATA_LOSS when it is damaged.
+  StatusOr<std::vector<KerasLayer>> layers() const;
+  /// The object of the layer `name`. NOT_FOUND lists the layers.
+  Object layer(const std::string& name) const;
   /// The variable at a dotted path, or with TensorFlow's name ("dense/kernel").
   Variable variable(const std::string& path) const;
   /// The function at a dotted path, for example "encoder.__call__" or "predict", or the concrete
@@ -341,8 +354,17 @@ SAVEDMODEL_EXPORT StatusOr<Model> LoadMetaGraph(const std::string& path,
                                                 const std::string& checkpoint,
                                                 const LoadOptions& options = {});
 
+/// What `tf.import_graph_def` is told.
+struct ImportOptions {
+  /// Put before the name of each node, with a slash between.
+  std::string prefix;
+  /// Values to take instead of tensors of the graph, by the names that the file gives them.
+  TensorMap input_map;
+};
+
 /// A Model over a GraphDef (binary or text) in memory, without variables' values.
 SAVEDMODEL_EXPORT StatusOr<Model> LoadGraphDef(const std::string& bytes,
-                                               const LoadOptions& options = {});
+                                               const LoadOptions& options = {},
+                                               const ImportOptions& import = {});
 
 }  // namespace savedmodel

@@ -49,6 +49,7 @@ StatusOr<std::shared_ptr<const ModelImpl>> CloneModel(const ModelImpl& model) {
   to.checkpoints = from.checkpoints;
   to.packs = from.packs;
   clone->meta = model.meta;
+  clone->directory = model.directory;
   clone->signatures = model.signatures;
   clone->node_paths = model.node_paths;
 

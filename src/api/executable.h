@@ -10,6 +10,7 @@
 
 #include "src/api/model_context.h"
 #include "src/executor/plan.h"
+#include "src/loader/graph_loader.h"
 #include "src/optimizer/optimizer.h"
 
 namespace savedmodel::api {
@@ -59,6 +60,9 @@ StatusOr<Graph> PruneGraph(const ModelContext& context, const Graph& graph,
                            const std::vector<std::string>& feeds,
                            const std::vector<std::string>& fetches,
                            const std::vector<std::string>& targets);
+
+// Makes constants of the tensors that `inputs` names, for all that takes them.
+Status MapInputs(const TensorMap& inputs, LoadedGraph* loaded);
 
 // `graph` with the tensors `fetches` as its results. Calls are replaced by the functions' bodies,
 // so that a node of a called function is "call/node"; the end of a name that only one node has will

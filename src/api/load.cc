@@ -13,6 +13,7 @@ StatusOr<Model> LoadFrom(const std::string& path, const LoadOptions& options) {
   auto impl = std::make_shared<api::ModelImpl>();
   api::SetUpContext(options, &impl->context);
   api::ModelContext& context = impl->context;
+  impl->directory = path;
   ReadOptions read;
   read.tags = options.tags;
   read.any_tags_if_single = options.tags == LoadOptions().tags;
@@ -61,11 +62,30 @@ StatusOr<std::vector<std::vector<std::string>>> ListTagSets(
   return ReadTagSets(*file_system, path);
 }
 
-StatusOr<Model> LoadGraphDef(const std::string& bytes, const LoadOptions& options) {
+namespace {
+
+void AddPrefix(const std::string& prefix, LoadedGraph* loaded) {
+  if (prefix.empty()) return;
+  const std::string scope = prefix.back() == '/' ? prefix : prefix + "/";
+  std::unordered_map<std::string, NodeId> by_name;
+  for (const auto& [name, id] : loaded->by_name) by_name.emplace(scope + name, id);
+  loaded->by_name = std::move(by_name);
+  for (NodeId id = 0; id < loaded->graph.num_nodes(); ++id) {
+    std::string& name = loaded->graph.node(id).name;
+    name = scope + name;
+  }
+}
+
+}  // namespace
+
+StatusOr<Model> LoadGraphDef(const std::string& bytes, const LoadOptions& options,
+                             const ImportOptions& import) {
   auto impl = std::make_shared<api::ModelImpl>();
   api::SetUpContext(options, &impl->context);
   impl->meta.objects = std::make_shared<const ObjectGraph>();
   SM_ASSIGN_OR_RETURN(impl->meta.graph, LoadGraphDef(bytes, *impl->context.registry));
+  SM_RETURN_IF_ERROR(api::MapInputs(import.input_map, &impl->meta.graph).At("LoadGraphDef"));
+  AddPrefix(import.prefix, &impl->meta.graph);
   impl->context.functions = impl->meta.graph.functions;
   return Model(std::move(impl));
 }

@@ -51,6 +51,7 @@ class ModelImpl : public std::enable_shared_from_this<ModelImpl> {
   Status error;
   ModelContext context;
   LoadedMetaGraph meta;
+  std::string directory;  // of the SavedModel; empty for models of other kinds
   std::vector<SignatureInfo> signatures;
   // By node of the object graph: the handle, constant or asset path that it stands for.
   std::vector<Tensor> node_values;

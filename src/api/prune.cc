@@ -1,6 +1,4 @@
 // Sub-graphs between tensors named by a caller.
-#include <charconv>
-
 #include "src/api/executable.h"
 #include "src/base/status_macros.h"
 #include "src/loader/graph_loader.h"
@@ -9,16 +7,9 @@ namespace savedmodel::api {
 namespace {
 
 // The node of a tensor's name "node:k" or "node", and k or 0.
-std::string NodeOfTensor(const std::string& tensor, int* index) {
-  *index = 0;
-  const size_t colon = tensor.rfind(':');
-  if (colon == std::string::npos) return tensor;
-  const char* first = tensor.data() + colon + 1;
-  const char* last = tensor.data() + tensor.size();
-  const auto parsed = std::from_chars(first, last, *index);
-  if (parsed.ec == std::errc() && parsed.ptr == last && first != last) {
-    return tensor.substr(0, colon);
-  }
+std::string NodeOfTensor(const std::string& tensor, int32_t* index) {
+  std::string_view node;
+  if (SplitTensorName(tensor, &node, index)) return std::string(node);
   *index = 0;
   return tensor;
 }
@@ -28,7 +19,7 @@ using NodesByName = std::unordered_map<std::string, NodeId>;
 // "node:k" or "node" (k = 0).
 StatusOr<NodeOutput> FindTensor(const Graph& graph, const NodesByName& by_name,
                                 const std::string& tensor) {
-  int index = 0;
+  int32_t index = 0;
   const std::string node_name = NodeOfTensor(tensor, &index);
   auto it = by_name.find(node_name);
   if (it == by_name.end()) {
@@ -76,6 +67,20 @@ std::vector<std::string> NodesThatEndIn(const Graph& graph, const std::string& n
 
 }  // namespace
 
+Status MapInputs(const TensorMap& inputs, LoadedGraph* loaded) {
+  Redirects redirects;
+  for (const auto& [name, value] : inputs) {
+    SM_ASSIGN_OR_RETURN(const NodeOutput v, FindTensor(loaded->graph, loaded->by_name, name));
+    if (value.dtype() != loaded->graph.type(v)) {
+      return InvalidArgument("input_map of tensor '", name, "': found ", value.TypeString(),
+                             ", expected dtype ", loaded->graph.type(v));
+    }
+    redirects.Set(v, {loaded->graph.AddConst(name, value), 0});
+  }
+  redirects.Apply(&loaded->graph);
+  return Status();
+}
+
 StatusOr<Graph> FetchGraph(const ModelContext& context, const Graph& graph,
                            const std::vector<std::string>& fetches) {
   Graph out = graph;
@@ -90,7 +95,7 @@ StatusOr<Graph> FetchGraph(const ModelContext& context, const Graph& graph,
   out.results.clear();
   out.targets.clear();
   for (std::string fetch : fetches) {
-    int index = 0;
+    int32_t index = 0;
     const std::string name = NodeOfTensor(fetch, &index);
     if (by_name.count(name) == 0) {
       const std::vector<std::string> ends = NodesThatEndIn(out, name);

@@ -1,5 +1,6 @@
 // savedmodel show: what is in a model.
 #include <cstdio>
+#include <map>
 #include <set>
 
 #include "src/cli/commands.h"
@@ -64,10 +65,24 @@ void WalkTree(const Object& root, int max_depth, Visit visit) {
   }
 }
 
+// What Keras calls each object, by path; damaged metadata is said in place of it.
+std::map<std::string, std::string> LayerNames(const Model& model) {
+  const StatusOr<std::vector<KerasLayer>> layers = model.layers();
+  if (!layers.ok()) return {{".", layers.status().ToString()}};
+  std::map<std::string, std::string> names;
+  for (const KerasLayer& layer : *layers) {
+    names[layer.path] = layer.class_name + " '" + layer.name + "'";
+  }
+  return names;
+}
+
 void PrintTree(const Model& model, int depth) {
   std::printf("\nobjects:\n");
-  WalkTree(model.root(), depth, [](const std::string& name, const Object& o, int d, bool again) {
-    std::printf("%*s%s  %s%s\n", 2 + 2 * d, "", name.c_str(), Describe(o).c_str(),
+  const std::map<std::string, std::string> layers = LayerNames(model);
+  WalkTree(model.root(), depth, [&](const std::string& name, const Object& o, int d, bool again) {
+    const auto layer = layers.find(o.path());
+    std::printf("%*s%s  %s%s%s\n", 2 + 2 * d, "", name.c_str(), Describe(o).c_str(),
+                layer == layers.end() ? "" : ("  " + layer->second).c_str(),
                 again && o.kind() == Object::Kind::kObject ? "  (shown above)" : "");
   });
 }
@@ -154,6 +169,13 @@ Json ModelJson(const Model& model, const std::vector<std::vector<std::string>>& 
           {{"path", o.path()}, {"kind", KindName(o.kind())}, {"type", o.type_name()}});
     }
   });
+  Json layers = Json::array();
+  if (const auto found = model.layers(); found.ok()) {
+    for (const KerasLayer& layer : *found) {
+      layers.push_back(
+          {{"name", layer.name}, {"class_name", layer.class_name}, {"path", layer.path}});
+    }
+  }
   for (const auto& [path, v] : model.variables()) {
     variables.push_back({{"path", path},
                          {"name", v.name()},
@@ -169,6 +191,7 @@ Json ModelJson(const Model& model, const std::vector<std::vector<std::string>>& 
           {"tensorflow_version", model.tensorflow_version()},
           {"signatures", SignaturesJson(model)},
           {"objects", objects},
+          {"layers", layers},
           {"variables", variables},
           {"functions", model.function_names()},
           {"assets", model.assets()},
