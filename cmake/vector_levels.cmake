@@ -5,8 +5,8 @@ function(add_vector_level name)
   add_library(vector_${name} OBJECT ${PROJECT_SOURCE_DIR}/src/kernels/isa/level/vector_code.cc)
   target_include_directories(vector_${name} PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR})
   target_compile_definitions(vector_${name} PRIVATE SM_LEVEL=${name})
-  target_compile_options(vector_${name} PRIVATE -O3 -Wall -Wextra -fno-gnu-unique -fno-math-errno
-    -fno-trapping-math ${ARGN})
+  target_compile_options(vector_${name} PRIVATE -O3 -Wall -Wextra -fno-math-errno
+    -fno-trapping-math $<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique> ${ARGN})
   set(object ${PROJECT_BINARY_DIR}/vector_code_${name}.o)
   add_custom_command(OUTPUT ${object}
     COMMAND ${CMAKE_LINKER} -r --force-group-allocation -o ${object} $<TARGET_OBJECTS:vector_${name}>
@@ -25,5 +25,5 @@ endif()
 # Plain loops of layers that are worth vectorising.
 foreach(family batch_norm bias pool products)
   set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/nn/${family}.cc
-    PROPERTIES COMPILE_OPTIONS "-ftree-vectorize;-fvect-cost-model=dynamic")
+    PROPERTIES COMPILE_OPTIONS "${vectorize}")
 endforeach()

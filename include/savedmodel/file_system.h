@@ -30,7 +30,8 @@ class SAVEDMODEL_EXPORT FileSystem {
   virtual StatusOr<std::vector<std::string>> List(const std::string& directory) const = 0;
   /// True when `path` is a file that can be read.
   virtual bool Exists(const std::string& path) const = 0;
-  /// The path with links and `..` resolved; the path itself where that means nothing.
+  /// The path with links and `..` resolved, as far as it exists; the path itself where that means
+  /// nothing.
   virtual std::string Canonical(const std::string& path) const { return path; }
 };
 

@@ -33,9 +33,9 @@ using TensorMap = std::map<std::string, Tensor>;
 
 /// How a model is loaded and how its calls run by default.
 struct LoadOptions {
-  /// Tag set of the MetaGraph to load. A model with a single MetaGraph loads whatever its tags
-  /// when this is left as it is.
-  std::vector<std::string> tags = {"serve"};
+  /// Tag set of the MetaGraph to load. Where it is empty and no MetaGraph is without tags: the only
+  /// MetaGraph whatever its tags, or {serve} where there are several.
+  std::vector<std::string> tags;
   /// Threads that compute in one call, the caller's included; 0 means one per core.
   int num_threads = 0;
   /// The host's own threads instead; must outlive the Model.
@@ -48,6 +48,9 @@ struct LoadOptions {
   int64_t memory_limit = int64_t{16} << 30;
   /// Turns that one loop may take.
   int64_t max_loop_iterations = int64_t{1} << 31;
+  /// Read files of the model through symbolic links that lead out of its directory, as caches of
+  /// downloads have them.
+  bool follow_links = false;
   /// Check the crc32c of every tensor that is read from a checkpoint.
   bool verify_checksums = true;
   /// Limit on the whole load, initialisers included.

@@ -10,6 +10,7 @@ namespace {
 
 constexpr size_t kMostPlans = 32;
 constexpr size_t kMostNesting = 256;
+constexpr size_t kMostFunctions = 100'000;  // compiled or inferred, each set of shapes its own
 
 std::string ShapesKey(const std::string& name, Span<const Shape> shapes) {
   std::string key = name;
@@ -42,8 +43,8 @@ struct Executable::Compiled {
   StatusOr<const Graph*> OptimizedFunction(const FuncAttr& f) {
     auto it = optimized_functions.find(f.name);
     if (it != optimized_functions.end()) return &it->second;
-    SM_RETURN_IF_ERROR(Enter(f.name));
     SM_ASSIGN_OR_RETURN(std::shared_ptr<const GraphFunction> function, library.Get(f));
+    SM_RETURN_IF_ERROR(Enter(f.name));
     Graph graph = function->graph;
     const Status status = Optimize(&optimize, &graph);
     in_progress.pop_back();
@@ -59,6 +60,10 @@ struct Executable::Compiled {
     if (in_progress.size() >= kMostNesting) {
       return ResourceExhausted("control flow is nested more than ", kMostNesting,
                                " deep at function ", name);
+    }
+    if (functions.size() + inferred.size() >= kMostFunctions) {
+      return ResourceExhausted("functions called by control flow must be compiled more than ",
+                               kMostFunctions, " times");
     }
     in_progress.push_back(name);
     return Status();
@@ -217,8 +222,17 @@ Status Executable::Run(Span<Tensor> inputs, Span<Tensor> outputs, RunState& run)
   shapes.reserve(inputs.size());
   for (const Tensor& t : inputs) shapes.push_back(t.shape());
   SM_ASSIGN_OR_RETURN(std::shared_ptr<const Plan> plan, PlanFor(shapes, run));
-  const Status status = plan->Run(inputs, outputs, run);
-  return status.ok() ? status : status.At(name_);
+  SM_RETURN_IF_ERROR(plan->Run(inputs, outputs, run).At(name_));
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    SM_RETURN_IF_ERROR(CheckResult(static_cast<int>(i), outputs[i]));
+  }
+  return Status();
+}
+
+Status Executable::CheckResult(int i, const Tensor& result) const {
+  if (result.has_value()) return Status();
+  return InvalidArgument(name_, ": result ", i, " (", graph_.node(graph_.results[i].node).name,
+                         ") has no value: it lies in a branch that was not taken");
 }
 
 }  // namespace savedmodel::api

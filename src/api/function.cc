@@ -67,6 +67,7 @@ Status BoundState::Run(const RunOptions& options) {
   }
   for (size_t i = 0; i < outputs.size(); ++i) {
     const Tensor& result = plan->result(*frame, static_cast<int>(i));
+    SM_RETURN_IF_ERROR(function->executable->CheckResult(static_cast<int>(i), result));
     if (in_place[i] && result.raw_data() == outputs[i].raw_data()) continue;
     if (in_place[i] || (outputs[i].has_value() && outputs[i].shape() == result.shape() &&
                         IsPlainData(result.dtype()))) {

@@ -14,13 +14,13 @@ StatusOr<Model> LoadFrom(const std::string& path, const LoadOptions& options) {
   api::SetUpContext(options, &impl->context);
   api::ModelContext& context = impl->context;
   impl->directory = path;
+  context.model_files = api::FilesBelow(context.files, path, options.follow_links);
+  context.checkpoints = MakeCheckpointOpener(context.model_files, options.verify_checksums);
   ReadOptions read;
   read.tags = options.tags;
-  read.any_tags_if_single = options.tags == LoadOptions().tags;
-  SM_ASSIGN_OR_RETURN(impl->meta, ReadSavedModel(*context.files, path, *context.registry, read));
+  SM_ASSIGN_OR_RETURN(impl->meta,
+                      ReadSavedModel(*context.model_files, path, *context.registry, read));
   context.functions = impl->meta.graph.functions;
-  context.model_files = api::FilesBelow(context.files, path);
-  context.checkpoints = MakeCheckpointOpener(context.model_files);
   for (const LoadedSignature& s : impl->meta.signatures) {
     impl->signatures.push_back(
         {s.key, s.method_name, api::FlatSpecs(s.inputs), api::FlatSpecs(s.outputs)});
@@ -50,8 +50,8 @@ StatusOr<Model> LoadMetaGraph(const std::string& path, const std::string& checkp
   impl->meta = std::move(meta).value();
   impl->meta.variables_prefix = checkpoint;
   context.functions = impl->meta.graph.functions;
-  context.model_files = api::FilesBelow(context.files, directory);
-  context.checkpoints = MakeCheckpointOpener(context.files);
+  context.model_files = api::FilesBelow(context.files, directory, options.follow_links);
+  context.checkpoints = MakeCheckpointOpener(context.files, options.verify_checksums);
   SM_RETURN_IF_ERROR(api::RestoreSession(impl.get()).At("LoadMetaGraph " + path));
   return Model(std::move(impl));
 }

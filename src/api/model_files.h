@@ -1,4 +1,4 @@
-// The files that a model's own graphs may read.
+// The files that a model may read.
 #pragma once
 
 #include <memory>
@@ -8,9 +8,9 @@
 
 namespace savedmodel::api {
 
-// A view of `files` that reads below `root` only; anything else is PERMISSION_DENIED. Links are
-// followed before looking where a path leads.
+// A view of `files` that reads below `root` only; anything else is PERMISSION_DENIED. Links that
+// lead out are refused too, unless `follow_links`.
 std::shared_ptr<const FileSystem> FilesBelow(std::shared_ptr<const FileSystem> files,
-                                             const std::string& root);
+                                             const std::string& root, bool follow_links);
 
 }  // namespace savedmodel::api

@@ -48,6 +48,8 @@ class ObjectRestorer {
   // Breadth first, so that the first path to a node is a shortest one.
   void FindPaths() {
     model_->node_paths.assign(objects_.nodes.size(), "");
+    reachable_.assign(objects_.nodes.size(), false);
+    reachable_[0] = true;
     std::deque<int> queue = {0};
     model_->node_paths[0] = ".";
     while (!queue.empty()) {
@@ -55,9 +57,9 @@ class ObjectRestorer {
       queue.pop_front();
       const std::string prefix = id == 0 ? "" : model_->node_paths[id] + ".";
       for (const ObjectChild& child : objects_.nodes[id].children) {
-        std::string& path = model_->node_paths[child.id];
-        if (!path.empty()) continue;
-        path = prefix + child.name;
+        if (reachable_[child.id]) continue;
+        reachable_[child.id] = true;
+        model_->node_paths[child.id] = prefix + child.name;
         queue.push_back(child.id);
       }
     }
@@ -89,26 +91,35 @@ class ObjectRestorer {
     auto variable = std::make_shared<VariableResource>(node.variable.dtype, node.variable.shape);
     variable->set_name(node.variable.name);
     if (reader_ != nullptr) {
-      const std::string key = VariableKey(objects_, id, checkpoint_, matches_, *reader_);
-      if (!key.empty()) {
-        SM_ASSIGN_OR_RETURN(Tensor value, reader_->Read(key));
-        if (!value.shape().CompatibleWith(node.variable.shape)) {
-          return InvalidArgument("variable '", node.variable.name, "' has shape ",
-                                 node.variable.shape, ", but the checkpoint holds ",
-                                 value.TypeString(), " under '", key, "'");
-        }
-        SM_RETURN_IF_ERROR(variable->Assign(std::move(value)));
-      }
+      SM_RETURN_IF_ERROR(
+          RestoreVariable(id, variable.get()).At(StrCat("variable '", node.variable.name, "'")));
     }
     // The main graph finds a variable by its name; where several share one, the first is meant.
     model_->context.resources.GetOrCreate(VariableKeyInTable(node.variable.name),
                                           [&]() -> ResourceRef { return variable; });
     model_->node_values[id] = HandleTensor(variable);
-    if (!model_->node_paths[id].empty()) {
+    if (reachable_[id]) {
       model_->variables.push_back(
           {model_->node_paths[id], node.variable.name, variable, node.variable.trainable, id});
     }
     return Status();
+  }
+
+  Status RestoreVariable(int id, VariableResource* variable) {
+    const std::string key = VariableKey(objects_, id, checkpoint_, matches_, *reader_);
+    if (key.empty()) {
+      // The checkpoint may know a variable without a value; TensorFlow asks for no more.
+      if (matches_[id] >= 0 || !reachable_[id]) return Status();
+      return InvalidArgument("the checkpoint ", model_->meta.variables_prefix,
+                             " has no such variable");
+    }
+    SM_ASSIGN_OR_RETURN(Tensor value, reader_->Read(key));
+    const Shape& shape = objects_.nodes[id].variable.shape;
+    if (!value.shape().CompatibleWith(shape)) {
+      return InvalidArgument("the checkpoint holds ", value.TypeString(), " under '", key,
+                             "', expected shape ", shape);
+    }
+    return variable->Assign(std::move(value));
   }
 
   Status MakeConstant(int id, const std::string& name) {
@@ -220,6 +231,7 @@ class ObjectRestorer {
 
   ModelImpl* model_;
   const ObjectGraph& objects_;
+  std::vector<bool> reachable_;  // from the root, by names
   RunState run_;
   std::shared_ptr<const CheckpointReader> reader_;
   std::vector<CheckpointNode> checkpoint_;

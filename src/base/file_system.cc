@@ -144,10 +144,10 @@ class Posix final : public FileSystem {
 
   std::string Canonical(const std::string& path) const override {
     if (!CheckPath(path).ok()) return path;
-    char* resolved = realpath(path.c_str(), nullptr);
-    std::string result = resolved == nullptr ? path : std::string(resolved);
-    std::free(resolved);
-    return result;
+    std::error_code error;
+    std::filesystem::path real = std::filesystem::weakly_canonical(path, error);
+    if (error) real = std::filesystem::absolute(path, error).lexically_normal();
+    return error ? path : real.string();
   }
 };
 

@@ -37,7 +37,8 @@ class PlanBuilder {
 
   StatusOr<std::shared_ptr<const Plan>> Build() {
     SM_ASSIGN_OR_RETURN(order_, graph_.TopologicalOrder());
-    SM_RETURN_IF_ERROR(CheckNodes());
+    plan_->can_be_dead_ = std::any_of(order_.begin(), order_.end(),
+                                      [&](NodeId id) { return MakesDeadValues(graph_.node(id)); });
     MakeSlots();
     FindLifeTimes();
     ChooseHomes();
@@ -58,18 +59,6 @@ class PlanBuilder {
   };
 
   int slot_of(NodeOutput v) const { return first_slot_[v.node] + v.index; }
-
-  Status CheckNodes() {
-    for (NodeId id : order_) {
-      const Node& node = graph_.node(id);
-      plan_->can_be_dead_ = plan_->can_be_dead_ || MakesDeadValues(node);
-      if (node.op == "NextIteration" || node.op == "RefNextIteration") {
-        return Unimplemented(NodePlace(node),
-                             ": this loop does not have the form that tf.while_loop gives it");
-      }
-    }
-    return Status();
-  }
 
   // Constants need no step unless what they wait for may be dead.
   bool NeedsStep(const Node& node) const {

@@ -12,7 +12,8 @@ namespace {
 
 class Opener final : public CheckpointOpener {
  public:
-  explicit Opener(std::shared_ptr<const FileSystem> files) : files_(std::move(files)) {}
+  Opener(std::shared_ptr<const FileSystem> files, bool verify_checksums)
+      : files_(std::move(files)), verify_checksums_(verify_checksums) {}
 
   StatusOr<std::shared_ptr<const CheckpointReader>> Open(const std::string& prefix) const override {
     {
@@ -24,7 +25,8 @@ class Opener final : public CheckpointOpener {
     }
     const bool bundle = files_->Exists(prefix + ".index");
     StatusOr<std::shared_ptr<const CheckpointReader>> reader =
-        bundle ? OpenBundle(files_, prefix) : OpenTableCheckpoint(files_, prefix);
+        bundle ? OpenBundle(files_, prefix, verify_checksums_)
+               : OpenTableCheckpoint(files_, prefix);
     if (!reader.ok()) return reader;
     std::lock_guard<std::mutex> lock(mutex_);
     open_[prefix] = *reader;
@@ -33,6 +35,7 @@ class Opener final : public CheckpointOpener {
 
  private:
   const std::shared_ptr<const FileSystem> files_;
+  const bool verify_checksums_;
   mutable std::mutex mutex_;
   mutable std::unordered_map<std::string, std::weak_ptr<const CheckpointReader>> open_;
 };
@@ -56,8 +59,8 @@ StatusOr<std::string> ResolveCheckpoint(const FileSystem& files, const std::stri
 }
 
 std::shared_ptr<const CheckpointOpener> MakeCheckpointOpener(
-    std::shared_ptr<const FileSystem> files) {
-  return std::make_shared<Opener>(std::move(files));
+    std::shared_ptr<const FileSystem> files, bool verify_checksums) {
+  return std::make_shared<Opener>(std::move(files), verify_checksums);
 }
 
 }  // namespace savedmodel

@@ -9,9 +9,11 @@
 
 namespace savedmodel {
 
-// V2, the tensor bundle: `prefix`.index and `prefix`.data-*-of-*. DATA_LOSS for damaged files.
+// V2, the tensor bundle: `prefix`.index and `prefix`.data-*-of-*. DATA_LOSS for damaged files; what
+// tensors hold is checked as far as `verify_checksums` says, the index always.
 StatusOr<std::shared_ptr<const CheckpointReader>> OpenBundle(
-    std::shared_ptr<const FileSystem> files, const std::string& prefix);
+    std::shared_ptr<const FileSystem> files, const std::string& prefix,
+    bool verify_checksums = true);
 
 // V1: one table file, or several that match `pattern` (with '?' and '*' in its last component).
 StatusOr<std::shared_ptr<const CheckpointReader>> OpenTableCheckpoint(
@@ -23,6 +25,6 @@ StatusOr<std::string> ResolveCheckpoint(const FileSystem& files, const std::stri
 
 // Either, by the files that are there. Readers in use are shared.
 std::shared_ptr<const CheckpointOpener> MakeCheckpointOpener(
-    std::shared_ptr<const FileSystem> files);
+    std::shared_ptr<const FileSystem> files, bool verify_checksums = true);
 
 }  // namespace savedmodel

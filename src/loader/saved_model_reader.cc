@@ -72,12 +72,18 @@ StatusOr<proto::MetaGraphDef*> ChooseMetaGraph(const std::string& directory,
     tags.erase(std::unique(tags.begin(), tags.end()), tags.end());
     return tags;
   };
-  const std::vector<std::string> wanted = as_set(options.tags);
-  for (proto::MetaGraphDef& meta_graph : *model->mutable_meta_graphs()) {
-    if (as_set(TagsOf(meta_graph)) == wanted) return &meta_graph;
-  }
-  if (options.any_tags_if_single && model->meta_graphs_size() == 1) {
-    return model->mutable_meta_graphs(0);
+  std::vector<std::string> wanted = as_set(options.tags);
+  const auto find = [&]() -> proto::MetaGraphDef* {
+    for (proto::MetaGraphDef& meta_graph : *model->mutable_meta_graphs()) {
+      if (as_set(TagsOf(meta_graph)) == wanted) return &meta_graph;
+    }
+    return nullptr;
+  };
+  if (proto::MetaGraphDef* found = find(); found != nullptr) return found;
+  if (wanted.empty()) {
+    if (model->meta_graphs_size() == 1) return model->mutable_meta_graphs(0);
+    wanted = {"serve"};
+    if (proto::MetaGraphDef* found = find(); found != nullptr) return found;
   }
   constexpr int kMostListed = 20;
   std::vector<std::string> found;
@@ -85,7 +91,7 @@ StatusOr<proto::MetaGraphDef*> ChooseMetaGraph(const std::string& directory,
     if (found.size() < kMostListed) found.push_back(TagSetText(TagsOf(meta_graph)));
   }
   if (model->meta_graphs_size() > kMostListed) found.push_back("...");
-  return NotFound(directory, ": no MetaGraph has the tags ", TagSetText(options.tags),
+  return NotFound(directory, ": no MetaGraph has the tags ", TagSetText(wanted),
                   "; found the tag sets ", found.empty() ? "(none)" : StrJoin(found, ", "));
 }
 

@@ -102,9 +102,7 @@ struct LoadedMetaGraph {
 };
 
 struct ReadOptions {
-  std::vector<std::string> tags = {"serve"};
-  // A file with one MetaGraph is read whatever its tags.
-  bool any_tags_if_single = false;
+  std::vector<std::string> tags;  // as in LoadOptions
   int64_t max_nodes = 1'000'000;
 };
 

@@ -78,7 +78,22 @@ class DeadValues {
     return Status();
   }
 
-  bool any() const { return any_; }
+  // Whether a Switch is known to take one side, and nothing that stays looks at the other: as a
+  // result, or beside live inputs of a Merge.
+  bool CanResolve() const {
+    if (!any_) return false;
+    for (const NodeOutput& v : graph_.results) {
+      if (IsDead(v)) return false;
+    }
+    for (NodeId id : order_) {
+      const Node& node = graph_.node(id);
+      if (!IsMerge(node) || dead_node_[id]) continue;
+      const size_t dead = std::count_if(node.inputs.begin(), node.inputs.end(),
+                                        [&](const NodeOutput& v) { return IsDead(v); });
+      if (dead > 0 && node.inputs.size() - dead > 1) return false;
+    }
+    return true;
+  }
   bool IsDead(NodeOutput v) const {
     return dead_node_[v.node] || (taken_[v.node] >= 0 && taken_[v.node] != v.index);
   }
@@ -97,7 +112,7 @@ class DeadValues {
 Status ResolveSwitches(OptimizeContext* context, Graph* graph, bool* changed) {
   DeadValues dead(*graph);
   SM_RETURN_IF_ERROR(dead.Find());
-  if (!dead.any()) return Status();
+  if (!dead.CanResolve()) return Status();
   Redirects redirects;
   for (NodeId id : dead.order()) {
     Node& node = graph->node(id);

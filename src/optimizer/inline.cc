@@ -1,5 +1,5 @@
 // Function calls replaced by the function's body.
-#include <unordered_set>
+#include <unordered_map>
 
 #include "src/base/status_macros.h"
 #include "src/optimizer/optimizer.h"
@@ -32,12 +32,14 @@ class Inliner {
   Inliner(OptimizeContext* context, Graph* graph) : context_(context), graph_(graph) {}
 
   Status Run() {
+    SM_RETURN_IF_ERROR(CheckSize());
     has_switch_ = HasSwitch(*graph_);
     origin_of_.assign(graph_->num_nodes(), -1);
     bool any = false;
     for (NodeId id = 0; id < graph_->num_nodes(); ++id) {
       if (!IsCall(graph_->node(id))) continue;
       any = true;
+      SM_RETURN_IF_ERROR(context_->CheckInterrupt());
       SM_RETURN_IF_ERROR(Expand(id).At(NodePlace(graph_->node(id))));
     }
     if (!any) return Status();
@@ -47,6 +49,45 @@ class Inliner {
   }
 
  private:
+  // Counts before anything is copied: a few functions can call each other 2^40 times.
+  Status CheckSize() const {
+    struct Visit {
+      std::string name;
+      std::shared_ptr<const GraphFunction> function;
+      const Graph* graph = nullptr;
+      NodeId next = 0;
+      int64_t nodes = 0;
+    };
+    std::unordered_map<std::string, int64_t> nodes_of;  // calls inlined; 0 while being counted
+    std::vector<Visit> stack;
+    stack.push_back({"", nullptr, graph_, 0, graph_->num_nodes()});
+    for (;;) {
+      Visit& top = stack.back();
+      while (top.next < top.graph->num_nodes() && !IsCall(top.graph->node(top.next))) ++top.next;
+      if (top.nodes > kMostNodes) {
+        return ResourceExhausted("calls of functions, put in place, make more than ", kMostNodes,
+                                 " nodes in ", top.name.empty() ? "the graph" : top.name);
+      }
+      if (top.next == top.graph->num_nodes()) {
+        if (stack.size() == 1) return Status();
+        nodes_of[top.name] = top.nodes;
+        stack.pop_back();
+        continue;
+      }
+      const FuncAttr f = top.graph->node(top.next).attrs.Get<FuncAttr>("f");
+      const auto [known, is_new] = nodes_of.emplace(f.name, 0);
+      if (!is_new) {
+        top.nodes += known->second;
+        ++top.next;
+        continue;
+      }
+      StatusOr<std::shared_ptr<const GraphFunction>> function = context_->library->Get(f);
+      if (!function.ok()) continue;  // Expand reports it
+      const Graph& body = (*function)->graph;
+      stack.push_back({f.name, *function, &body, 0, body.num_nodes()});
+    }
+  }
+
   Status CheckOrigin(const std::string& function, int origin) const {
     int depth = 0;
     for (int o = origin; o >= 0; o = origins_[o].parent, ++depth) {
@@ -110,10 +151,6 @@ class Inliner {
     SM_ASSIGN_OR_RETURN(std::shared_ptr<const GraphFunction> function, context_->library->Get(f));
     SM_RETURN_IF_ERROR(CheckCall(graph_->node(call_id), *function));
     const Graph& body = function->graph;
-    if (graph_->num_nodes() + body.num_nodes() > kMostNodes) {
-      return ResourceExhausted("inlining function ", f.name, " makes more than ", kMostNodes,
-                               " nodes");
-    }
     const int origin = static_cast<int>(origins_.size());
     origins_.push_back({f.name, caller});
     const std::string prefix = graph_->node(call_id).name + "/";

@@ -28,9 +28,16 @@ std::string OverlayLibrary::Add(GraphFunction function) {
   std::lock_guard<std::mutex> lock(mutex_);
   // '@' cannot stand in a name that comes from a file's NodeDefs.
   function.name = StrCat(function.name, "@", added_.size());
+  num_nodes_ += function.graph.num_nodes();
   const std::string name = function.name;
   added_[name] = std::make_shared<const GraphFunction>(std::move(function));
   return name;
+}
+
+bool OverlayLibrary::IsLarge() const {
+  constexpr int64_t kLarge = 1'000'000;
+  std::lock_guard<std::mutex> lock(mutex_);
+  return num_nodes_ > kLarge;
 }
 
 NodeOutput Redirects::Resolve(NodeOutput v) const {
@@ -111,6 +118,7 @@ Status Optimize(OptimizeContext* context, Graph* graph) {
     if (!changed) break;
     graph->Compact();
     SM_RETURN_IF_ERROR(InlineCalls(context, graph));
+    SM_RETURN_IF_ERROR(RaiseLoops(context, graph));
     SM_RETURN_IF_ERROR(ResolveHandles(context, graph));
     SM_RETURN_IF_ERROR(FreezeVariables(context, graph));
     SM_RETURN_IF_ERROR(InferAndFold(context, graph));

@@ -26,11 +26,15 @@ class OverlayLibrary final : public FunctionLibrary {
   std::vector<std::string> Names() const override;
   // Adds `function` under a new name that starts with `function.name`, and returns that name.
   std::string Add(GraphFunction function);
+  // True when so much was added that passes should add only what they must: copies of functions
+  // that call each other can double at each level.
+  bool IsLarge() const;
 
  private:
   const FunctionLibrary* base_;
   mutable std::mutex mutex_;
   std::unordered_map<std::string, std::shared_ptr<const GraphFunction>> added_;
+  int64_t num_nodes_ = 0;  // in added_
 };
 
 // A variable whose value was put into a graph as a constant, and its version then.
@@ -46,6 +50,11 @@ struct OptimizeContext {
   std::function<bool(const VariableResource&)> keep_variable;
   // Filled with what was frozen.
   std::vector<FrozenVariable> frozen;
+
+  // Passes over a large graph end with the run that they are for.
+  Status CheckInterrupt() const {
+    return env.run == nullptr ? Status() : env.run->CheckInterrupt();
+  }
 };
 
 // The passes that do not depend on the shapes of arguments.

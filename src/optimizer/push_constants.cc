@@ -141,7 +141,9 @@ Status PushIntoWhile(OptimizeContext* context, Graph* graph, NodeId id, Redirect
     constants[i] = PlainConstant(*graph, node.inputs[i]);
     dropped[i] = constants[i] != nullptr;
   }
-  if (!AnyConstant(constants)) return Status();
+  // A loop without variables would have no users: it would not run, and so end, when it must not.
+  const bool all = std::find(dropped.begin(), dropped.end(), false) == dropped.end();
+  if (all || !AnyConstant(constants)) return Status();
   SM_ASSIGN_OR_RETURN(FuncAttr new_body, WithConstants(context, body, constants, dropped));
   SM_ASSIGN_OR_RETURN(FuncAttr new_cond, WithConstants(context, cond, constants, {}));
   const std::vector<NodeOutput> old_inputs = node.inputs;
@@ -181,7 +183,7 @@ Status PushIntoWhile(OptimizeContext* context, Graph* graph, NodeId id, Redirect
 Status PushConstants(OptimizeContext* context, Graph* graph) {
   Redirects redirects;
   const int count = graph->num_nodes();
-  for (NodeId id = 0; id < count; ++id) {
+  for (NodeId id = 0; id < count && !context->library->IsLarge(); ++id) {
     const std::string op = graph->node(id).op;
     Status status;
     if (op == "_Loop") status = PushIntoLoop(context, graph, id);

@@ -16,6 +16,8 @@ bool IsEnter(const Node& n) { return n.op == "Enter" || n.op == "RefEnter"; }
 bool IsExit(const Node& n) { return n.op == "Exit" || n.op == "RefExit"; }
 bool IsNext(const Node& n) { return n.op == "NextIteration" || n.op == "RefNextIteration"; }
 
+constexpr int kMostNesting = 256;
+
 struct FrameInfo {
   std::string name;
   int parent = -1;
@@ -31,12 +33,15 @@ class LoopRaiser {
 
   Status Run() {
     bool any = false;
-    for (const Node& node : graph_->nodes()) any = any || IsEnter(node) || IsNext(node);
+    for (const Node& n : graph_->nodes()) any = any || IsEnter(n) || IsNext(n) || IsExit(n);
     if (!any) return Status();
+    TakeEnteredResults();
     // Inner frames first; each round raises the deepest, so that an outer body holds no frames.
     for (;;) {
+      SM_RETURN_IF_ERROR(context_->CheckInterrupt());
       SM_RETURN_IF_ERROR(FindFrames());
       if (frames_.size() <= 1) break;
+      SM_RETURN_IF_ERROR(CheckResults());
       int deepest = 0;
       for (const FrameInfo& f : frames_) deepest = std::max(deepest, f.depth);
       Redirects redirects;
@@ -60,14 +65,7 @@ class LoopRaiser {
     std::map<std::pair<int, std::string>, int> known;
     for (NodeId id : order) {
       const Node& node = graph_->node(id);
-      int frame = kRoot;
-      const auto consider = [&](NodeId input) {
-        if (IsNext(graph_->node(input))) return;
-        const int f = OutputFrame(input);
-        if (frames_[f].depth > frames_[frame].depth) frame = f;
-      };
-      for (const NodeOutput& v : node.inputs) consider(v.node);
-      for (NodeId c : node.control_inputs) consider(c);
+      SM_ASSIGN_OR_RETURN(int frame, FrameOfInputs(node));
       if (IsEnter(node)) {
         const std::string& name = node.attrs.String("frame_name");
         const auto [it, inserted] = known.emplace(std::make_pair(frame, name), frames_.size());
@@ -76,13 +74,19 @@ class LoopRaiser {
           info.name = name;
           info.parent = frame;
           info.depth = frames_[frame].depth + 1;
+          if (info.depth > kMostNesting) {
+            return ResourceExhausted(NodePlace(node), ": loops are nested more than ", kMostNesting,
+                                     " deep");
+          }
           frames_.push_back(std::move(info));
         }
         frame = it->second;
         frames_[frame].enters.push_back(id);
       } else if (IsExit(node)) {
-        if (frame == kRoot) return Malformed(node, "an Exit outside of any loop");
+        if (frame == kRoot) return Invalid(node, "an Exit outside of any loop");
         frames_[frame].exits.push_back(id);
+      } else if (IsNext(node) && frame == kRoot) {
+        return Invalid(node, "a NextIteration outside of any loop");
       } else if (frame != kRoot) {
         frames_[frame].members.push_back(id);
       }
@@ -91,10 +95,49 @@ class LoopRaiser {
     return Status();
   }
 
+  // The innermost frame among those of the inputs; one must hold the other.
+  StatusOr<int> FrameOfInputs(const Node& node) const {
+    int frame = kRoot;
+    bool mixed = false;
+    const auto consider = [&](NodeId input) {
+      if (IsNext(graph_->node(input))) return;
+      int inner = OutputFrame(input), outer = frame;
+      if (frames_[inner].depth < frames_[outer].depth) std::swap(inner, outer);
+      frame = inner;
+      while (frames_[inner].depth > frames_[outer].depth) inner = frames_[inner].parent;
+      mixed = mixed || inner != outer;
+    };
+    for (const NodeOutput& v : node.inputs) consider(v.node);
+    for (NodeId c : node.control_inputs) consider(c);
+    if (mixed) return Invalid(node, "inputs from different loops");
+    return frame;
+  }
+
+  // An Enter that is a result gives the value from outside of the loop.
+  void TakeEnteredResults() {
+    for (NodeOutput& v : graph_->results) {
+      while (IsEnter(graph_->node(v.node))) v = graph_->node(v.node).inputs[0];
+    }
+  }
+
+  // What is asked for must have left its loop.
+  Status CheckResults() const {
+    for (const NodeOutput& v : graph_->results) {
+      if (OutputFrame(v.node) == kRoot) continue;
+      return Invalid(graph_->node(v.node), "a result inside of a loop");
+    }
+    return Status();
+  }
+
   // The frame in which users see a node's outputs: an Exit's are in the parent frame.
   int OutputFrame(NodeId id) const {
     const int frame = frame_of_[id];
     return IsExit(graph_->node(id)) ? frames_[frame].parent : frame;
+  }
+
+  static Status Invalid(const Node& node, std::string_view what) {
+    return InvalidArgument(NodePlace(node), ": found ", what,
+                           "; expected Enter before and Exit behind all of a loop");
   }
 
   static Status Malformed(const Node& node, std::string_view what) {
@@ -244,10 +287,13 @@ class LoopRaiser {
     loop.attrs.Set("num_vars", static_cast<int64_t>(num_variables));
     loop.attrs.Set("Tin", std::move(input_types));
     loop.attrs.Set("Tout", std::move(output_types));
-    const NodeId id = graph_->AddNode(std::move(loop));
+    const NodeId loop_id = graph_->AddNode(std::move(loop));
+    // Whoever waits for a part of the loop waits for the loop.
+    for (NodeId id : frame.members) redirects->SetControl(id, loop_id);
+    for (NodeId id : frame.enters) redirects->SetControl(id, loop_id);
     for (size_t i = 0; i < frame.exits.size(); ++i) {
-      redirects->Set({frame.exits[i], 0}, {id, static_cast<int>(i)});
-      redirects->SetControl(frame.exits[i], id);
+      redirects->Set({frame.exits[i], 0}, {loop_id, static_cast<int>(i)});
+      redirects->SetControl(frame.exits[i], loop_id);
     }
   }
 

@@ -25,9 +25,7 @@ std::string TakeFile(std::string_view* input) {
 }
 
 void ReadModel(const FileSystem& files) {
-  ReadOptions options;
-  options.any_tags_if_single = true;
-  const auto model = ReadSavedModel(files, "m", BuiltInOps(), options);
+  const auto model = ReadSavedModel(files, "m", BuiltInOps(), ReadOptions());
   if (!model.ok()) return;
   (void)model->graph.graph.TopologicalOrder();
   for (const std::string& name : model->graph.functions->Names()) {

@@ -33,8 +33,12 @@ TEST(SavedModelReader, ChoosesTheMetaGraphByItsTags) {
   const Status absent = Read(two, {.tags = {"gpu"}}).status();
   EXPECT_EQ(absent.code(), StatusCode::kNotFound);
   EXPECT_NE(absent.message().find("{serve}, {gpu, train}"), std::string::npos) << absent;
-  EXPECT_EQ(Read(MetaGraph("")).status().code(), StatusCode::kNotFound);
-  EXPECT_TRUE(Read(MetaGraph(""), {.any_tags_if_single = true}).ok());
+  EXPECT_EQ(Read(MetaGraph(""), {.tags = {"serve"}}).status().code(), StatusCode::kNotFound);
+  EXPECT_TRUE(Read(MetaGraph("")).ok());
+  EXPECT_TRUE(Read(MetaGraph("tags: 'train'")).ok());
+  const auto untagged = Read(MetaGraph(kServe) + MetaGraph(""));
+  ASSERT_TRUE(untagged.ok()) << untagged.status();
+  EXPECT_TRUE(untagged->tags.empty());
 }
 
 TEST(SavedModelReader, SaysWhatIsWrongWithTheFile) {

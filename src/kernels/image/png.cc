@@ -11,6 +11,12 @@
 namespace savedmodel {
 namespace {
 
+// libpng keeps colour profiles whole while it reads them.
+constexpr png_alloc_size_t kMaxChunkBytes = 8'000'000;
+// Chunks that do not change pixels, of which libpng would take the size on trust.
+constexpr png_byte kIgnoredChunks[] = "tEXt\0zTXt\0iTXt\0sPLT\0pCAL\0sCAL\0eXIf";
+constexpr int kNumIgnoredChunks = sizeof(kIgnoredChunks) / 5;
+
 // As in JPEG: errors jump back, and functions that set the jump hold no objects with destructors.
 struct PngState {
   png_structp png = nullptr;
@@ -49,6 +55,8 @@ void OnFlush(png_structp) {}
 
 bool ReadHeader(PngState* s) {
   if (setjmp(png_jmpbuf(s->png)) != 0) return false;
+  png_set_chunk_malloc_max(s->png, kMaxChunkBytes);
+  png_set_keep_unknown_chunks(s->png, PNG_HANDLE_CHUNK_NEVER, kIgnoredChunks, kNumIgnoredChunks);
   png_set_read_fn(s->png, s, OnRead);
   png_read_info(s->png, s->info);
   return true;

@@ -109,7 +109,8 @@ Status InitializeFromTextFile(OpContext& ctx, LookupTable& table, const Attrs& a
   SM_RETURN_IF_ERROR(value.Check("values"));
   const std::string& path = *filename.data<std::string>();
   if (ctx.run().files == nullptr) {
-    return FailedPrecondition("'", path, "' cannot be read: this run has no file system");
+    return Status(StatusCode::kPermissionDenied,
+                  StrCat("'", path, "' cannot be read: the graph is no part of a model directory"));
   }
   SM_ASSIGN_OR_RETURN(const auto file, ctx.run().files->Read(path));
   const std::vector<std::string> lines = Lines(file->bytes());
