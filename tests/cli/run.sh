@@ -38,6 +38,26 @@ expect 1 "ALREADY_EXISTS" "$program" run "$model" --input_exprs 'x=ones((2,3))' 
 expect 0 "output_0" "$program" run "$model" --inputs "x=$work/out/output_0.npy" --json
 expect 1 "expected one of: x" "$program" run "$model" --input_exprs 'y=[[1,2,3]]'
 expect 1 "INVALID_ARGUMENT" "$program" run "$model" --input_exprs "x=[['a']]"
+expect 0 "all can run" "$program" check "$model"
+expect 0 '"problems": []' "$program" check "$model" --json
+expect 1 "NOT_FOUND" "$program" check "$work/nowhere"
+mkdir "$work/wobbly"
+cat >"$work/wobbly/saved_model.pbtxt" <<'END'
+saved_model_schema_version: 1
+meta_graphs {
+  meta_info_def { tags: "serve" }
+  graph_def {
+    node { name: "x" op: "Placeholder" attr { key: "dtype" value { type: DT_FLOAT } } }
+    node { name: "w" op: "Wobble" input: "x" attr { key: "T" value { type: DT_FLOAT } } }
+    node { name: "y" op: "Relu" input: "w" attr { key: "T" value { type: DT_FLOAT } } }
+  }
+  signature_def { key: "serving_default" value {
+    inputs { key: "x" value { name: "x:0" dtype: DT_FLOAT } }
+    outputs { key: "y" value { name: "y:0" dtype: DT_FLOAT } } } }
+}
+END
+expect 1 "serving_default: w (Wobble): UNIMPLEMENTED" "$program" check "$work/wobbly"
+expect 1 '"op": "Wobble"' "$program" check "$work/wobbly" --json
 expect 0 "median" "$program" bench "$model" --shape x=4,3 --runs 10
 rm -rf "$work"
 echo "all commands answered"
