@@ -64,6 +64,10 @@ struct RunOptions {
   const std::atomic<bool>* cancelled = nullptr;
   /// Bytes that the call's tensors may hold at a time; 0 means what LoadOptions says.
   int64_t memory_limit = 0;
+  /// Turns that one loop may take; 0 means what LoadOptions says.
+  int64_t max_loop_iterations = 0;
+  /// Threads for this call instead of the model's; must live until the call is over.
+  ThreadPool* thread_pool = nullptr;
 };
 
 /// One input or output of a function.

@@ -56,10 +56,7 @@ Status BoundState::Run(const RunOptions& options) {
     if (function->executable->IsStale(change_count)) SM_RETURN_IF_ERROR(Prepare());
     change_count = now;
   }
-  run.deadline = options.timeout == std::chrono::nanoseconds::max()
-                     ? std::chrono::steady_clock::time_point::max()
-                     : std::chrono::steady_clock::now() + options.timeout;
-  run.cancelled = options.cancelled;
+  function->model->context.SetLimits(options, &run);
   Status status = plan->RunInFrame(frame.get(), inputs, run);
   if (!status.ok()) {
     SM_RETURN_IF_ERROR(Prepare());  // the old frame is in no known state

@@ -24,6 +24,8 @@ struct ModelContext {
   mutable ResourceTable resources;
   std::shared_ptr<PackCache> packs = std::make_shared<PackCache>();
 
+  // Sets what `run_options` says in the state of a run: limits, threads.
+  void SetLimits(const RunOptions& run_options, RunState* run) const;
   // The state of one run under `run_options`. `loading` lets it restore checkpoints.
   RunState MakeRun(const RunOptions& run_options, bool loading = false) const;
 };

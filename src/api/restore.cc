@@ -34,6 +34,7 @@ class ObjectRestorer {
     for (size_t id = 0; id < objects_.nodes.size(); ++id) {
       SM_RETURN_IF_ERROR(MakeValue(static_cast<int>(id)).At(Place(static_cast<int>(id))));
     }
+    BindMainGraph();
     SM_RETURN_IF_ERROR(ForResources("_create_resource"));
     SM_RETURN_IF_ERROR(RestoreTables());
     return ForResources("_initialize");
@@ -120,6 +121,32 @@ class ObjectRestorer {
                              "', expected shape ", shape);
     }
     return variable->Assign(std::move(value));
+  }
+
+  // The main graph (a session's view) finds variables by names of its own: which one a name means
+  // is told by its calls of functions whose captures the object graph knows.
+  void BindMainGraph() {
+    const Graph& graph = model_->meta.graph.graph;
+    for (const Node& call : graph.nodes()) {
+      const FuncAttr* f = call.attrs.Has("f") ? &call.attrs.Get<FuncAttr>("f") : nullptr;
+      if (f == nullptr) continue;
+      const auto signature = objects_.concrete_functions.find(f->name);
+      if (signature == objects_.concrete_functions.end()) continue;
+      const std::vector<int>& bound = signature->second.bound_inputs;
+      if (bound.size() > call.inputs.size()) continue;
+      const size_t first = call.inputs.size() - bound.size();
+      for (size_t i = 0; i < bound.size(); ++i) {
+        const Node& handle = graph.node(call.inputs[first + i].node);
+        if (handle.op != "VarHandleOp" || objects_.nodes[bound[i]].kind != ObjectKind::kVariable) {
+          continue;
+        }
+        const std::string& shared_name = handle.attrs.String("shared_name");
+        const std::string& name = shared_name.empty() ? handle.name : shared_name;
+        model_->context.resources.Put(
+            ResourceTable::Key("variable", handle.attrs.String("container"), name),
+            *model_->node_values[bound[i]].data<ResourceRef>());
+      }
+    }
   }
 
   Status MakeConstant(int id, const std::string& name) {
