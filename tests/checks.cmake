@@ -22,6 +22,11 @@ add_test(NAME check.ops_doc COMMAND sh -c
   "$<TARGET_FILE:savedmodel_ops_doc> | diff - ${PROJECT_SOURCE_DIR}/docs/ops.md >/dev/null || \
    { echo 'out of date; run: build/tests/savedmodel_ops_doc > docs/ops.md'; exit 1; }")
 
+# The C++ of the documents compiles.
+add_test(NAME check.snippets COMMAND ${Python3_EXECUTABLE} ${tools}/check_snippets.py
+  ${CMAKE_CXX_COMPILER} ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/README.md
+  ${PROJECT_SOURCE_DIR}/docs/migrating.md)
+
 # Every header compiles by itself; public ones as C++17 with all warnings.
 function(add_header_checks target standard)
   set(sources)
