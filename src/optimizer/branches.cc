@@ -79,7 +79,7 @@ class DeadValues {
   }
 
   // Whether a Switch is known to take one side, and nothing that stays looks at the other: as a
-  // result, or beside live inputs of a Merge.
+  // result, beside live inputs of a Merge, or in a Merge of references (which is kept).
   bool CanResolve() const {
     if (!any_) return false;
     for (const NodeOutput& v : graph_.results) {
@@ -90,7 +90,7 @@ class DeadValues {
       if (!IsMerge(node) || dead_node_[id]) continue;
       const size_t dead = std::count_if(node.inputs.begin(), node.inputs.end(),
                                         [&](const NodeOutput& v) { return IsDead(v); });
-      if (dead > 0 && node.inputs.size() - dead > 1) return false;
+      if (dead > 0 && (node.op != "Merge" || node.inputs.size() - dead > 1)) return false;
     }
     return true;
   }
@@ -118,7 +118,7 @@ Status ResolveSwitches(OptimizeContext* context, Graph* graph, bool* changed) {
     Node& node = graph->node(id);
     if (dead.IsDead(id)) continue;
     if (dead.taken(id) >= 0 && !graph->is_ref({id, 0})) {
-      redirects.Set({id, dead.taken(id)}, {id, 0});
+      if (dead.taken(id) == 1) redirects.Set({id, 1}, {id, 0});
       MakeIdentity(*context, graph, id, node.inputs[0]);
       *changed = true;
       continue;
