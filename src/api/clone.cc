@@ -51,6 +51,7 @@ StatusOr<std::shared_ptr<const ModelImpl>> CloneModel(const ModelImpl& model) {
   clone->meta = model.meta;
   clone->directory = model.directory;
   clone->signatures = model.signatures;
+  clone->node_errors = model.node_errors;
   clone->node_paths = model.node_paths;
 
   ResourceCloner cloner;

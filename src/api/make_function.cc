@@ -68,8 +68,10 @@ StatusOr<std::shared_ptr<const Executable>> ModelImpl::Concrete(const std::strin
       const Tensor& value = node_values[bound[i]];
       const NodeId arg = graph.args[first + i];
       if (!value.has_value()) {
+        auto error = node_errors.find(bound[i]);
+        if (error != node_errors.end()) return error->second;
         return InvalidArgument("function ", name, ": capture ", i, " (object node ", bound[i],
-                               ") has no value; its table or resource could not be made");
+                               ") has no value");
       }
       if (value.dtype() != graph.node(arg).output_types[0]) {
         return InvalidArgument("function ", name, ": capture ", i, " is ", value.dtype(),

@@ -68,7 +68,17 @@ Variable Model::variable(const std::string& path) const {
   const Object found = object(path);
   if (found.status().ok() && found.kind() == Object::Kind::kVariable) return found.variable();
   for (const auto& entry : impl_->variables) {
-    if (entry.name == path || entry.path == path) return impl_->MakeVariable(entry);
+    if (entry.path == path) return impl_->MakeVariable(entry);
+  }
+  std::shared_ptr<VariableResource> of_main_graph = api::FindVariable(impl_->context, path);
+  for (const auto& entry : impl_->variables) {
+    if (entry.name != path) continue;
+    if (of_main_graph == nullptr || of_main_graph == entry.resource) {
+      return impl_->MakeVariable(entry);
+    }
+  }
+  if (of_main_graph != nullptr) {
+    return impl_->MakeVariable({path, path, std::move(of_main_graph), false, -1});
   }
   if (found.status().ok()) return found.variable();
   return Variable::FromError(NotFound("variable '", path, "': not in the model, which has ",

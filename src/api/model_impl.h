@@ -55,6 +55,8 @@ class ModelImpl : public std::enable_shared_from_this<ModelImpl> {
   std::vector<SignatureInfo> signatures;
   // By node of the object graph: the handle, constant or asset path that it stands for.
   std::vector<Tensor> node_values;
+  // Why a table-like node has no handle.
+  std::map<int, Status> node_errors;
   // By node: the shortest path from the root; empty when none leads there.
   std::vector<std::string> node_paths;
   // Every variable once: object path or name → resource, and its node (-1 for TensorFlow 1).
@@ -121,6 +123,10 @@ std::vector<Problem> CheckModel(const ModelImpl& model);
 
 // Fills `context`'s registry, pool, files from its options.
 void SetUpContext(const LoadOptions& options, ModelContext* context);
+
+// The variable that the main graph calls `name`, or null.
+std::shared_ptr<VariableResource> FindVariable(const ModelContext& context,
+                                               const std::string& name);
 
 // Gives the objects of `model` their values: variables from the checkpoint, constants, assets,
 // tables made and initialised.

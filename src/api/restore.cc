@@ -1,5 +1,6 @@
 // Values for the objects and graphs of a model that has just been read.
 #include <deque>
+#include <map>
 
 #include "src/api/model_impl.h"
 #include "src/base/status_macros.h"
@@ -22,6 +23,32 @@ RunState LoadingRun(const ModelImpl& model) {
   return model.context.MakeRun(options, /*loading=*/true);
 }
 
+// The tensors that name assets, with where the files are.
+TensorMap AssetFeeds(const LoadedMetaGraph& meta) {
+  TensorMap feeds;
+  for (const LoadedAsset& asset : meta.assets) {
+    if (!asset.tensor_name.empty()) feeds[asset.tensor_name] = Tensor::Scalar(asset.path);
+  }
+  return feeds;
+}
+
+Status RunTargets(ModelImpl* model, const TensorMap& feeds,
+                  const std::vector<std::string>& targets) {
+  RunState run = LoadingRun(*model);
+  return model->RunSession(feeds, {}, targets, run).status();
+}
+
+// Runs the restore op of the main graph, if it has one.
+Status RestoreBySaver(ModelImpl* model) {
+  const LoadedMetaGraph& meta = model->meta;
+  if (!meta.saver.has_value() || meta.variables_prefix.empty() || meta.saver->restore_op.empty()) {
+    return Status();
+  }
+  TensorMap feeds = AssetFeeds(meta);
+  feeds[meta.saver->filename_tensor] = Tensor::Scalar(meta.variables_prefix);
+  return RunTargets(model, feeds, {meta.saver->restore_op}).At("restoring variables");
+}
+
 class ObjectRestorer {
  public:
   explicit ObjectRestorer(ModelImpl* model)
@@ -35,9 +62,11 @@ class ObjectRestorer {
       SM_RETURN_IF_ERROR(MakeValue(static_cast<int>(id)).At(Place(static_cast<int>(id))));
     }
     BindMainGraph();
-    SM_RETURN_IF_ERROR(ForResources("_create_resource"));
+    // A resource that nothing uses may be one that cannot be made.
+    model_->node_errors = ForResources("_create_resource");
     SM_RETURN_IF_ERROR(RestoreTables());
-    return ForResources("_initialize");
+    const std::map<int, Status> errors = ForResources("_initialize");
+    return errors.empty() ? Status() : errors.begin()->second;
   }
 
  private:
@@ -95,9 +124,8 @@ class ObjectRestorer {
       SM_RETURN_IF_ERROR(
           RestoreVariable(id, variable.get()).At(StrCat("variable '", node.variable.name, "'")));
     }
-    // The main graph finds a variable by its name; where several share one, the first is meant.
-    model_->context.resources.GetOrCreate(VariableKeyInTable(node.variable.name),
-                                          [&]() -> ResourceRef { return variable; });
+    const auto [it, is_new] = by_name_.emplace(node.variable.name, variable);
+    if (!is_new) it->second = nullptr;
     model_->node_values[id] = HandleTensor(variable);
     if (reachable_[id]) {
       model_->variables.push_back(
@@ -124,8 +152,32 @@ class ObjectRestorer {
   }
 
   // The main graph (a session's view) finds variables by names of its own: which one a name means
-  // is told by its calls of functions whose captures the object graph knows.
+  // is told by its calls of functions whose captures the object graph knows, or by a name that one
+  // object has alone. What is still missing then the saver restores; a failure of it shows when
+  // a session reads the variable.
   void BindMainGraph() {
+    BindCaptures();
+    bool all_bound = true;
+    for (const Node& handle : model_->meta.graph.graph.nodes()) {
+      if (handle.op != "VarHandleOp" || !handle.error.ok()) continue;
+      const std::string key = MainGraphKey(handle);
+      if (model_->context.resources.Find(key) != nullptr) continue;
+      auto named = by_name_.find(handle.attrs.String("shared_name"));
+      const bool found = named != by_name_.end() && named->second != nullptr &&
+                         named->second->dtype() == handle.attrs.Type("dtype");
+      if (found) model_->context.resources.Put(key, named->second);
+      all_bound = all_bound && found;
+    }
+    if (!all_bound) (void)RestoreBySaver(model_).ok();
+  }
+
+  static std::string MainGraphKey(const Node& handle) {
+    const std::string& name = handle.attrs.String("shared_name");
+    return ResourceTable::Key("variable", handle.attrs.String("container"),
+                              name.empty() ? handle.name : name);
+  }
+
+  void BindCaptures() {
     const Graph& graph = model_->meta.graph.graph;
     for (const Node& call : graph.nodes()) {
       const FuncAttr* f = call.attrs.Has("f") ? &call.attrs.Get<FuncAttr>("f") : nullptr;
@@ -140,11 +192,8 @@ class ObjectRestorer {
         if (handle.op != "VarHandleOp" || objects_.nodes[bound[i]].kind != ObjectKind::kVariable) {
           continue;
         }
-        const std::string& shared_name = handle.attrs.String("shared_name");
-        const std::string& name = shared_name.empty() ? handle.name : shared_name;
-        model_->context.resources.Put(
-            ResourceTable::Key("variable", handle.attrs.String("container"), name),
-            *model_->node_values[bound[i]].data<ResourceRef>());
+        model_->context.resources.Put(MainGraphKey(handle),
+                                      *model_->node_values[bound[i]].data<ResourceRef>());
       }
     }
   }
@@ -172,24 +221,23 @@ class ObjectRestorer {
 
   // Runs function `name` of each table-like object; `_create_resource` gives its handle. An object
   // may need another one made before it, so what cannot run yet is tried again.
-  Status ForResources(const std::string& name) {
+  std::map<int, Status> ForResources(const std::string& name) {
     std::vector<int> waiting;
     for (size_t id = 0; id < objects_.nodes.size(); ++id) {
       if (objects_.nodes[id].FindChild(name) >= 0) waiting.push_back(static_cast<int>(id));
     }
-    while (!waiting.empty()) {
+    for (;;) {
       std::vector<int> again;
-      Status first_error;
+      std::map<int, Status> errors;
       for (int id : waiting) {
         const Status status = CallChild(id, name).At(Place(id));
         if (status.ok()) continue;
-        if (first_error.ok()) first_error = status;
+        errors[id] = status;
         again.push_back(id);
       }
-      if (again.size() == waiting.size()) return first_error;
+      if (again.size() == waiting.size()) return errors;
       waiting = std::move(again);
     }
-    return Status();
   }
 
   Status CallChild(int id, const std::string& name) {
@@ -258,31 +306,14 @@ class ObjectRestorer {
 
   ModelImpl* model_;
   const ObjectGraph& objects_;
+  std::map<std::string, std::shared_ptr<VariableResource>>
+      by_name_;                  // null for a name that several have
   std::vector<bool> reachable_;  // from the root, by names
   RunState run_;
   std::shared_ptr<const CheckpointReader> reader_;
   std::vector<CheckpointNode> checkpoint_;
   std::vector<int> matches_;
 };
-
-// The tensors that name assets, with where the files are.
-void FeedAssets(const LoadedMetaGraph& meta, TensorMap* feeds) {
-  for (const LoadedAsset& asset : meta.assets) {
-    if (!asset.tensor_name.empty()) (*feeds)[asset.tensor_name] = Tensor::Scalar(asset.path);
-  }
-}
-
-Status RunTargets(ModelImpl* model, const TensorMap& feeds,
-                  const std::vector<std::string>& targets) {
-  RunState run = LoadingRun(*model);
-  return model->RunSession(feeds, {}, targets, run).status();
-}
-
-std::shared_ptr<VariableResource> FindVariable(const ModelContext& context,
-                                               const std::string& name) {
-  return std::dynamic_pointer_cast<VariableResource>(
-      context.resources.Find(VariableKeyInTable(name)));
-}
 
 // For graphs without a restore op (TensorFlow Hub's first format): variables by their names.
 Status RestoreByName(ModelImpl* model) {
@@ -305,18 +336,18 @@ Status RestoreByName(ModelImpl* model) {
 
 }  // namespace
 
+std::shared_ptr<VariableResource> FindVariable(const ModelContext& context,
+                                               const std::string& name) {
+  return std::dynamic_pointer_cast<VariableResource>(
+      context.resources.Find(VariableKeyInTable(name)));
+}
+
 Status RestoreObjects(ModelImpl* model) { return ObjectRestorer(model).Run(); }
 
 Status RestoreSession(ModelImpl* model) {
   const LoadedMetaGraph& meta = model->meta;
-  TensorMap assets;
-  FeedAssets(meta, &assets);
-  if (meta.saver.has_value() && !meta.variables_prefix.empty() && !meta.saver->restore_op.empty()) {
-    TensorMap feeds = assets;
-    feeds[meta.saver->filename_tensor] = Tensor::Scalar(meta.variables_prefix);
-    SM_RETURN_IF_ERROR(
-        RunTargets(model, feeds, {meta.saver->restore_op}).At("restoring variables"));
-  }
+  const TensorMap assets = AssetFeeds(meta);
+  SM_RETURN_IF_ERROR(RestoreBySaver(model));
   if (!meta.saver.has_value() && !meta.variables_prefix.empty()) {
     SM_RETURN_IF_ERROR(RestoreByName(model).At("restoring variables"));
   }

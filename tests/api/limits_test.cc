@@ -83,6 +83,17 @@ TEST(Switch, DeadSideHasNoValue) {
   EXPECT_EQ(Fetch(graph, "s:0").status().code(), StatusCode::kInvalidArgument);
 }
 
+TEST(Switch, EitherSideIsTaken) {
+  for (const bool taken : {false, true}) {
+    const std::string graph =
+        kOne + Const("p", "DT_BOOL", taken ? "bool_val: true" : "bool_val: false") +
+        Node("s", "Switch", {"c", "p"}, kFloat) + Node("n", "Neg", {"s:1"}, kFloat) +
+        Node("m", "Merge", {"s:0", "n"}, kFloat + Attr("N", "i: 2"));
+    EXPECT_EQ(*Fetch(graph, "m:0")->data<float>(), taken ? -1 : 1);
+    EXPECT_EQ(*Fetch(graph, "m:1")->data<int32_t>(), taken ? 1 : 0);
+  }
+}
+
 TEST(Switch, DeadSideBesideSeveralLiveOnes) {
   const std::string graph = kOne + kTrue + Node("s", "Switch", {"c", "p"}, kFloat) +
                             Node("dead", "Neg", {"s:0"}, kFloat) +
