@@ -128,7 +128,7 @@ class SAVEDMODEL_EXPORT Function {
 
   /// OK, or why the function cannot be called.
   Status status() const;
-  const std::string& name() const;
+  std::string name() const;
 
   /// Calls by name. Every declared input must be there (defaults of the function count), with the
   /// declared dtype and a compatible shape.
@@ -142,8 +142,8 @@ class SAVEDMODEL_EXPORT Function {
                        const RunOptions& options = {}) const;
 
   /// Inputs and outputs by name; empty for a polymorphic function of several traces.
-  const std::vector<TensorSpec>& inputs() const;
-  const std::vector<TensorSpec>& outputs() const;
+  std::vector<TensorSpec> inputs() const;
+  std::vector<TensorSpec> outputs() const;
   /// Traces of a polymorphic function, as text.
   std::vector<std::string> traces() const;
 
@@ -182,7 +182,7 @@ class SAVEDMODEL_EXPORT Variable {
   static Variable FromError(const Status& status);
   Status status() const;
   /// TensorFlow's name, for example "dense/kernel".
-  const std::string& name() const;
+  std::string name() const;
   DType dtype() const;
   /// Declared shape; the value's own shape where that is unknown.
   Shape shape() const;
@@ -215,7 +215,7 @@ class SAVEDMODEL_EXPORT Object {
   /// What TensorFlow calls it: "tf_module", "trackable_list_wrapper", a Keras class, ….
   std::string type_name() const;
   /// Path from the root, "." for the root.
-  const std::string& path() const;
+  std::string path() const;
 
   Object operator[](const std::string& child) const;
   Object operator[](const char* child) const { return (*this)[std::string(child)]; }
@@ -329,9 +329,9 @@ class SAVEDMODEL_EXPORT Model {
   /// stays with this one. UNIMPLEMENTED when a custom resource cannot be copied.
   StatusOr<Model> Clone() const;
 
-  const std::vector<std::string>& tags() const;
+  std::vector<std::string> tags() const;
   /// Version of TensorFlow that wrote the model, as far as it says.
-  const std::string& tensorflow_version() const;
+  std::string tensorflow_version() const;
   /// Paths of the model's asset files.
   std::vector<std::string> assets() const;
   /// Every op of the main graph and the function library, by name.

@@ -60,7 +60,8 @@ class SAVEDMODEL_EXPORT Value {
 
   /// Number of items of a structure; 0 for a leaf.
   size_t size() const { return items_.size(); }
-  const std::vector<Value>& items() const { return items_; }
+  const std::vector<Value>& items() const& { return items_; }
+  std::vector<Value> items() && { return std::move(items_); }
   /// Keys of a kDict (sorted) or kNamedTuple (in order), parallel to items().
   const std::vector<std::string>& keys() const { return keys_; }
   /// Item `i`, or under `key`; a None value when there is none.

@@ -154,19 +154,14 @@ Status Function::status() const {
   return impl_->error;
 }
 
-const std::string& Function::name() const {
-  static const std::string* const empty = new std::string();
-  return impl_ == nullptr ? *empty : impl_->name;
+std::string Function::name() const { return impl_ == nullptr ? "" : impl_->name; }
+
+std::vector<TensorSpec> Function::inputs() const {
+  return impl_ == nullptr ? std::vector<TensorSpec>() : impl_->inputs;
 }
 
-const std::vector<TensorSpec>& Function::inputs() const {
-  static const auto* const empty = new std::vector<TensorSpec>();
-  return impl_ == nullptr ? *empty : impl_->inputs;
-}
-
-const std::vector<TensorSpec>& Function::outputs() const {
-  static const auto* const empty = new std::vector<TensorSpec>();
-  return impl_ == nullptr ? *empty : impl_->outputs;
+std::vector<TensorSpec> Function::outputs() const {
+  return impl_ == nullptr ? std::vector<TensorSpec>() : impl_->outputs;
 }
 
 StatusOr<TensorMap> Function::operator()(const TensorMap& inputs, const RunOptions& options) const {

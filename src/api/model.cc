@@ -138,14 +138,12 @@ StatusOr<Model> Model::Clone() const {
   return Model(std::move(clone).value());
 }
 
-const std::vector<std::string>& Model::tags() const {
-  static const auto* const none = new std::vector<std::string>();
-  return impl_ == nullptr ? *none : impl_->meta.tags;
+std::vector<std::string> Model::tags() const {
+  return impl_ == nullptr ? std::vector<std::string>() : impl_->meta.tags;
 }
 
-const std::string& Model::tensorflow_version() const {
-  static const std::string* const none = new std::string();
-  return impl_ == nullptr ? *none : impl_->meta.tensorflow_version;
+std::string Model::tensorflow_version() const {
+  return impl_ == nullptr ? "" : impl_->meta.tensorflow_version;
 }
 
 std::vector<std::string> Model::assets() const {

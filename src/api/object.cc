@@ -19,10 +19,7 @@ Status Variable::status() const {
   return state_->error;
 }
 
-const std::string& Variable::name() const {
-  static const std::string* const empty = new std::string();
-  return state_ == nullptr ? *empty : state_->name;
-}
+std::string Variable::name() const { return state_ == nullptr ? "" : state_->name; }
 
 DType Variable::dtype() const {
   return status().ok() ? state_->resource->dtype() : DType::kInvalid;
@@ -84,7 +81,7 @@ Status Object::status() const {
   return Status();
 }
 
-const std::string& Object::path() const { return path_; }
+std::string Object::path() const { return path_; }
 
 namespace {
 
