@@ -151,24 +151,24 @@ class ObjectRestorer {
     return variable->Assign(std::move(value));
   }
 
-  // The main graph (a session's view) finds variables by names of its own: which one a name means
-  // is told by its calls of functions whose captures the object graph knows, or by a name that one
-  // object has alone. What is still missing then the saver restores; a failure of it shows when
-  // a session reads the variable.
+  // The main graph (a session's view) finds variables by names of its own. It shares those of the
+  // objects if all can be told: by captures of its calls, or by a name that one object has alone.
+  // Else it has variables of its own, which the saver restores.
   void BindMainGraph() {
-    BindCaptures();
+    std::map<std::string, ResourceRef> bound = Captures();
     bool all_bound = true;
     for (const Node& handle : model_->meta.graph.graph.nodes()) {
       if (handle.op != "VarHandleOp" || !handle.error.ok()) continue;
       const std::string key = MainGraphKey(handle);
-      if (model_->context.resources.Find(key) != nullptr) continue;
+      if (bound.count(key) > 0) continue;
       auto named = by_name_.find(handle.attrs.String("shared_name"));
       const bool found = named != by_name_.end() && named->second != nullptr &&
                          named->second->dtype() == handle.attrs.Type("dtype");
-      if (found) model_->context.resources.Put(key, named->second);
+      if (found) bound[key] = named->second;
       all_bound = all_bound && found;
     }
-    if (!all_bound) (void)RestoreBySaver(model_).ok();
+    if (!all_bound && RestoreBySaver(model_).ok()) return;
+    for (auto& [key, variable] : bound) model_->context.resources.Put(key, std::move(variable));
   }
 
   static std::string MainGraphKey(const Node& handle) {
@@ -177,7 +177,9 @@ class ObjectRestorer {
                               name.empty() ? handle.name : name);
   }
 
-  void BindCaptures() {
+  // By key of the main graph: the variables that its calls pass for captures.
+  std::map<std::string, ResourceRef> Captures() const {
+    std::map<std::string, ResourceRef> found;
     const Graph& graph = model_->meta.graph.graph;
     for (const Node& call : graph.nodes()) {
       const FuncAttr* f = call.attrs.Has("f") ? &call.attrs.Get<FuncAttr>("f") : nullptr;
@@ -192,10 +194,10 @@ class ObjectRestorer {
         if (handle.op != "VarHandleOp" || objects_.nodes[bound[i]].kind != ObjectKind::kVariable) {
           continue;
         }
-        model_->context.resources.Put(MainGraphKey(handle),
-                                      *model_->node_values[bound[i]].data<ResourceRef>());
+        found[MainGraphKey(handle)] = *model_->node_values[bound[i]].data<ResourceRef>();
       }
     }
+    return found;
   }
 
   Status MakeConstant(int id, const std::string& name) {
