@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "src/base/status_macros.h"
+#include "src/graph/run_interrupted.h"
 
 namespace savedmodel {
 namespace {
@@ -147,6 +148,8 @@ Status InferAtRunTime(const Node& node, Span<Tensor* const> inputs, std::vector<
 Status RunKernel(const Kernel& kernel, OpContext& context) {
   try {
     return kernel.Run(context);
+  } catch (const RunInterrupted&) {
+    return context.run().Interrupted();
   } catch (const std::bad_alloc&) {
     return ResourceExhausted("the system has no memory for what this op needs");
   } catch (const std::length_error&) {

@@ -1,9 +1,11 @@
 #include "savedmodel/op.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "src/base/denormals.h"
 #include "src/base/status_macros.h"
+#include "src/graph/run_interrupted.h"
 
 namespace savedmodel {
 namespace {
@@ -106,6 +108,33 @@ Tensor OpContext::TakeInput(int i) {
   return *inputs_[i];
 }
 
+namespace {
+
+// Work between two looks at deadline and cancel flag, in estimated nanoseconds.
+constexpr double kWorkBetweenChecks = 2e6;
+
+// Calls fn on [begin, end); in a run with limits, piece by piece. False when the run ended first.
+bool RunPart(const RunState& run, double cost, FunctionRef<void(int64_t, int64_t)> fn,
+             int64_t begin, int64_t end) {
+  const bool limited =
+      run.cancelled != nullptr || run.deadline != std::chrono::steady_clock::time_point::max();
+  if (!limited) {
+    fn(begin, end);
+    return true;
+  }
+  const double most = kWorkBetweenChecks / std::max(cost, 1e-3);
+  const int64_t piece = most < 1 ? 1 : most > 1e15 ? end - begin : static_cast<int64_t>(most);
+  for (int64_t i = begin; i < end;) {
+    if (!run.CheckInterrupt().ok()) return false;
+    const int64_t next = end - i > piece ? i + piece : end;
+    fn(i, next);
+    i = next;
+  }
+  return true;
+}
+
+}  // namespace
+
 void OpContext::ParallelFor(int64_t n, double cost, FunctionRef<void(int64_t, int64_t)> fn) const {
   // A part below this many nanoseconds costs more to hand over than to run.
   constexpr double kLeastPart = 15000;
@@ -114,15 +143,21 @@ void OpContext::ParallelFor(int64_t n, double cost, FunctionRef<void(int64_t, in
   const double work = static_cast<double>(n) * cost;
   ThreadPool* pool = run_.pool;
   if (pool == nullptr || work < 2 * kLeastPart || n == 1 || pool->num_threads() == 1) {
-    fn(0, n);
+    if (!RunPart(run_, cost, fn, 0, n)) throw RunInterrupted();
     return;
   }
   const int64_t parts = std::min({n, kMostParts, static_cast<int64_t>(work / kLeastPart),
                                   static_cast<int64_t>(pool->num_threads()) * 4});
+  std::atomic<bool> interrupted{false};
   pool->Run(parts, [&](int64_t part) {
     FlushDenormals flush;
-    fn(n * part / parts, n * (part + 1) / parts);
+    try {
+      if (RunPart(run_, cost, fn, n * part / parts, n * (part + 1) / parts)) return;
+    } catch (const RunInterrupted&) {  // of a loop inside of fn
+    }
+    interrupted.store(true, std::memory_order_relaxed);
   });
+  if (interrupted.load(std::memory_order_relaxed)) throw RunInterrupted();
 }
 
 }  // namespace savedmodel

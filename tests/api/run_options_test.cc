@@ -59,6 +59,16 @@ TEST(RunOptionsTest, CancelledBeforeItStarts) {
       StatusCode::kCancelled);
 }
 
+// The product is the only step, so that it is the step itself that ends.
+TEST(RunOptionsTest, DeadlineReachesIntoAStep) {
+  const Function f = LoadGraphDef(kSquare)->Prune({"x"}, {"y"});
+  const Tensor x = *Tensor::Zeros(DType::kFloat, Shape({4000, 4000}));
+  ASSERT_TRUE(f.Prepare({{"x", x.shape()}}).ok());
+  RunOptions options;
+  options.timeout = std::chrono::milliseconds(20);
+  EXPECT_EQ(f({{"x", x}}, options).status().code(), StatusCode::kDeadlineExceeded);
+}
+
 TEST(RunOptionsTest, LoopsEndAtTheLimitOfTheCall) {
   const Function fib = Load("data/models/tf2_while/model")->function("fib");
   const Tensor ten = Tensor::Scalar<int32_t>(10);
