@@ -25,7 +25,8 @@ struct SignatureTensor {
   DType dtype = DType::kInvalid;
   bool is_ref = false;
   Shape shape = Shape::Unknown();
-  // kCooSparse: values, indices, dense_shape, under these keys. kComposite: the components.
+  // kCooSparse: values, indices, dense_shape, under these keys. kComposite: the components, under
+  // their numbers.
   std::vector<SignatureTensor> parts;
   StructuredValue type_spec;  // kComposite
 };

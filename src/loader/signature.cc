@@ -47,7 +47,8 @@ StatusOr<SignatureTensor> TensorFromInfo(const std::string& key, const proto::Te
       tensor.encoding = SignatureTensor::Encoding::kComposite;
       SM_ASSIGN_OR_RETURN(tensor.type_spec, TypeSpecFromProto(info.composite_tensor().type_spec()));
       for (const auto& component : info.composite_tensor().components()) {
-        SM_ASSIGN_OR_RETURN(SignatureTensor part, TensorFromInfo(std::string(), component));
+        const std::string number = StrCat(tensor.parts.size());
+        SM_ASSIGN_OR_RETURN(SignatureTensor part, TensorFromInfo(number, component));
         tensor.parts.push_back(std::move(part));
       }
       break;
