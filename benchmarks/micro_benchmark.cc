@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "benchmarks/peak.h"
 #include "savedmodel/model.h"
 
 namespace savedmodel {
@@ -36,11 +37,12 @@ Tensor Numbers(const std::vector<int64_t>& dims) {
   return *t;
 }
 
-// The model of `graph` on one thread, ready to run from `feeds` to "y".
-Function Compile(const std::string& graph, const std::vector<std::string>& feeds) {
+// The model of `graph` on one thread, ready to run from `feeds` to "y", with `constants` by name.
+Function Compile(const std::string& graph, const std::vector<std::string>& feeds,
+                 const TensorMap& constants = {}) {
   LoadOptions options;
   options.num_threads = 1;
-  auto model = LoadGraphDef(graph, options);
+  auto model = LoadGraphDef(graph, options, {"", constants});
   return model->Prune(feeds, {"y:0"});
 }
 
@@ -65,67 +67,162 @@ void HalfPlusTwoByName(benchmark::State& state) {
 }
 BENCHMARK(HalfPlusTwoByName);
 
+// A node "y" of one op, run on one thread. Weights are constants, as they are in a model.
 struct KernelCase {
-  const char* name;
-  std::string node;  // op and attributes of node "y"
-  std::vector<std::vector<int64_t>> inputs;
-  double flops;
+  std::string name;
+  std::string node;  // op and attributes
+  std::vector<int64_t> input;
+  std::vector<std::vector<int64_t>> weights;
+  std::vector<std::vector<int64_t>> more_inputs;
+  double flops = 0;  // multiply-adds count two; 0 where another measure fits better
+  double bytes = 0;  // read and written at least once
 };
 
 void RunKernel(benchmark::State& state, const KernelCase& c) {
   std::string graph, uses;
   std::vector<std::string> feeds;
-  TensorMap inputs;
-  for (size_t i = 0; i < c.inputs.size(); ++i) {
-    const std::string name = "in" + std::to_string(i);
-    graph += Placeholder(name, c.inputs[i]);
+  TensorMap inputs, constants;
+  const auto add = [&](const std::vector<int64_t>& dims, bool constant) {
+    const std::string name = "in" + std::to_string(inputs.size() + constants.size());
+    graph += Placeholder(name, dims);
     uses += " input: '" + name + "'";
-    feeds.push_back(name + ":0");
-    inputs[feeds.back()] = Numbers(c.inputs[i]);
-  }
+    (constant ? constants : inputs)[name + ":0"] = Numbers(dims);
+    if (!constant) feeds.push_back(name + ":0");
+  };
+  add(c.input, false);
+  for (const auto& dims : c.weights) add(dims, true);
+  for (const auto& dims : c.more_inputs) add(dims, false);
   graph +=
       "node { name: 'y'" + uses + " attr { key: 'T' value { type: DT_FLOAT } } " + c.node + " }";
-  auto call = Compile(graph, feeds).Bind(inputs);
+  auto call = Compile(graph, feeds, constants).Bind(inputs);
   if (!call.ok()) return state.SkipWithError(call.status().ToString().c_str());
   for (auto _ : state) {
     if (!call->Run().ok()) state.SkipWithError("run failed");
   }
+  using benchmark::Counter;
   if (c.flops > 0) {
-    state.counters["flops"] =
-        benchmark::Counter(c.flops, benchmark::Counter::kIsIterationInvariantRate);
+    state.counters["flops"] = Counter(c.flops, Counter::kIsIterationInvariantRate);
+    state.counters["of_peak"] =
+        Counter(c.flops / PeakFlops(IsaInUse()), Counter::kIsIterationInvariantRate);
   }
+  if (c.bytes > 0) {
+    state.counters["bytes"] =
+        Counter(c.bytes, Counter::kIsIterationInvariantRate, Counter::kIs1024);
+  }
+  state.SetLabel(IsaInUse());
 }
 
-const char kConv[] =
-    "op: 'Conv2D' attr { key: 'strides' value { list { i: 1 i: 1 i: 1 i: 1 } } } "
-    "attr { key: 'padding' value { s: 'SAME' } }";
-const char kPool[] =
-    "op: 'MaxPool' attr { key: 'ksize' value { list { i: 1 i: 2 i: 2 i: 1 } } } "
-    "attr { key: 'strides' value { list { i: 1 i: 2 i: 2 i: 1 } } } "
-    "attr { key: 'padding' value { s: 'SAME' } }";
+std::string Shape4(int64_t size, int64_t channels) {
+  return std::to_string(size) + "x" + std::to_string(size) + "x" + std::to_string(channels);
+}
 
-const KernelCase kKernels[] = {
-    {"MatMul_256", "op: 'MatMul'", {{256, 256}, {256, 256}}, 2.0 * 256 * 256 * 256},
-    {"MatMul_1x1024x1024", "op: 'MatMul'", {{1, 1024}, {1024, 1024}}, 2.0 * 1024 * 1024},
-    {"BatchMatMul_12x128x64",
-     "op: 'BatchMatMulV2'",
-     {{12, 128, 64}, {12, 64, 128}},
-     2.0 * 12 * 128 * 128 * 64},
-    {"Conv2D_56x56x64_3x3", kConv, {{1, 56, 56, 64}, {3, 3, 64, 64}}, 2.0 * 56 * 56 * 64 * 64 * 9},
-    {"Conv2D_14x14x256_1x1",
-     kConv,
-     {{1, 14, 14, 256}, {1, 1, 256, 256}},
-     2.0 * 14 * 14 * 256 * 256},
-    {"MaxPool_112x112x64", kPool, {{1, 112, 112, 64}}, 0},
-    {"Add_100k", "op: 'AddV2'", {{100000}, {100000}}, 1e5},
-    {"Tanh_100k", "op: 'Tanh'", {{100000}}, 1e5},
-    {"Exp_100k", "op: 'Exp'", {{100000}}, 1e5},
-    {"Softmax_128x1000", "op: 'Softmax'", {{128, 1000}}, 0},
-};
+const char kSame[] = "attr { key: 'padding' value { s: 'SAME' } }";
+
+std::string Strides(int64_t stride) {
+  const std::string s = std::to_string(stride);
+  return "attr { key: 'strides' value { list { i: 1 i: " + s + " i: " + s + " i: 1 } } }";
+}
+
+// SAME convolution of a square image, batch 1.
+KernelCase Conv(int64_t size, int64_t in, int64_t out, int64_t window, int64_t stride) {
+  const int64_t pixels = (size + stride - 1) / stride * ((size + stride - 1) / stride);
+  return {"Conv2D/" + Shape4(size, in) + "/" + std::to_string(window) + "x" +
+              std::to_string(window) + "s" + std::to_string(stride) + "/" + std::to_string(out),
+          std::string("op: 'Conv2D' ") + Strides(stride) + kSame,
+          {1, size, size, in},
+          {{window, window, in, out}},
+          {},
+          2.0 * static_cast<double>(pixels * in * out * window * window),
+          0};
+}
+
+KernelCase Depthwise(int64_t size, int64_t channels, int64_t window, int64_t stride) {
+  const int64_t pixels = (size + stride - 1) / stride * ((size + stride - 1) / stride);
+  return {"Depthwise/" + Shape4(size, channels) + "/" + std::to_string(window) + "s" +
+              std::to_string(stride),
+          std::string("op: 'DepthwiseConv2dNative' ") + Strides(stride) + kSame,
+          {1, size, size, channels},
+          {{window, window, channels, 1}},
+          {},
+          2.0 * static_cast<double>(pixels * channels * window * window),
+          4.0 * static_cast<double>((size * size + pixels) * channels)};
+}
+
+KernelCase MatMul(int64_t rows, int64_t columns, int64_t depth) {
+  return {"MatMul/" + std::to_string(rows) + "x" + std::to_string(columns) + "x" +
+              std::to_string(depth),
+          "op: 'MatMul'",
+          {rows, depth},
+          {{depth, columns}},
+          {},
+          2.0 * static_cast<double>(rows * columns * depth),
+          4.0 * static_cast<double>(depth * columns)};
+}
+
+KernelCase Map(const std::string& op, int64_t n, int64_t inputs = 1) {
+  KernelCase c{op + "/" + std::to_string(n), "op: '" + op + "'", {n}, {}, {}, 0, 0};
+  if (inputs > 1) c.more_inputs.push_back({n});
+  c.bytes = 4.0 * static_cast<double>(n * (inputs + 1));
+  return c;
+}
+
+// Shapes of ResNet50, MobileNetV2, EfficientNetB0, BERT and multi-layer perceptrons.
+const std::vector<KernelCase>& Kernels() {
+  static const auto* const kernels = new std::vector<KernelCase>{
+      Conv(56, 64, 64, 3, 1),
+      Conv(28, 128, 128, 3, 1),
+      Conv(14, 256, 256, 3, 1),
+      Conv(7, 512, 512, 3, 1),
+      Conv(56, 128, 128, 3, 2),
+      Conv(224, 3, 64, 7, 2),
+      Conv(224, 3, 32, 3, 2),
+      Conv(56, 64, 256, 1, 1),
+      Conv(14, 1024, 256, 1, 1),
+      Conv(7, 2048, 512, 1, 1),
+      Conv(112, 32, 16, 1, 1),
+      Conv(56, 24, 144, 1, 1),
+      Conv(7, 320, 1280, 1, 1),
+      Depthwise(112, 32, 3, 1),
+      Depthwise(112, 96, 3, 2),
+      Depthwise(56, 144, 3, 1),
+      Depthwise(14, 384, 3, 1),
+      Depthwise(7, 960, 3, 1),
+      Depthwise(28, 240, 5, 1),
+      MatMul(128, 768, 768),
+      MatMul(128, 3072, 768),
+      MatMul(128, 768, 3072),
+      MatMul(8, 1024, 512),
+      MatMul(1, 1024, 1024),
+      MatMul(1, 4096, 4096),
+      {"BatchMatMul/12x128x64",
+       "op: 'BatchMatMulV2'",
+       {12, 128, 64},
+       {},
+       {{12, 64, 128}},
+       2.0 * 12 * 128 * 128 * 64,
+       0},
+      {"MaxPool/112x112x64",
+       std::string("op: 'MaxPool' ") +
+           "attr { key: 'ksize' value { list { i: 1 i: 2 i: 2 i: 1 } } } " + Strides(2) + kSame,
+       {1, 112, 112, 64},
+       {},
+       {},
+       0,
+       4.0 * 112 * 112 * 64 * 1.25},
+      {"Softmax/128x128", "op: 'Softmax'", {128, 128}, {}, {}, 0, 4.0 * 2 * 128 * 128},
+      Map("AddV2", 100000, 2),
+      Map("Tanh", 100000),
+      Map("Exp", 100000),
+      Map("Sigmoid", 100000),
+      Map("Erf", 100000),
+      Map("Rsqrt", 100000),
+  };
+  return *kernels;
+}
 
 const bool registered = [] {
-  for (const KernelCase& c : kKernels) {
-    benchmark::RegisterBenchmark(c.name, [&c](benchmark::State& s) { RunKernel(s, c); });
+  for (const KernelCase& c : Kernels()) {
+    benchmark::RegisterBenchmark(c.name.c_str(), [&c](benchmark::State& s) { RunKernel(s, c); });
   }
   return true;
 }();
