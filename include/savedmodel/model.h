@@ -226,6 +226,9 @@ class SAVEDMODEL_EXPORT Object {
   /// This node as a variable, or its child `name`.
   Variable variable() const;
   Variable variable(const std::string& name) const { return (*this)[name].variable(); }
+  /// The variable that this node, an optimizer, keeps for `variable` as `name`: "m", "momentum".
+  /// NOT_FOUND lists the names that there are.
+  Variable slot(const Variable& variable, const std::string& name) const;
   /// This node as a function, or its child `name` ("__call__" too).
   Function function() const;
   Function function(const std::string& name) const { return (*this)[name].function(); }
@@ -332,7 +335,7 @@ class SAVEDMODEL_EXPORT Model {
   std::vector<std::string> tags() const;
   /// Version of TensorFlow that wrote the model, as far as it says.
   std::string tensorflow_version() const;
-  /// Paths of the model's asset files.
+  /// Paths of the model's asset files, each once.
   std::vector<std::string> assets() const;
   /// Every op of the main graph and the function library, by name.
   std::vector<OpUse> ops() const;

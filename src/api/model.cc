@@ -149,7 +149,11 @@ std::string Model::tensorflow_version() const {
 std::vector<std::string> Model::assets() const {
   std::vector<std::string> paths;
   if (!status().ok()) return paths;
-  for (const LoadedAsset& asset : impl_->meta.assets) paths.push_back(asset.path);
+  for (const LoadedAsset& asset : impl_->meta.assets) {  // several tensors may name one file
+    if (std::find(paths.begin(), paths.end(), asset.path) == paths.end()) {
+      paths.push_back(asset.path);
+    }
+  }
   return paths;
 }
 

@@ -1,5 +1,5 @@
 // Objects and variables of the restored tree.
-#include <algorithm>
+#include <set>
 
 #include "src/api/model_impl.h"
 #include "src/base/status_macros.h"
@@ -98,6 +98,15 @@ const ObjectNode* NodeOf(const std::shared_ptr<const api::ModelImpl>& model, int
   return &model->meta.objects->nodes[node];
 }
 
+// The variable of a node; null for a node of another kind.
+std::shared_ptr<VariableResource> ResourceOf(const std::shared_ptr<const api::ModelImpl>& model,
+                                             int node) {
+  const ObjectNode* object = NodeOf(model, node);
+  if (object == nullptr || object->kind != ObjectKind::kVariable) return nullptr;
+  return std::dynamic_pointer_cast<VariableResource>(
+      model->node_values[node].data<ResourceRef>()[0]);
+}
+
 }  // namespace
 
 Object::Kind Object::kind() const {
@@ -190,17 +199,32 @@ Variable Object::variable() const {
   if (!status().ok()) return Variable::FromError(status());
   if (IsPlainVariable(node_))
     return model_->MakeVariable(model_->variables[kFirstVariable - node_]);
-  const ObjectNode* node = NodeOf(model_, node_);
-  if (node != nullptr && node->kind == ObjectKind::kVariable) {
-    const Tensor& handle = model_->node_values[node_];
-    auto resource = std::dynamic_pointer_cast<VariableResource>(handle.data<ResourceRef>()[0]);
-    if (resource != nullptr) {
-      return model_->MakeVariable(
-          {path_, node->variable.name, std::move(resource), node->variable.trainable, node_});
-    }
+  const std::shared_ptr<VariableResource> resource = ResourceOf(model_, node_);
+  if (resource != nullptr) {
+    const VariableFacts& declared = NodeOf(model_, node_)->variable;
+    return model_->MakeVariable({path_, declared.name, resource, declared.trainable, node_});
   }
   return Variable::FromError(
       InvalidArgument("object '", path_, "' is a ", type_name(), ", no variable"));
+}
+
+Variable Object::slot(const Variable& variable, const std::string& name) const {
+  if (!status().ok()) return Variable::FromError(status());
+  if (!variable.status().ok()) return variable;
+  std::set<std::string> names;
+  const ObjectNode* optimizer = NodeOf(model_, node_);
+  if (optimizer != nullptr) {
+    for (const SlotVariable& slot : optimizer->slots) {
+      if (ResourceOf(model_, slot.variable) != variable.state_->resource) continue;
+      names.insert(slot.name);
+      const std::shared_ptr<VariableResource> resource = ResourceOf(model_, slot.slot);
+      if (slot.name != name || resource == nullptr) continue;
+      const VariableFacts& declared = NodeOf(model_, slot.slot)->variable;
+      return model_->MakeVariable({"", declared.name, resource, declared.trainable, slot.slot});
+    }
+  }
+  return Variable::FromError(NotFound("object '", path_, "' keeps no '", name, "' for variable '",
+                                      variable.name(), "'; found {", StrJoin(names, ", "), "}"));
 }
 
 Function Object::function() const {
