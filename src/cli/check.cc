@@ -27,10 +27,10 @@ int Check(const ModelArgs& args) {
       std::printf("%s: %s%s%s\n", p.function.c_str(), p.node.c_str(),
                   p.op.empty() ? "" : (" (" + p.op + "): ").c_str(), p.status.ToString().c_str());
     }
-    std::printf(
-        "%zu signatures, %zu functions of the library: %s\n", model->signatures().size(),
-        model->function_names().size(),
-        problems.empty() ? "all can run" : (std::to_string(problems.size()) + " problems").c_str());
+    const std::string result =
+        problems.empty() ? "all can run" : "problems: " + std::to_string(problems.size());
+    std::printf("%zu signatures, %zu functions of the library; %s\n", model->signatures().size(),
+                model->function_names().size(), result.c_str());
   }
   return problems.empty() ? kOk : kFailed;
 }
