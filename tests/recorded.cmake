@@ -2,6 +2,8 @@
 # there, at least as many as tests/floors.json says.
 add_test(NAME recorded.conformance
   COMMAND savedmodel_replay --jobs 2 ${CMAKE_CURRENT_SOURCE_DIR}/data/conformance)
+add_test(NAME recorded.ops
+  COMMAND savedmodel_replay --jobs 2 ${CMAKE_CURRENT_SOURCE_DIR}/data/ops)
 add_test(NAME recorded.models
   COMMAND savedmodel_replay --jobs 2 ${CMAKE_CURRENT_SOURCE_DIR}/data/models)
 add_test(NAME recorded.models_4_threads

@@ -65,6 +65,22 @@ Status Reshape(OpContext& ctx) {
   return ctx.ForwardInput(0, 0, out);
 }
 
+// Reshape of quantised values, whose range (inputs 2 and 3) stays.
+Status QuantizedReshapeShape(ShapeContext& ctx) {
+  ctx.set_output(1, Shape());
+  ctx.set_output(2, Shape());
+  return ReshapeShape(ctx);
+}
+
+Status QuantizedReshape(OpContext& ctx) {
+  for (int i = 2; i <= 3; ++i) {
+    SM_CHECK_ARG(ctx.input(i).num_elements() == 1, "input ", i, " has shape ", ctx.input(i).shape(),
+                 ", expected a scalar");
+    ctx.out<float>(i - 1)[0] = ctx.in<float>(i)[0];
+  }
+  return Reshape(ctx);
+}
+
 StatusOr<Shape> ExpandedShape(const Shape& in, int64_t dim) {
   SM_CHECK_ARG(in.rank() < Shape::kMaxRank, "a tensor of rank ", in.rank(),
                " cannot take another dimension");
@@ -167,6 +183,11 @@ constexpr OpDef kOps[] = {
      .shape = ExpandDimsShape,
      .build = BuildPlain<ExpandDims>,
      .in_place = InPlace::kAliasesInput0},
+    {.signature = "QuantizedReshape(tensor: T, shape: Tshape, input_min: float, "
+                  "input_max: float) -> (output: T, output_min: float, output_max: float); "
+                  "T: type; Tshape: {int32,int64} = int32",
+     .shape = QuantizedReshapeShape,
+     .build = BuildPlain<QuantizedReshape>},
     {.signature = "Rank(input: T) -> (output: int32); T: type",
      .shape = shape::Scalar,
      .build = BuildPlain<Rank>},

@@ -25,6 +25,8 @@ Span<const OpDef> MatMulOps();
 Span<const OpDef> PoolArgmaxOps();
 Span<const OpDef> PoolOps();
 Span<const OpDef> QuantizeOps();
+Span<const OpDef> QuantizedProductOps();
+Span<const OpDef> QuantizedValueOps();
 Span<const OpDef> RnnOps();
 Span<const OpDef> SoftmaxOps();
 Span<const OpDef> SpectrogramOps();

@@ -6,6 +6,7 @@
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
 #include "src/kernels/nn/nn_ops.h"
+#include "src/kernels/nn/quantized.h"
 #include "src/kernels/nn/spatial.h"
 #include "src/kernels/visit_dtype.h"
 
@@ -47,6 +48,24 @@ struct Average {
   template <class T, class S>
   static T Finish(S sum, int64_t count) {
     return T(sum / static_cast<S>(count));
+  }
+};
+
+// As Average, in whole numbers: sums are cut, not rounded.
+struct WholeAverage {
+  template <class T>
+  using Sum = int32_t;
+  template <class T>
+  static T First() {
+    return T(0);
+  }
+  template <class T>
+  static int32_t Add(int32_t sum, T x) {
+    return sum + x;
+  }
+  template <class T>
+  static T Finish(int32_t sum, int64_t count) {
+    return static_cast<T>(sum / static_cast<int32_t>(count));
   }
 };
 
@@ -182,6 +201,25 @@ StatusOr<KernelPtr> Build(BuildContext& build) {
   return MakeKernel([attrs](OpContext& ctx) { return RunPool<Pool, set>(ctx, attrs); });
 }
 
+// Pooling of quantised values, whose range (inputs 1 and 2) stays.
+Status QuantizedPoolShape(ShapeContext& ctx) {
+  SM_RETURN_IF_ERROR((StaticShape<2, false>(ctx)));
+  ctx.set_output(1, Shape());
+  ctx.set_output(2, Shape());
+  return Status();
+}
+
+template <class Pool>
+StatusOr<KernelPtr> BuildQuantizedPool(BuildContext& build) {
+  constexpr DTypeSet kBytes = Only(DType::kQInt8) | Only(DType::kQUInt8);
+  SM_ASSIGN_OR_RETURN(const WindowAttrs attrs, ReadAttrs(build.attrs(), 2, false));
+  return MakeKernel([attrs](OpContext& ctx) -> Status {
+    SM_ASSIGN_OR_RETURN(const QuantizedRange range, RangeInput(ctx, 1));
+    SetRangeOutput(ctx, range);
+    return RunPool<Pool, kBytes>(ctx, attrs);
+  });
+}
+
 Status MaxPoolV2Shape(ShapeContext& ctx) {
   SM_ASSIGN_OR_RETURN(WindowAttrs attrs, ReadWindowAttrs(ctx.attrs(), 2));
   SM_RETURN_IF_ERROR(ctx.ExpectRank(0, 4));
@@ -236,6 +274,16 @@ constexpr OpDef kOps[] = {
                   "data_format: {'NHWC','NCHW','NCHW_VECT_C'} = 'NHWC'",
      .shape = MaxPoolV2Shape,
      .build = BuildMaxPoolV2},
+    {.signature = "QuantizedAvgPool(input: T, min_input: float, max_input: float) -> "
+                  "(output: T, min_output: float, max_output: float); T: {qint8,quint8}; "
+                  "ksize: list(int); strides: list(int); padding: {'SAME','VALID'}",
+     .shape = QuantizedPoolShape,
+     .build = BuildQuantizedPool<WholeAverage>},
+    {.signature = "QuantizedMaxPool(input: T, min_input: float, max_input: float) -> "
+                  "(output: T, min_output: float, max_output: float); T: {qint8,quint8}; "
+                  "ksize: list(int); strides: list(int); padding: {'SAME','VALID'}",
+     .shape = QuantizedPoolShape,
+     .build = BuildQuantizedPool<Max>},
 };
 static_assert(RowsAreSound(kOps));
 

@@ -166,7 +166,8 @@ void DequantizeSlice(const QuantizeAttrs& attrs, const Slices& slices, int64_t s
   } else if (attrs.mode == "MIN_FIRST") {
     const float least = max == min ? min : std::round(min / scale) * scale;
     const float low = static_cast<float>(std::numeric_limits<T>::lowest());
-    each([&](float v) { return (v - low) * scale + least; });
+    const float zero = least - low * scale;
+    each([&](float v) { return zero + v * scale; });
   } else {  // SCALED
     const float highest = static_cast<float>(std::numeric_limits<T>::max());
     const float lowest = static_cast<float>(std::numeric_limits<T>::min()) + (attrs.narrow ? 1 : 0);

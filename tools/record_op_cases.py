@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""Records what TensorFlow answers to single ops, as conformance files in tests/data/ops.
+
+usage: tools/record_op_cases.py      (needs tensorflow and protoc)
+
+A case is one node whose tensors are fed; tests/replay/conformance.proto has the format.
+"""
+import importlib
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+random = np.random.RandomState(7)
+
+
+def load_format():
+    folder = tempfile.mkdtemp()
+    subprocess.run(["protoc", f"--python_out={folder}", "-I", ROOT / "tests/replay",
+                    "conformance.proto"], check=True)
+    sys.path.insert(0, folder)
+    return importlib.import_module("conformance_pb2")
+
+
+def quantized(dtype, *shape):
+    """Random values of a quantised dtype, over its whole range."""
+    info = np.iinfo({"quint8": "u1", "qint8": "i1", "qint32": "i4"}[dtype.name])
+    return random.randint(info.min, info.max + 1, shape, "i8").astype(dtype.as_numpy_dtype)
+
+
+class Recorder:
+    """Cases by op."""
+
+    def __init__(self):
+        self.format = load_format()
+        self.files = {}
+
+    def add(self, op, rtol=0.0, atol=0.0, **arguments):
+        """One call of tf.raw_ops.<op>: numpy arrays are fed, lists of them are lists of inputs."""
+        feeds = {}
+
+        def feed(value):
+            if isinstance(value, np.ndarray):
+                name = f"in{len(feeds)}"
+                tensor = tf.compat.v1.placeholder(value.dtype, name=name)
+                feeds[tensor] = value
+                return tensor
+            if isinstance(value, list) and value and isinstance(value[0], np.ndarray):
+                return [feed(v) for v in value]
+            return value
+
+        with tf.Graph().as_default() as graph:
+            call = {name: feed(value) for name, value in arguments.items()}
+            file = self.files.setdefault(op, self.format.OpCases(
+                op=op, tf_version=tf.__version__, profile="repository"))
+            case = file.cases.add(name=f"{len(file.cases):03}", rtol=rtol, atol=atol)
+            step = case.steps.add()
+            try:
+                out = getattr(tf.raw_ops, op)(name="out", **call)
+                outputs = [out] if isinstance(out, tf.Tensor) else list(out)
+                with tf.compat.v1.Session(graph=graph) as session:
+                    values = session.run(outputs, feeds)
+            except tf.errors.OpError as error:
+                step.error_code = [n for n, c in vars(tf.errors).items()
+                                   if isinstance(c, int) and c == error.error_code][0]
+                outputs, values = graph.get_operation_by_name("out").outputs, []
+            case.graph_def = graph.as_graph_def().SerializeToString()
+            for tensor, value in feeds.items():
+                proto = tf.make_tensor_proto(value, tensor.dtype)
+                step.feeds.add(tensor=tensor.name, value=proto.SerializeToString())
+            step.fetches.extend(t.name for t in outputs)
+            for tensor, value in zip(outputs, values):
+                proto = tf.make_tensor_proto(value, tensor.dtype)
+                step.expected.append(proto.SerializeToString())
+
+    def write(self, folder):
+        folder.mkdir(exist_ok=True)
+        for op, file in self.files.items():
+            (folder / f"{op}.pb").write_bytes(file.SerializeToString())
+            print(op, len(file.cases), [c.steps[0].error_code for c in file.cases])
+
+
+def f(value):
+    return np.array(value, np.float32)
+
+
+def quantized_products(record):
+    u8 = tf.quint8
+    a, b = quantized(u8, 5, 7), quantized(u8, 7, 3)
+    for left, right in (((-1, 1), (0, 2)), ((-3.5, 0.25), (-1, 7)), ((0, 0), (0, 1)),
+                        ((1, 2), (3, 9))):
+        record("QuantizedMatMul", a=a, b=b, min_a=f(left[0]), max_a=f(left[1]), min_b=f(right[0]),
+               max_b=f(right[1]), Toutput=tf.qint32)
+        x = quantized(u8, 2, 5, 6, 3)
+        for padding, stride in (("SAME", 1), ("VALID", 2), ("SAME", 2)):
+            record("QuantizedConv2D", input=x, filter=quantized(u8, 3, 2, 3, 4),
+                   min_input=f(left[0]), max_input=f(left[1]), min_filter=f(right[0]),
+                   max_filter=f(right[1]), strides=[1, stride, stride, 1], padding=padding)
+        for op in ("QuantizedAdd", "QuantizedMul"):
+            for y in (quantized(u8, 5, 7), quantized(u8, 7), quantized(u8)):
+                record(op, x=a, y=y, min_x=f(left[0]), max_x=f(left[1]), min_y=f(right[0]),
+                       max_y=f(right[1]))
+    for ta, tb, shapes in ((True, False, ((7, 5), (7, 3))), (False, True, ((5, 7), (3, 7))),
+                           (True, True, ((7, 5), (3, 7))), (False, False, ((5, 7), (6, 3)))):
+        record("QuantizedMatMul", a=quantized(u8, *shapes[0]), b=quantized(u8, *shapes[1]),
+               min_a=f(-1), max_a=f(1), min_b=f(-2), max_b=f(1), transpose_a=ta, transpose_b=tb,
+               Toutput=tf.qint32)
+
+
+def quantized_values(record):
+    x = quantized(tf.quint8, 2, 3, 4, 5)
+    wide = quantized(tf.qint32, 2, 3, 5)
+    ranges = ((-1, 1), (0, 6), (-8, 8), (-100, 3), (0.5, 9), (0, 0))
+    for low, high in ranges:
+        low, high = f(low), f(high)
+        for dtype in (tf.quint8, tf.qint8):
+            record("QuantizedBiasAdd", input=quantized(dtype, 4, 5), bias=quantized(dtype, 5),
+                   min_input=low, max_input=high, min_bias=f(-0.5), max_bias=f(2),
+                   out_type=tf.qint32)
+            record("Requantize", input=wide, input_min=low, input_max=high,
+                   requested_output_min=f(-0.3), requested_output_max=f(1.1), out_type=dtype)
+            for op in ("QuantizedAvgPool", "QuantizedMaxPool"):
+                for padding in ("SAME", "VALID"):
+                    record(op, input=quantized(dtype, 1, 5, 4, 3), min_input=low, max_input=high,
+                           ksize=[1, 3, 2, 1], strides=[1, 2, 1, 1], padding=padding)
+        for op in ("QuantizedRelu", "QuantizedRelu6"):
+            record(op, features=x, min_features=low, max_features=high, out_type=tf.quint8)
+            record(op, features=wide, min_features=low, max_features=high, out_type=tf.qint32)
+        record("QuantizeDownAndShrinkRange", input=wide, input_min=low, input_max=high,
+               out_type=tf.quint8)
+        record("RequantizationRange", input=wide, input_min=low, input_max=high)
+        record("QuantizedInstanceNorm", rtol=1e-5, x=x, x_min=low, x_max=high)
+        record("QuantizedReshape", tensor=x, shape=np.array([6, -1], np.int32), input_min=low,
+               input_max=high)
+        channel = [quantized(tf.quint8, 5) for _ in range(4)]
+        record("QuantizedBatchNormWithGlobalNormalization", t=x, t_min=low, t_max=high,
+               m=channel[0], m_min=f(-1), m_max=f(1), v=channel[1], v_min=f(0), v_max=f(2),
+               beta=channel[2], beta_min=f(-1), beta_max=f(3), gamma=channel[3], gamma_min=f(-1),
+               gamma_max=f(1), out_type=tf.qint32, variance_epsilon=0.001,
+               scale_after_normalization=bool(high > 1))
+        for values in ([x, x[:, :1]], [wide, wide[:, :2]]):
+            record("QuantizedConcat", concat_dim=np.array(1, np.int32), values=values,
+                   input_mins=[low, f(-2)], input_maxes=[high, f(3)])
+    record("QuantizedInstanceNorm", rtol=1e-5, x=x, x_min=f(-1), x_max=f(1), output_range_given=True,
+           given_y_min=-1.0, given_y_max=1.5)
+    record("QuantizedInstanceNorm", rtol=1e-5, x=x, x_min=f(-1), x_max=f(1), variance_epsilon=1000.0,
+           min_separation=10.0)
+    record("Requantize", input=wide, input_min=f(-1), input_max=f(1),
+           requested_output_min=f(1), requested_output_max=f(2), out_type=tf.quint8)
+
+
+def main():
+    recorder = Recorder()
+    quantized_products(recorder.add)
+    quantized_values(recorder.add)
+    recorder.write(ROOT / "tests/data/ops")
+
+
+if __name__ == "__main__":
+    main()
