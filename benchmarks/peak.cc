@@ -15,7 +15,8 @@ typedef float Vec16 __attribute__((vector_size(64)));
 volatile float sink;
 
 // Runs `kAccumulators` independent chains of multiply-adds, enough to hide their latency, and gives
-// floating-point operations per second of processor time. Instantiated inside a function with the target's flags.
+// floating-point operations per second of processor time. Instantiated inside a function with the
+// target's flags.
 template <class Vec>
 inline __attribute__((always_inline)) double Chains(int64_t turns) {
   constexpr int kAccumulators = 12;

@@ -14,10 +14,10 @@ class Checker {
   std::vector<Problem> Run() {
     for (const SignatureInfo& s : model_.signatures) {
       const std::shared_ptr<const FunctionImpl> f = model_.MakeSignature(s.key);
-      if (!f->error.ok()) {
-        problems_.push_back({s.key, "", "", f->error});
-      } else {
+      if (f->error.ok()) {
         CheckExecutable(s.key, *f->executable);
+      } else if (!CheckOutputs(s)) {
+        problems_.push_back({s.key, "", "", f->error});
       }
     }
     const ObjectGraph& objects = *model_.meta.objects;
@@ -31,6 +31,23 @@ class Checker {
   }
 
  private:
+  // Names the outputs of a signature of the main graph that cannot be computed; false when there
+  // are none.
+  bool CheckOutputs(const SignatureInfo& signature) {
+    const LoadedGraph& main = model_.meta.graph;
+    bool found = false;
+    for (const TensorSpec& output : signature.outputs) {
+      std::string_view name;
+      int32_t index = 0;
+      if (!SplitTensorName(output.tensor_name, &name, &index)) continue;
+      const auto it = main.by_name.find(std::string(name));
+      if (it == main.by_name.end() || main.graph.node(it->second).error.ok()) continue;
+      found = true;
+      AddProblem(signature.key, main.graph.node(it->second));
+    }
+    return found;
+  }
+
   void CheckConcrete(const std::string& path, const std::string& concrete) {
     if (!seen_.insert(concrete).second) return;
     StatusOr<std::shared_ptr<const Executable>> executable = model_.Concrete(concrete);
@@ -71,15 +88,19 @@ class Checker {
   void CheckNodes(const std::string& function, Graph graph, std::vector<std::string>* pending) {
     graph.Compact();  // what nothing needs does not run
     for (const Node& node : graph.nodes()) {
-      if (!node.error.ok() && reported_.insert(node.op + "|" + node.name).second) {
-        problems_.push_back({function, node.name, node.op, node.error});
-      }
+      if (!node.error.ok()) AddProblem(function, node);
       for (const auto& [name, value] : node.attrs) {
         if (const auto* f = std::get_if<FuncAttr>(&value)) AddFunction(*f, pending);
         if (const auto* list = std::get_if<std::vector<FuncAttr>>(&value)) {
           for (const FuncAttr& f : *list) AddFunction(f, pending);
         }
       }
+    }
+  }
+
+  void AddProblem(const std::string& function, const Node& node) {
+    if (reported_.insert(node.op + "|" + node.name).second) {
+      problems_.push_back({function, node.name, node.op, node.error});
     }
   }
 

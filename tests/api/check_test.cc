@@ -55,6 +55,8 @@ TEST_F(MissingOp, IsNamedWithItsNode) {
   const std::vector<Problem> problems = model->Check();
   ASSERT_EQ(problems.size(), 1u);
   EXPECT_EQ(problems[0].function, "serving_default");
+  EXPECT_EQ(problems[0].node, "y");
+  EXPECT_EQ(problems[0].op, "Wobble");
   EXPECT_NE(problems[0].status.message().find("Wobble"), std::string::npos) << problems[0].status;
 }
 
