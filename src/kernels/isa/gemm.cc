@@ -39,8 +39,8 @@ struct Part {
 std::vector<Part> Parts(const VectorCode& code, const Product& p) {
   const int64_t limit = DepthOfBlock(code);
   std::vector<Part> parts;
-  if (p.taps * p.depth <= limit + limit / 2) return {{0, p.taps, 0, p.depth}};
-  if (p.depth > limit + limit / 2) {
+  if (p.taps * p.depth <= limit + limit / 8) return {{0, p.taps, 0, p.depth}};
+  if (p.depth > limit + limit / 8) {
     const int64_t pieces = CeilDiv(p.depth, limit);
     for (int64_t t = 0; t < p.taps; ++t) {
       for (int64_t i = 0; i < pieces; ++i) {
@@ -89,6 +89,22 @@ void PointToB(const VectorCode& code, const Product& p, int64_t column, int64_t 
   args->b = panel->data();
 }
 
+// Splits an epilogue into what tiles do in registers and the steps that remain.
+void SetEpilogue(const Epilogue& epilogue, int64_t column, PanelArgs* args) {
+  if (epilogue.bias != nullptr) args->bias = epilogue.bias + column;
+  const VectorStep* step = epilogue.steps.data();
+  const VectorStep* end = step + epilogue.steps.size();
+  if (step != end && step->op == ScalarOp::kAdd && step->row_stride != 0) {
+    args->residual = step->operand + column;
+    args->residual_stride = step->row_stride;
+    ++step;
+  }
+  TakeLimits(&step, end, &args->low, &args->high);
+  args->steps = step;
+  args->num_steps = static_cast<int>(end - step);
+  args->first_column = column;
+}
+
 // Rows [row_begin, row_end) of panels [panel_begin, panel_end).
 void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64_t row_end,
               int64_t panel_begin, int64_t panel_end) {
@@ -117,12 +133,12 @@ void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64
       args.accumulate = i > 0;
       PointToB(code, p, column, part.tap * p.depth + part.offset, part.taps * part.depth,
                &scratch.panel, &args);
-      if (i + 1 == parts.size() && p.epilogue != nullptr) {
-        if (p.epilogue->bias != nullptr) args.bias = p.epilogue->bias + column;
-        args.steps = p.epilogue->steps.data();
-        args.num_steps = static_cast<int>(p.epilogue->steps.size());
-        args.first_column = column;
+      args.next = args.b;
+      if (p.packed != nullptr) {
+        const int64_t after = panel + 1 < panel_end ? column + width : panel_begin * width;
+        args.next = p.packed->panel(after) + (args.b - p.packed->panel(column));
       }
+      if (i + 1 == parts.size() && p.epilogue != nullptr) SetEpilogue(*p.epilogue, column, &args);
       code.panel(args);
     }
   }
@@ -214,6 +230,14 @@ Epilogue Epilogue::FromRow(int64_t first) const {
     if (step.operand != nullptr) step.operand += first * step.row_stride;
   }
   return part;
+}
+
+void TakeLimits(const VectorStep** step, const VectorStep* end, float* low, float* high) {
+  if (*step == end) return;
+  if ((*step)->op != ScalarOp::kRelu && (*step)->op != ScalarOp::kRelu6) return;
+  *low = 0;
+  if ((*step)->op == ScalarOp::kRelu6) *high = 6;
+  ++*step;
 }
 
 void Epilogue::ApplyTo(OpContext& ctx, float* out, int64_t n, int64_t columns) const {

@@ -52,6 +52,10 @@ class Epilogue {
   std::vector<VectorStep> steps;
 };
 
+// Takes a step that limits values (Relu, Relu6) off the front of [*step, end): kernels do it before
+// they write.
+void TakeLimits(const VectorStep** step, const VectorStep* end, float* low, float* high);
+
 // c[rows, columns] = A * B, where a row of A is `taps` runs of `depth` floats each. B has
 // taps * depth rows.
 struct Product {

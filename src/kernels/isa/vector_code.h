@@ -33,11 +33,16 @@ struct PanelArgs {
   float* c = nullptr;    // row 0, first column of the panel
   int64_t c_stride = 0;
   int64_t row_begin = 0, row_end = 0;
-  int64_t columns = 0;                // valid ones, at most 16 * vectors
-  int vectors = 1;                    // width of the panel in vectors
-  bool accumulate = false;            // c += instead of c =
-  const float* bias = nullptr;        // of the panel's columns; added after the last part
-  const VectorStep* steps = nullptr;  // applied after the last part
+  int64_t columns = 0;          // valid ones, at most lanes * vectors
+  int vectors = 1;              // width of the panel in vectors
+  bool accumulate = false;      // c += instead of c =
+  const float* next = nullptr;  // read after this panel: fetched into the cache meanwhile
+  // Applied after the last part, in this order:
+  const float* bias = nullptr;      // of the panel's columns
+  const float* residual = nullptr;  // row 0, first column of the panel; added
+  int64_t residual_stride = 0;
+  float low = -__builtin_inff(), high = __builtin_inff();  // limits of the result
+  const VectorStep* steps = nullptr;
   int num_steps = 0;
   int64_t first_column = 0;  // of the panel, for the steps' operands
 };
@@ -51,6 +56,20 @@ struct DepthwiseArgs {
   const float* filter = nullptr;               // [window_rows][window_columns][channels]
   float* out = nullptr;                        // [out_width][channels]
   const float* bias = nullptr;
+};
+
+// One tile of a convolution F(m x m, 3 x 3) with stride 1, of all channels: (m + 2)^2 pixels of the
+// input become as many frequencies; products with those of the filter become m x m outputs.
+struct WinogradArgs {
+  int64_t channels = 0;
+  const float* const* pixels = nullptr;  // of the input, row by row
+  float* frequencies = nullptr;          // frequency f, channel c at f * frequency_stride + c
+  int64_t frequency_stride = 0;
+  float* out = nullptr;  // first output pixel, of `channels` floats
+  int64_t out_row_stride = 0;
+  int64_t out_rows = 0, out_columns = 0;  // of the tile that exist
+  const float* bias = nullptr;
+  float low = -__builtin_inff(), high = __builtin_inff();  // limits of the result
 };
 
 struct VectorCode {
@@ -70,6 +89,9 @@ struct VectorCode {
   void (*map)(ScalarOp op, float parameter, const float* x, float* y, int64_t n);
   // y = softmax(x), or its logarithm, of each row; y may be x.
   void (*softmax)(const float* x, float* y, int64_t rows, int64_t columns, bool log);
+  // From pixels to frequencies, and from frequencies to outputs; m is 2 or 4.
+  void (*winograd_input)(int m, const WinogradArgs& args);
+  void (*winograd_output)(int m, const WinogradArgs& args);
 };
 
 // The best level that this processor has, or the one that the environment variable SAVEDMODEL_ISA

@@ -10,6 +10,7 @@
 #include "src/kernels/nn/layers.h"
 #include "src/kernels/nn/nn_ops.h"
 #include "src/kernels/nn/spatial.h"
+#include "src/kernels/nn/winograd.h"
 #include "src/kernels/visit_dtype.h"
 
 namespace savedmodel {
@@ -114,6 +115,7 @@ struct ConvNode {
   WindowAttrs attrs;
   std::vector<EpilogueStep> epilogue;
   std::shared_ptr<const std::vector<PackedMatrix>> packed;
+  int winograd = 0;
 };
 
 Status RunConv(OpContext& ctx, const ConvNode& node) {
@@ -133,10 +135,28 @@ Status RunConv(OpContext& ctx, const ConvNode& node) {
                                                 .depth = depth,
                                                 .out_channels = f[f.rank() - 1],
                                                 .groups = g.channels / depth,
-                                                .packed = node.packed};
+                                                .packed = node.packed,
+                                                .winograd = node.winograd};
                       return RunFloatConv(ctx, g, weights, x.data<float>(), epilogue,
                                           static_cast<float*>(y->raw_mutable_data()));
                     });
+}
+
+// Packs a constant filter for the way that suits the shapes, as far as they are known.
+Status Pack(BuildContext& build, const Tensor& filter, int64_t groups, ConvNode* node) {
+  const Shape& input = build.input_shape(0);
+  if (filter.dtype() == DType::kFloat && input.fully_known() && input.num_elements() > 0) {
+    WindowAttrs attrs = node->attrs;
+    SM_RETURN_IF_ERROR(TakeFilter(input, filter.shape(), &attrs));
+    SM_ASSIGN_OR_RETURN(const WindowGeometry g, ResolveWindow(attrs, input));
+    node->winograd = WinogradTile(g, filter.shape()[filter.shape().rank() - 1], groups);
+  }
+  if (node->winograd != 0) {
+    SM_ASSIGN_OR_RETURN(node->packed, PackWinogradFilter(build, 1, node->winograd));
+  } else {
+    SM_ASSIGN_OR_RETURN(node->packed, PackFilter(build, 1, groups));
+  }
+  return Status();
 }
 
 template <int rank>
@@ -151,7 +171,7 @@ StatusOr<KernelPtr> BuildConv(BuildContext& build) {
     const int64_t channels = input[node.attrs.channel_dim()], depth = filter->shape()[rank];
     if (channels > 0 && depth > 0 && channels % depth == 0 &&
         filter->shape()[rank + 1] % (channels / depth) == 0) {
-      SM_ASSIGN_OR_RETURN(node.packed, PackFilter(build, 1, channels / depth));
+      SM_RETURN_IF_ERROR(Pack(build, *filter, channels / depth, &node));
     }
   }
   return MakeKernel([node](OpContext& ctx) { return RunConv(ctx, node); });

@@ -7,6 +7,7 @@
 
 #include "src/base/status_macros.h"
 #include "src/base/strcat.h"
+#include "src/kernels/nn/winograd.h"
 
 namespace savedmodel {
 namespace {
@@ -98,6 +99,10 @@ StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackFilter(BuildConte
 
 Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& filter,
                     const float* x, const Epilogue& epilogue, float* y) {
+  if (filter.winograd != 0) {
+    RunWinograd(ctx, g, filter.winograd, *filter.packed, filter.out_channels, x, epilogue, y);
+    return Status();
+  }
   Runs runs{.x = x, .width = g.in[2], .left = g.before[2], .columns = g.window[2]};
   int64_t depth = filter.depth;
   Tensor padded, zeros;

@@ -15,6 +15,7 @@ struct FloatFilter {
   const float* data = nullptr;
   int64_t depth = 0, out_channels = 0, groups = 1;
   std::shared_ptr<const std::vector<PackedMatrix>> packed;  // null: `data` is used
+  int winograd = 0;  // the m of F(m x m, 3 x 3) that `packed` is for; 0: direct
 };
 
 // Packs the filter where input `input` of the node is constant; null otherwise.

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <vector>
@@ -30,17 +31,24 @@ class GemmTest : public testing::TestWithParam<Sizes> {
         b_(Random(k_ * GetParam().columns, 2)),
         bias_(Random(GetParam().columns, 3)),
         context_({}, {}, {}, run_) {
+    // Done in registers: bias, residual, limits. Done behind them: the rest.
+    residual_ = Random(GetParam().rows * GetParam().columns, 4);
     epilogue_.bias = bias_.data();
-    epilogue_.steps.push_back({.op = ScalarOp::kRelu});
+    epilogue_.steps = {{.op = ScalarOp::kAdd,
+                        .operand = residual_.data(),
+                        .row_stride = GetParam().columns,
+                        .column_stride = 1},
+                       {.op = ScalarOp::kRelu6},
+                       {.op = ScalarOp::kNeg}};
   }
 
-  // relu(a * b + bias), in double.
+  // -relu6(a * b + bias + residual), in double.
   double Expected(int64_t row, int64_t column) const {
-    double sum = bias_[column];
+    double sum = bias_[column] + residual_[row * GetParam().columns + column];
     for (int64_t k = 0; k < k_; ++k) {
       sum += static_cast<double>(a_[row * k_ + k]) * b_[k * GetParam().columns + column];
     }
-    return std::max(sum, 0.0);
+    return -std::clamp(sum, 0.0, 6.0);
   }
 
   // Runs the product with B as `view` or packed, and compares all of it.
@@ -72,7 +80,7 @@ class GemmTest : public testing::TestWithParam<Sizes> {
   }
 
   int64_t k_;
-  std::vector<float> a_, b_, bias_;
+  std::vector<float> a_, b_, bias_, residual_;
   Epilogue epilogue_;
   RunState run_;
   OpContext context_;

@@ -20,50 +20,58 @@ constexpr int MaxRows(int vectors) {
   return kAccumulators / vectors < 12 ? kAccumulators / vectors : 12;
 }
 
-// Writes a finished tile where the panel is narrower than its vectors.
+// Adds what follows a finished tile in registers, and writes it at row `row` of the output.
 template <int kRows, int kVectors>
-void FinishNarrow(const PanelArgs& p, const Vec (&sums)[kRows][kVectors], float* c) {
-  for (int r = 0; r < kRows; ++r) {
-    for (int64_t j = 0; j < p.columns; ++j) {
-      float v = sums[r][j / kLanes][j % kLanes];
-      float* at = c + r * p.c_stride + j;
-      if (p.accumulate) v += *at;
-      if (p.bias != nullptr) v += p.bias[j];
-      *at = v;
-    }
-  }
-}
-
-template <int kRows, int kVectors>
-void Finish(const PanelArgs& p, Vec (&sums)[kRows][kVectors], float* c) {
-  if (p.accumulate) {
+inline __attribute__((always_inline)) void Finish(const PanelArgs& p, Vec (&sums)[kRows][kVectors],
+                                                  int64_t row) {
+  // The last vector may be narrower than the others.
+  const int64_t tail = p.columns - (kVectors - 1) * kLanes;
+  const bool narrow = tail < kLanes;
+  const auto load = [&](const float* from, int v) __attribute__((always_inline)) {
+    return v == kVectors - 1 && narrow ? LoadSome(from + v * kLanes, tail)
+                                       : Load(from + v * kLanes);
+  };
+  const auto add_rows = [&](const float* from, int64_t stride) __attribute__((always_inline)) {
 #pragma GCC unroll 12
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) sums[r][v] += Load(c + r * p.c_stride + v * kLanes);
+      for (int v = 0; v < kVectors; ++v) sums[r][v] += load(from + r * stride, v);
     }
-  }
-  if (p.bias != nullptr) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      const Vec bias = Load(p.bias + v * kLanes);
-#pragma GCC unroll 12
-      for (int r = 0; r < kRows; ++r) sums[r][v] += bias;
-    }
-  }
+  };
+  float* c = p.c + row * p.c_stride;
+  if (p.accumulate) add_rows(c, p.c_stride);
+  if (p.bias != nullptr) add_rows(p.bias, 0);
+  if (p.residual != nullptr) add_rows(p.residual + row * p.residual_stride, p.residual_stride);
 #pragma GCC unroll 12
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) Store(c + r * p.c_stride + v * kLanes, sums[r][v]);
+    for (int v = 0; v < kVectors; ++v) {
+      const Vec y = AtMost(AtLeast(sums[r][v], p.low), p.high);
+      float* to = c + r * p.c_stride + v * kLanes;
+      if (v == kVectors - 1 && narrow) {
+        StoreSome(to, y, tail);
+      } else {
+        Store(to, y);
+      }
+    }
   }
 }
 
 // One tile. Few accumulators are kept `kCopies` times, one for each k modulo that, so that the
-// additions of one do not wait for another's.
+// additions of one do not wait for another's. Meanwhile the lines from `ahead` on are fetched, one
+// for every fourth k.
 template <int kRows, int kVectors>
-void Tile(const PanelArgs& p, const float* const* a, float* c) {
+void Tile(const PanelArgs& p, const float* const* a, int64_t row, const float* ahead) {
   constexpr int kCopies = kRows * kVectors >= 8 ? 1 : kRows * kVectors >= 4 ? 2 : 4;
-  Vec sums[kCopies][kRows][kVectors] = {};
+  Vec sums[kCopies][kRows][kVectors];
+#pragma GCC unroll 4
+  for (int i = 0; i < kCopies; ++i) {
+#pragma GCC unroll 12
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sums[i][r][v] = Vec{};
+    }
+  }
   const float* b = p.b;
   const int64_t b_stride = p.b_stride, depth = p.depth;
   for (int64_t t = 0; t < p.taps; ++t) {
@@ -83,13 +91,12 @@ void Tile(const PanelArgs& p, const float* const* a, float* c) {
       b += b_stride;
     };
     int64_t k = 0;
-    if constexpr (kCopies > 1) {
-      for (; k + kCopies <= depth; k += kCopies) {
+    for (; k + 4 <= depth; k += 4) {
+      __builtin_prefetch(ahead, 0, 2);
+      ahead += 64 / sizeof(float);
 #pragma GCC unroll 4
-        for (int i = 0; i < kCopies; ++i) step(k + i, sums[i]);
-      }
+      for (int i = 0; i < 4; ++i) step(k + i, sums[i % kCopies]);
     }
-#pragma GCC unroll 2
     for (; k < depth; ++k) step(k, sums[0]);
   }
 #pragma GCC unroll 4
@@ -100,19 +107,16 @@ void Tile(const PanelArgs& p, const float* const* a, float* c) {
       for (int v = 0; v < kVectors; ++v) sums[0][r][v] += sums[i][r][v];
     }
   }
-  if (p.columns == kVectors * kLanes) {
-    Finish<kRows, kVectors>(p, sums[0], c);
-  } else {
-    FinishNarrow<kRows, kVectors>(p, sums[0], c);
-  }
+  Finish<kRows, kVectors>(p, sums[0], row);
 }
 
 template <int kRows, int kVectors>
-void CallTile(int rows, const PanelArgs& p, const float* const* a, float* c) {
+void CallTile(int rows, const PanelArgs& p, const float* const* a, int64_t row,
+              const float* ahead) {
   if (rows == kRows) {
-    Tile<kRows, kVectors>(p, a, c);
+    Tile<kRows, kVectors>(p, a, row, ahead);
   } else if constexpr (kRows > 1) {
-    CallTile<kRows - 1, kVectors>(rows, p, a, c);
+    CallTile<kRows - 1, kVectors>(rows, p, a, row, ahead);
   }
 }
 
@@ -121,15 +125,18 @@ template <int kVectors>
 void PanelOf(const PanelArgs& p) {
   constexpr int kRows = MaxRows(kVectors);
   const int64_t rows = p.row_end - p.row_begin;
+  const int64_t depth = p.taps * p.depth;
+  const float* ahead = p.next;
   int64_t tiles = (rows + kRows - 1) / kRows;
   for (int64_t done = 0; tiles > 0; --tiles) {
     const int64_t n = (rows - done + tiles - 1) / tiles;
     const int64_t row = p.row_begin + done;
-    CallTile<kRows, kVectors>(static_cast<int>(n), p, p.a + done * p.taps_stride,
-                              p.c + row * p.c_stride);
+    CallTile<kRows, kVectors>(static_cast<int>(n), p, p.a + done * p.taps_stride, row, ahead);
     if (p.num_steps > 0) {
       ApplySteps(p.steps, p.num_steps, p.c, p.c_stride, row, row + n, p.first_column, p.columns);
     }
+    ahead += depth / 4 * (64 / sizeof(float));
+    if (ahead >= p.next + depth * kVectors * kLanes) ahead = p.next;
     done += n;
   }
 }

@@ -2,6 +2,7 @@
 #include "src/kernels/isa/level/gemm.h"
 #include "src/kernels/isa/level/rows.h"
 #include "src/kernels/isa/level/steps.h"
+#include "src/kernels/isa/level/winograd.h"
 
 #define SM_STRING_INNER(x) #x
 #define SM_STRING(x) SM_STRING_INNER(x)
@@ -20,6 +21,8 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .apply = Apply,
       .map = Map,
       .softmax = SoftmaxRows,
+      .winograd_input = WinogradInput,
+      .winograd_output = WinogradOutput,
   };
   return &kCode;
 }

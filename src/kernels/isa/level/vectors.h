@@ -3,6 +3,10 @@
 
 #include <cstdint>
 
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 #if defined(__AVX512F__)
 #define SM_LANES 16
 #elif defined(__AVX2__)
@@ -23,7 +27,19 @@ inline Vec Load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(
 inline void Store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
 // x - 0 is x for every x, and folds to a broadcast.
 inline Vec Splat(float x) { return x - Vec{}; }
-// The first n lanes; the others 0.
+// The first n lanes; the others 0. Nothing beyond them is read or written.
+#if SM_LANES == 16
+inline __mmask16 FirstLanes(int64_t n) { return static_cast<__mmask16>((1u << n) - 1); }
+inline Vec LoadSome(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(FirstLanes(n), p); }
+inline void StoreSome(float* p, Vec v, int64_t n) { _mm512_mask_storeu_ps(p, FirstLanes(n), v); }
+#elif SM_LANES == 8
+inline __m256i FirstLanes(int64_t n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)),
+                            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+inline Vec LoadSome(const float* p, int64_t n) { return _mm256_maskload_ps(p, FirstLanes(n)); }
+inline void StoreSome(float* p, Vec v, int64_t n) { _mm256_maskstore_ps(p, FirstLanes(n), v); }
+#else
 inline Vec LoadSome(const float* p, int64_t n) {
   Vec v{};
   for (int i = 0; i < n; ++i) v[i] = p[i];
@@ -32,6 +48,7 @@ inline Vec LoadSome(const float* p, int64_t n) {
 inline void StoreSome(float* p, Vec v, int64_t n) {
   for (int i = 0; i < n; ++i) p[i] = v[i];
 }
+#endif
 inline float Sum(Vec v) {
   float s = 0;
   for (int i = 0; i < kLanes; ++i) s += v[i];

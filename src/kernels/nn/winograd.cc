@@ -1,0 +1,254 @@
+#include "src/kernels/nn/winograd.h"
+
+#include <algorithm>
+
+#include "src/base/status_macros.h"
+#include "src/base/strcat.h"
+
+namespace savedmodel {
+namespace {
+
+// Floats of frequencies that a block of tiles may have, so that they stay in the second cache
+// level; but enough tiles that the filter, which is read once for each block, does not dominate.
+constexpr int64_t kBlockFloats = 128 * 1024;
+constexpr int64_t kLeastTiles = 24;
+// Between rows of the same frequency; keeps power-of-two strides apart.
+constexpr int64_t kRowPadding = 16;
+
+int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Rows of the matrix that takes three taps of a filter to m + 2 frequencies.
+constexpr double kFilterTransform2[4][3] = {{1, 0, 0}, {.5, .5, .5}, {.5, -.5, .5}, {0, 0, 1}};
+constexpr double kA = 0.70710678118654752440, kB = 1.41421356237309504880;
+constexpr double kFilterTransform4[6][3] = {{1, 0, 0},
+                                            {-2. / 3, -2. / 3 * kA, -1. / 3},
+                                            {-2. / 3, 2. / 3 * kA, -1. / 3},
+                                            {1. / 6, kB / 6, 1. / 3},
+                                            {1. / 6, -kB / 6, 1. / 3},
+                                            {0, 0, 1}};
+// Frequencies of a block of tiles: [frequency][tile][channel], of the input and of the output.
+struct Scratch {
+  std::vector<float> in, out, zeros;
+};
+Scratch& ThreadScratch() {
+  thread_local Scratch scratch;
+  return scratch;
+}
+
+class Convolution {
+ public:
+  Convolution(const WindowGeometry& g, int m, const std::vector<PackedMatrix>& filter,
+              int64_t out_channels, const float* x, const Epilogue& epilogue, float* y)
+      : g_(g),
+        m_(m),
+        size_(m + 2),
+        filter_(filter),
+        out_channels_(out_channels),
+        x_(x),
+        y_(y),
+        epilogue_(epilogue),
+        step_(epilogue.steps.data()),
+        end_(step_ + epilogue.steps.size()),
+        columns_(CeilDiv(g.out[2], m)),
+        tiles_(g.batch * CeilDiv(g.out[1], m) * columns_) {
+    TakeLimits(&step_, end_, &low_, &high_);
+    const int64_t floats = frequencies() * (g.channels + out_channels);
+    const int64_t most = std::max(kLeastTiles, kBlockFloats / floats);
+    blocks_ = CeilDiv(tiles_, most);
+  }
+
+  int64_t tiles() const { return tiles_; }
+  int64_t blocks() const { return blocks_; }
+  int64_t frequencies() const { return size_ * size_; }
+
+  // Begins block `b` with the frequencies in `scratch`.
+  void StartBlock(int64_t b, Scratch* scratch) {
+    first_ = tiles_ * b / blocks_;
+    count_ = tiles_ * (b + 1) / blocks_ - first_;
+    in_stride_ = g_.channels + kRowPadding;
+    out_stride_ = out_channels_ + kRowPadding;
+    const auto grow = [](std::vector<float>* v, int64_t n) {
+      if (static_cast<int64_t>(v->size()) < n) v->resize(n);
+    };
+    grow(&scratch->in, frequencies() * count_ * in_stride_);
+    grow(&scratch->out, frequencies() * count_ * out_stride_);
+    grow(&scratch->zeros, g_.channels);
+    in_ = scratch->in.data();
+    out_ = scratch->out.data();
+    zeros_ = scratch->zeros.data();
+  }
+  int64_t count() const { return count_; }
+
+  // Transforms the input of tiles [begin, end) of the block.
+  void TransformInput(int64_t begin, int64_t end) const {
+    const float* pixels[36];
+    for (int64_t t = begin; t < end; ++t) {
+      const Place at = PlaceOf(first_ + t);
+      const float* image = x_ + at.image * g_.in_pixels() * g_.channels;
+      for (int y = 0; y < size_; ++y) {
+        const int64_t h = at.row + y - g_.before[1];
+        for (int x = 0; x < size_; ++x) {
+          const int64_t w = at.column + x - g_.before[2];
+          const bool inside = h >= 0 && h < g_.in[1] && w >= 0 && w < g_.in[2];
+          pixels[y * size_ + x] = inside ? image + (h * g_.in[2] + w) * g_.channels : zeros_;
+        }
+      }
+      Vectors().winograd_input(m_, {.channels = g_.channels,
+                                    .pixels = pixels,
+                                    .frequencies = in_ + t * in_stride_,
+                                    .frequency_stride = count_ * in_stride_});
+    }
+  }
+
+  void Multiply(int64_t frequency) const {
+    const float* a = in_ + frequency * count_ * in_stride_;
+    const auto runs = [&](int64_t begin, int64_t end, const float** out) {
+      for (int64_t row = begin; row < end; ++row) *out++ = a + row * in_stride_;
+    };
+    RunProductSerially({.rows = count_,
+                        .columns = out_channels_,
+                        .depth = g_.channels,
+                        .runs = runs,
+                        .packed = &filter_[frequency],
+                        .c = out_ + frequency * count_ * out_stride_,
+                        .c_stride = out_stride_});
+  }
+
+  // Makes the output of tiles [begin, end) of the block.
+  void TransformOutput(int64_t begin, int64_t end) const {
+    for (int64_t t = begin; t < end; ++t) {
+      const Place at = PlaceOf(first_ + t);
+      const int64_t pixel = (at.image * g_.out[1] + at.row) * g_.out[2] + at.column;
+      const int64_t rows = std::min<int64_t>(m_, g_.out[1] - at.row);
+      const int64_t columns = std::min<int64_t>(m_, g_.out[2] - at.column);
+      Vectors().winograd_output(m_, {.channels = out_channels_,
+                                     .frequencies = out_ + t * out_stride_,
+                                     .frequency_stride = count_ * out_stride_,
+                                     .out = y_ + pixel * out_channels_,
+                                     .out_row_stride = g_.out[2] * out_channels_,
+                                     .out_rows = rows,
+                                     .out_columns = columns,
+                                     .bias = epilogue_.bias,
+                                     .low = low_,
+                                     .high = high_});
+      for (int64_t r = 0; step_ != end_ && r < rows; ++r) {
+        const int64_t row = pixel + r * g_.out[2];
+        Vectors().apply(step_, static_cast<int>(end_ - step_), y_, out_channels_, row,
+                        row + columns, out_channels_);
+      }
+    }
+  }
+
+ private:
+  struct Place {
+    int64_t image, row, column;  // of the tile's first output pixel
+  };
+  Place PlaceOf(int64_t tile) const {
+    const int64_t rows = CeilDiv(g_.out[1], m_);
+    return {tile / columns_ / rows, tile / columns_ % rows * m_, tile % columns_ * m_};
+  }
+
+  const WindowGeometry& g_;
+  const int m_, size_;
+  const std::vector<PackedMatrix>& filter_;
+  const int64_t out_channels_;
+  const float* x_;
+  float* y_;
+  const Epilogue& epilogue_;
+  const VectorStep *step_, *end_;  // those left after the limits
+  float low_ = -__builtin_inff(), high_ = __builtin_inff();
+  const int64_t columns_, tiles_;
+  int64_t blocks_;
+  // The block at hand.
+  int64_t first_ = 0, count_ = 0, in_stride_ = 0, out_stride_ = 0;
+  float *in_ = nullptr, *out_ = nullptr;
+  const float* zeros_ = nullptr;
+};
+
+}  // namespace
+
+int WinogradTile(const WindowGeometry& g, int64_t out_channels, int64_t groups) {
+  constexpr std::array<int64_t, 3> kOnes = {1, 1, 1};
+  if (groups != 1 || g.window != std::array<int64_t, 3>{1, 3, 3} || g.stride != kOnes ||
+      g.dilation != kOnes || g.in[0] != 1 || g.out[0] != 1) {
+    return 0;
+  }
+  constexpr int64_t kLeastChannels = 32;  // below, the transforms cost more than the products
+  if (g.channels < kLeastChannels || out_channels < kLeastChannels) return 0;
+  if (std::min(g.out[1], g.out[2]) >= 12) return 4;
+  return std::min(g.out[1], g.out[2]) >= 4 ? 2 : 0;
+}
+
+std::vector<float> TransformWinogradFilter(const float* filter, int64_t pairs, int m) {
+  const int size = m + 2;
+  const auto* transform = m == 2 ? kFilterTransform2 : kFilterTransform4;
+  std::vector<float> out(static_cast<size_t>(size * size * pairs));
+  for (int64_t i = 0; i < pairs; ++i) {
+    for (int fy = 0; fy < size; ++fy) {
+      double rows[3] = {};
+      for (int x = 0; x < 3; ++x) {
+        for (int y = 0; y < 3; ++y) rows[x] += transform[fy][y] * filter[(y * 3 + x) * pairs + i];
+      }
+      for (int fx = 0; fx < size; ++fx) {
+        const double* t = transform[fx];
+        out[(fy * size + fx) * pairs + i] =
+            static_cast<float>(t[0] * rows[0] + t[1] * rows[1] + t[2] * rows[2]);
+      }
+    }
+  }
+  return out;
+}
+
+StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackWinogradFilter(BuildContext& build,
+                                                                              int input, int m) {
+  const Tensor* filter = build.constant_input(input);
+  if (filter == nullptr) return std::shared_ptr<const std::vector<PackedMatrix>>();
+  const Shape& shape = filter->shape();
+  const int64_t in = shape[2], out = shape[3];
+  std::vector<float> frequencies;
+  return PackConstant(build, input, StrCat("Winograd's ", m), (m + 2) * (m + 2), in, out,
+                      [&](int64_t i) {
+                        if (i == 0)
+                          frequencies = TransformWinogradFilter(filter->data<float>(), in * out, m);
+                        return MatrixView{frequencies.data() + i * in * out, out, 1};
+                      });
+}
+
+void RunWinograd(OpContext& ctx, const WindowGeometry& g, int m,
+                 const std::vector<PackedMatrix>& filter, int64_t out_channels, const float* x,
+                 const Epilogue& epilogue, float* y) {
+  Convolution whole(g, m, filter, out_channels, x, epilogue, y);
+  const double in_cost = 0.15 * static_cast<double>(whole.frequencies() * g.channels);
+  const double out_cost = 0.15 * static_cast<double>(whole.frequencies() * out_channels);
+  const double pair_cost =
+      0.025 * static_cast<double>(g.channels) * static_cast<double>(out_channels);
+  const int64_t threads = ctx.run().pool == nullptr ? 1 : ctx.run().pool->num_threads();
+  if (threads == 1 || whole.blocks() >= 2 * threads) {
+    const double tiles = static_cast<double>(whole.tiles()) / static_cast<double>(whole.blocks());
+    const double cost =
+        tiles * (in_cost + out_cost + pair_cost * static_cast<double>(whole.frequencies()));
+    ctx.ParallelFor(whole.blocks(), cost, [&](int64_t begin, int64_t end) {
+      Convolution part = whole;
+      for (int64_t b = begin; b < end; ++b) {
+        part.StartBlock(b, &ThreadScratch());
+        part.TransformInput(0, part.count());
+        for (int64_t f = 0; f < part.frequencies(); ++f) part.Multiply(f);
+        part.TransformOutput(0, part.count());
+      }
+    });
+    return;
+  }
+  for (int64_t b = 0; b < whole.blocks(); ++b) {
+    whole.StartBlock(b, &ThreadScratch());
+    ctx.ParallelFor(whole.count(), in_cost,
+                    [&](int64_t begin, int64_t end) { whole.TransformInput(begin, end); });
+    ctx.ParallelFor(whole.frequencies(), pair_cost * static_cast<double>(whole.count()),
+                    [&](int64_t begin, int64_t end) {
+                      for (int64_t f = begin; f < end; ++f) whole.Multiply(f);
+                    });
+    ctx.ParallelFor(whole.count(), out_cost,
+                    [&](int64_t begin, int64_t end) { whole.TransformOutput(begin, end); });
+  }
+}
+
+}  // namespace savedmodel

@@ -1,0 +1,29 @@
+// Convolutions of 3 x 3 windows with fewer multiplications than they have: Winograd's F(m x m, 3 x
+// 3) makes tiles of m x m outputs from (m + 2)^2 products instead of 9 m^2.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "src/kernels/isa/gemm.h"
+#include "src/kernels/nn/spatial.h"
+
+namespace savedmodel {
+
+// The m that suits a convolution, or 0 where the direct way is better.
+int WinogradTile(const WindowGeometry& g, int64_t out_channels, int64_t groups);
+
+// Frequencies [(m + 2)^2][pairs] of filters [3][3][pairs].
+std::vector<float> TransformWinogradFilter(const float* filter, int64_t pairs, int m);
+
+// One packed matrix per frequency of the constant filter [3, 3, in, out], input `input` of the
+// node; null when it is not constant.
+StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackWinogradFilter(BuildContext& build,
+                                                                              int input, int m);
+
+// y = conv(x, filter), then the epilogue.
+void RunWinograd(OpContext& ctx, const WindowGeometry& g, int m,
+                 const std::vector<PackedMatrix>& filter, int64_t out_channels, const float* x,
+                 const Epilogue& epilogue, float* y);
+
+}  // namespace savedmodel

@@ -1,0 +1,100 @@
+// Winograd's convolutions against the sum that they stand for, in double.
+#include "src/kernels/nn/winograd.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+#include <vector>
+
+namespace savedmodel {
+namespace {
+
+struct Sizes {
+  int64_t batch, height, width, in, out, before;
+  int m;
+};
+
+std::vector<float> Random(int64_t n, int seed) {
+  std::mt19937 generator(seed);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  std::vector<float> values(static_cast<size_t>(n));
+  for (float& v : values) v = uniform(generator);
+  return values;
+}
+
+class WinogradTest : public testing::TestWithParam<Sizes> {
+ protected:
+  WinogradTest() : context_({}, {}, {}, run_) {
+    const Sizes& s = GetParam();
+    g_.batch = s.batch;
+    g_.channels = s.in;
+    g_.in = {1, s.height, s.width};
+    g_.window = {1, 3, 3};
+    g_.before = {0, s.before, s.before};
+    g_.out = {1, s.height + 2 * s.before - 2, s.width + 2 * s.before - 2};
+    x_ = Random(g_.batch * g_.in_pixels() * s.in, 1);
+    filter_ = Random(9 * s.in * s.out, 2);
+    bias_ = Random(s.out, 3);
+  }
+
+  double Expected(int64_t pixel, int64_t o) const {
+    const Sizes& s = GetParam();
+    const int64_t n = pixel / g_.out_pixels(), oh = pixel / g_.out[2] % g_.out[1],
+                  ow = pixel % g_.out[2];
+    double sum = bias_[o];
+    for (int64_t tap = 0; tap < 9; ++tap) {
+      const int64_t h = oh + tap / 3 - s.before, w = ow + tap % 3 - s.before;
+      if (h < 0 || h >= s.height || w < 0 || w >= s.width) continue;
+      for (int64_t c = 0; c < s.in; ++c) {
+        sum += static_cast<double>(x_[((n * s.height + h) * s.width + w) * s.in + c]) *
+               filter_[(tap * s.in + c) * s.out + o];
+      }
+    }
+    return sum;
+  }
+
+  WindowGeometry g_;
+  std::vector<float> x_, filter_, bias_;
+  RunState run_;
+  OpContext context_;
+};
+
+TEST_P(WinogradTest, IsConvolution) {
+  const Sizes& s = GetParam();
+  const std::vector<float> frequencies = TransformWinogradFilter(filter_.data(), s.in * s.out, s.m);
+  std::vector<PackedMatrix> packed;
+  for (int f = 0; f < (s.m + 2) * (s.m + 2); ++f) {
+    auto matrix =
+        PackedMatrix::Pack({frequencies.data() + f * s.in * s.out, s.out, 1}, s.in, s.out);
+    ASSERT_TRUE(matrix.ok());
+    packed.push_back(*std::move(matrix));
+  }
+  const int64_t pixels = g_.batch * g_.out_pixels();
+  // Relu6 of the sum, then minus itself at other pixels: steps in and behind the tiles.
+  const std::vector<float> other = Random(pixels * s.out, 4);
+  Epilogue epilogue;
+  epilogue.bias = bias_.data();
+  epilogue.steps = {
+      {.op = ScalarOp::kRelu6},
+      {.op = ScalarOp::kSub, .operand = other.data(), .row_stride = s.out, .column_stride = 1}};
+  std::vector<float> y(static_cast<size_t>(pixels * s.out), -1);
+  RunWinograd(context_, g_, s.m, packed, s.out, x_.data(), epilogue, y.data());
+  const double tolerance = 1e-6 * static_cast<double>(s.in) + 1e-5;
+  for (int64_t pixel = 0; pixel < pixels; ++pixel) {
+    for (int64_t o = 0; o < s.out; ++o) {
+      const double expected = std::clamp(Expected(pixel, o), 0.0, 6.0) - other[pixel * s.out + o];
+      ASSERT_NEAR(y[pixel * s.out + o], expected, tolerance) << "pixel " << pixel << ", " << o;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, WinogradTest,
+                         testing::Values(Sizes{1, 12, 12, 32, 32, 1, 4},
+                                         Sizes{2, 13, 18, 37, 35, 1, 4},
+                                         Sizes{1, 7, 7, 64, 40, 1, 2}, Sizes{3, 6, 9, 33, 47, 0, 2},
+                                         Sizes{1, 30, 14, 32, 65, 0, 4},
+                                         Sizes{1, 5, 5, 3, 1, 2, 4}));
+
+}  // namespace
+}  // namespace savedmodel
