@@ -7,6 +7,7 @@
 
 #include "proto/savedmodel_model.pb.h"
 #include "src/base/status_macros.h"
+#include "src/loader/chunked_proto.h"
 #include "src/loader/meta_graph.h"
 #include "src/loader/proto_parsing.h"
 
@@ -24,7 +25,8 @@ StatusOr<ParsedModel> ParseModel(const FileSystem& files, const std::string& dir
   ParsedModel parsed;
   parsed.arena = std::make_shared<google::protobuf::Arena>();
   parsed.model = google::protobuf::Arena::CreateMessage<proto::SavedModel>(parsed.arena.get());
-  const std::string binary = directory + "/saved_model.pb", text = directory + "/saved_model.pbtxt";
+  const std::string base = directory + "/saved_model";
+  const std::string binary = base + ".pb", text = base + ".pbtxt", chunked = base + ".cpb";
   StatusOr<std::shared_ptr<const FileContent>> file = files.Read(binary);
   if (file.ok()) {
     SM_RETURN_IF_ERROR(ParseBinary((*file)->bytes(), binary, parsed.model));
@@ -34,15 +36,14 @@ StatusOr<ParsedModel> ParseModel(const FileSystem& files, const std::string& dir
     SM_RETURN_IF_ERROR(ParseBinaryOrText((*file)->bytes(), text, parsed.model));
   } else if (file.status().code() != StatusCode::kNotFound) {
     return file.status();
-  } else if (files.Exists(directory + "/saved_model.cpb")) {
-    return Unimplemented(directory,
-                         "/saved_model.cpb: found the chunked format, expected "
-                         "saved_model.pb or saved_model.pbtxt; save the model without "
-                         "experimental_image_format");
+  } else if (file = files.Read(chunked); file.ok()) {
+    SM_RETURN_IF_ERROR(ReadChunked(*file, chunked, parsed.model));
+  } else if (file.status().code() != StatusCode::kNotFound) {
+    return file.status();
   } else {
     return NotFound(directory,
-                    ": found neither saved_model.pb nor saved_model.pbtxt, expected the "
-                    "directory of a SavedModel");
+                    ": found none of saved_model.pb, .pbtxt and .cpb, expected the directory of a "
+                    "SavedModel");
   }
   if (parsed.model->saved_model_schema_version() > kSchemaVersion) {
     return Unimplemented(directory, ": found schema version ",

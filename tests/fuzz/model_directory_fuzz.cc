@@ -1,42 +1,58 @@
-// Fuzz target: a whole model directory. Reads the SavedModel, converts all functions, opens the
-// checkpoint, reads every tensor and matches the object graphs.
+// Fuzz target: a whole model directory, loaded as a host does. Reads every variable and checkpoint
+// entry, converts all functions, and calls each signature with zeros.
 //
-// An input is three files one after another, the first two behind their sizes (4 bytes each):
-// saved_model.pb, variables.index, variables.data-00000-of-00001. tests/fuzz/pack_model.py makes
-// one from a directory.
+// An input is three parts one after another, the first two behind their sizes (4 bytes each):
+// saved_model.pb; the entries of variables.index, key and value each behind their sizes (2 bytes
+// each); variables.data-00000-of-00001. The index is built from its entries, since hardly any
+// mutation of the file would keep its checksums right; table_checkpoint_fuzz reads raw tables.
+// tests/fuzz/pack_model.py makes an input from a directory.
 #include <cstring>
 
-#include "src/kernels/all_ops.h"
+#include "savedmodel/model.h"
 #include "src/loader/checkpoint_reader.h"
-#include "src/loader/saved_model_reader.h"
 #include "tests/fuzz/target.h"
+#include "tests/loader/table_builder.h"
 
 namespace savedmodel {
 namespace {
 
-std::string TakeFile(std::string_view* input) {
-  uint32_t size = 0;
-  if (input->size() < sizeof(size)) return std::string();
+template <class Size>
+std::string_view TakePart(std::string_view* input) {
+  Size size = 0;
+  if (input->size() < sizeof(size)) return {};
   std::memcpy(&size, input->data(), sizeof(size));
   input->remove_prefix(sizeof(size));
-  const std::string_view file = input->substr(0, size);
-  input->remove_prefix(file.size());
-  return std::string(file);
+  const std::string_view part = input->substr(0, size);
+  input->remove_prefix(part.size());
+  return part;
 }
 
-void ReadModel(const FileSystem& files) {
-  const auto model = ReadSavedModel(files, "m", BuiltInOps(), ReadOptions());
-  if (!model.ok()) return;
-  (void)model->graph.graph.TopologicalOrder();
-  for (const std::string& name : model->graph.functions->Names()) {
-    const auto function = model->graph.functions->Get({name, nullptr});
-    if (function.ok()) (void)(*function)->graph.TopologicalOrder();
+std::string IndexOf(std::string_view entries) {
+  std::map<std::string, std::string> table;
+  while (!entries.empty()) {
+    const std::string key(TakePart<uint16_t>(&entries));
+    table[key] = TakePart<uint16_t>(&entries);
   }
-  const auto files_of_checkpoint = std::shared_ptr<const FileSystem>(&files, [](auto*) {});
-  const auto reader = MakeCheckpointOpener(files_of_checkpoint)->Open("m/variables/variables");
-  if (!reader.ok()) return;
-  const auto nodes = ReadCheckpointObjects(**reader);
-  if (nodes.ok()) MatchCheckpointObjects(*model->objects, *nodes);
+  return TableBuilder().Build(table);
+}
+
+// Zeros of the shape that `spec` declares, 1 for what it leaves open; nothing where that is large.
+Tensor InputFor(const TensorSpec& spec) {
+  std::vector<int64_t> dims = spec.shape.known_rank() ? spec.shape.ToVector() : Shape().ToVector();
+  for (int64_t& d : dims) d = d < 0 ? 1 : d;
+  const auto shape = Shape::Make(dims);
+  if (!shape.ok() || shape->num_elements() > 1 << 16) return Tensor();
+  return Tensor::Zeros(spec.dtype, *shape).value_or(Tensor());
+}
+
+void CallSignatures(const Model& model) {
+  for (const SignatureInfo& signature : model.signatures()) {
+    TensorMap inputs;
+    for (const TensorSpec& spec : signature.inputs) inputs[spec.name] = InputFor(spec);
+    const auto results = model.Signature(signature.key)(inputs, fuzz::RunLimits());
+    if (!results.ok()) continue;
+    for (const auto& [name, tensor] : *results) fuzz::ReadEveryByte(tensor);
+  }
 }
 
 void ReadCheckpoint(std::shared_ptr<const FileSystem> files) {
@@ -54,11 +70,22 @@ void ReadCheckpoint(std::shared_ptr<const FileSystem> files) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view input(reinterpret_cast<const char*>(data), size);
   std::map<std::string, std::string> contents;
-  contents["m/saved_model.pb"] = savedmodel::TakeFile(&input);
-  contents["m/variables/variables.index"] = savedmodel::TakeFile(&input);
-  contents["m/variables/variables.data-00000-of-00001"] = std::string(input);
+  contents["m/saved_model.pb"] = savedmodel::TakePart<uint32_t>(&input);
+  contents["m/variables/variables.index"] =
+      savedmodel::IndexOf(savedmodel::TakePart<uint32_t>(&input));
+  contents["m/variables/variables.data-00000-of-00001"] = input;
   const auto files = savedmodel::MemoryFileSystem(std::move(contents));
-  savedmodel::ReadModel(*files);
   savedmodel::ReadCheckpoint(files);
+  savedmodel::LoadOptions options = savedmodel::fuzz::LoadLimits();
+  options.file_system = files;
+  options.verify_checksums = size % 2 == 0;  // both ways: a mutation rarely keeps a checksum right
+  const auto model = savedmodel::Load("m", options);
+  if (!model.ok()) return 0;
+  for (const auto& [path, variable] : model->variables()) {
+    const auto value = variable.Read();
+    if (value.ok()) savedmodel::fuzz::ReadEveryByte(*value);
+  }
+  savedmodel::CallSignatures(*model);
+  (void)model->Check();
   return 0;
 }

@@ -51,7 +51,7 @@ TEST(SavedModelReader, SaysWhatIsWrongWithTheFile) {
   EXPECT_EQ(code({{"m/saved_model.pbtxt", "no_such_field: 1"}}), StatusCode::kInvalidArgument);
   EXPECT_EQ(code({{"m/saved_model.pbtxt", "saved_model_schema_version: 2"}}),
             StatusCode::kUnimplemented);
-  EXPECT_EQ(code({{"m/saved_model.cpb", ""}}), StatusCode::kUnimplemented);
+  EXPECT_EQ(code({{"m/saved_model.cpb", ""}}), StatusCode::kDataLoss);
   EXPECT_EQ(code({{"m/saved_model.pbtxt", std::string("\x08\x01", 2)}}), StatusCode::kOk);
 }
 
