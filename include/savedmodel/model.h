@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -285,6 +286,16 @@ struct Problem {
   Status status;
 };
 
+/// The hashes in fingerprint.pb, which tell versions of a model apart. They are not checked.
+struct Fingerprint {
+  uint64_t saved_model_checksum = 0;
+  uint64_t graph_def_program_hash = 0;
+  uint64_t signature_def_hash = 0;
+  uint64_t saved_object_graph_hash = 0;
+  uint64_t checkpoint_hash = 0;
+  std::string uuid;
+};
+
 /// A loaded model. A handle: cheap to copy; functions, objects and variables got from it keep it
 /// alive. All methods are thread-safe.
 class SAVEDMODEL_EXPORT Model {
@@ -335,6 +346,8 @@ class SAVEDMODEL_EXPORT Model {
   std::vector<std::string> tags() const;
   /// Version of TensorFlow that wrote the model, as far as it says.
   std::string tensorflow_version() const;
+  /// What the model's fingerprint.pb says; nothing where there is none.
+  std::optional<Fingerprint> fingerprint() const;
   /// Paths of the model's asset files, each once.
   std::vector<std::string> assets() const;
   /// Every op of the main graph and the function library, by name.

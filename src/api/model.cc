@@ -146,6 +146,13 @@ std::string Model::tensorflow_version() const {
   return impl_ == nullptr ? "" : impl_->meta.tensorflow_version;
 }
 
+std::optional<Fingerprint> Model::fingerprint() const {
+  if (impl_ == nullptr || !impl_->meta.fingerprint.has_value()) return std::nullopt;
+  const LoadedFingerprint& f = *impl_->meta.fingerprint;
+  return Fingerprint{f.saved_model_checksum,    f.graph_def_program_hash, f.signature_def_hash,
+                     f.saved_object_graph_hash, f.checkpoint_hash,        f.uuid};
+}
+
 std::vector<std::string> Model::assets() const {
   std::vector<std::string> paths;
   if (!status().ok()) return paths;

@@ -160,6 +160,17 @@ Json SignaturesJson(const Model& model) {
   return out;
 }
 
+// The numbers as text: readers of JSON may keep no more than 53 bits.
+Json FingerprintJson(const std::optional<Fingerprint>& f) {
+  if (!f.has_value()) return nullptr;
+  return {{"saved_model_checksum", std::to_string(f->saved_model_checksum)},
+          {"graph_def_program_hash", std::to_string(f->graph_def_program_hash)},
+          {"signature_def_hash", std::to_string(f->signature_def_hash)},
+          {"saved_object_graph_hash", std::to_string(f->saved_object_graph_hash)},
+          {"checkpoint_hash", std::to_string(f->checkpoint_hash)},
+          {"uuid", f->uuid}};
+}
+
 Json ModelJson(const Model& model, const std::vector<std::vector<std::string>>& tag_sets,
                int depth) {
   Json objects = Json::array(), variables = Json::array(), ops = Json::array();
@@ -189,6 +200,7 @@ Json ModelJson(const Model& model, const std::vector<std::vector<std::string>>& 
   return {{"tag_sets", tag_sets},
           {"tags", model.tags()},
           {"tensorflow_version", model.tensorflow_version()},
+          {"fingerprint", FingerprintJson(model.fingerprint())},
           {"signatures", SignaturesJson(model)},
           {"objects", objects},
           {"layers", layers},
@@ -222,6 +234,11 @@ int Show(const ModelArgs& args, const ShowArgs& show) {
                 tag_sets->size() > 1 && tags == model->tags() ? "  (shown)" : "");
   }
   std::printf("written by TensorFlow %s\n", model->tensorflow_version().c_str());
+  if (const auto f = model->fingerprint(); f.has_value()) {
+    std::printf("fingerprint: checksum %llu, uuid %s\n",
+                static_cast<unsigned long long>(f->saved_model_checksum),
+                f->uuid.empty() ? "none" : f->uuid.c_str());
+  }
   PrintSignatures(*model);
   PrintTree(*model, show.depth);
   PrintVariables(*model);

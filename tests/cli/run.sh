@@ -24,6 +24,8 @@ expect 2 "" "$program"
 expect 2 "" "$program" show
 expect 1 "NOT_FOUND" "$program" show "$work/nowhere"
 expect 0 "serving_default" "$program" show "$model"
+expect 0 "fingerprint: checksum 3362885395225984501, uuid 96094872988170087537596826336404401073" \
+  "$program" show "$model"
 expect 0 '"as expected"' sh -c "'$program' show '$model' --json | python3 -c '
 import json, sys
 model = json.load(sys.stdin)

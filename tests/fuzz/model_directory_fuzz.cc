@@ -6,10 +6,14 @@
 // each); variables.data-00000-of-00001. The index is built from its entries, since hardly any
 // mutation of the file would keep its checksums right; table_checkpoint_fuzz reads raw tables.
 // tests/fuzz/pack_model.py makes an input from a directory.
+#include <google/protobuf/stubs/logging.h>
+
 #include <cstring>
 
+#include "proto/savedmodel_model.pb.h"
 #include "savedmodel/model.h"
 #include "src/loader/checkpoint_reader.h"
+#include "tests/fuzz/mutate_message.h"
 #include "tests/fuzz/target.h"
 #include "tests/loader/table_builder.h"
 
@@ -66,6 +70,34 @@ void ReadCheckpoint(std::shared_ptr<const FileSystem> files) {
 
 }  // namespace
 }  // namespace savedmodel
+
+extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size);
+
+// Mostly changes the model as a message, else bytes anywhere.
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size,
+                                          unsigned seed) {
+  std::string_view input(reinterpret_cast<const char*>(data), size);
+  const std::string_view file = savedmodel::TakePart<uint32_t>(&input);
+  savedmodel::proto::SavedModel model;
+  if (seed % 8 == 0 || !model.ParseFromArray(file.data(), static_cast<int>(file.size()))) {
+    return LLVMFuzzerMutate(data, size, max_size);
+  }
+  savedmodel::fuzz::MessageMutator mutator(seed);
+  for (unsigned i = 0; i <= seed % 3; ++i) mutator.Mutate(&model);
+  const std::string bytes = model.SerializeAsString();
+  const auto bytes_size = static_cast<uint32_t>(bytes.size());
+  if (sizeof(bytes_size) + bytes.size() + input.size() > max_size) return size;
+  const std::string rest(input);
+  std::memcpy(data, &bytes_size, sizeof(bytes_size));
+  std::memcpy(data + sizeof(bytes_size), bytes.data(), bytes.size());
+  std::memcpy(data + sizeof(bytes_size) + bytes.size(), rest.data(), rest.size());
+  return sizeof(bytes_size) + bytes.size() + rest.size();
+}
+
+extern "C" int LLVMFuzzerInitialize(int*, char***) {
+  google::protobuf::SetLogHandler(nullptr);
+  return 0;
+}
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view input(reinterpret_cast<const char*>(data), size);
