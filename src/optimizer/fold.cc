@@ -63,12 +63,6 @@ class Folder {
   Status Visit(NodeId id) {
     const Node& node = graph_->node(id);
     if (node.is_arg() || node.is_const()) return Status();
-    if (!node.error.ok()) return node.error.At(NodePlace(node));
-    if (node.registered == nullptr) {
-      return Unimplemented(NodePlace(node), ": op ", node.op,
-                           " is not among the ops of this library (docs/ops.md); add it through "
-                           "LoadOptions::custom_ops");
-    }
     // Refused shapes are the run's to report: the node may never run.
     const Status inferred = InferNode(env_, graph_, id);
     if (!inferred.ok()) return Status();

@@ -104,9 +104,27 @@ void MakeConst(Graph* graph, NodeId id, Tensor value) {
   node.attrs.Set("value", std::move(value));
 }
 
+namespace {
+
+// Inlines, and refuses what cannot be used: the other passes see sound nodes only.
+Status InlineAndCheck(OptimizeContext* context, Graph* graph) {
+  SM_RETURN_IF_ERROR(InlineCalls(context, graph));
+  for (const Node& node : graph->nodes()) {
+    if (!node.error.ok()) return node.error.At(NodePlace(node));
+    if (node.registered == nullptr && !node.is_arg() && !node.is_const()) {
+      return Unimplemented(NodePlace(node), ": op ", node.op,
+                           " is not among the ops of this library (docs/ops.md); add it through "
+                           "LoadOptions::custom_ops");
+    }
+  }
+  return Status();
+}
+
+}  // namespace
+
 Status Optimize(OptimizeContext* context, Graph* graph) {
   graph->Compact();
-  SM_RETURN_IF_ERROR(InlineCalls(context, graph));
+  SM_RETURN_IF_ERROR(InlineAndCheck(context, graph));
   SM_RETURN_IF_ERROR(RaiseLoops(context, graph));
   SM_RETURN_IF_ERROR(ResolveHandles(context, graph));
   SM_RETURN_IF_ERROR(FreezeVariables(context, graph));
@@ -117,7 +135,7 @@ Status Optimize(OptimizeContext* context, Graph* graph) {
     SM_RETURN_IF_ERROR(ResolveBranches(context, graph, &changed));
     if (!changed) break;
     graph->Compact();
-    SM_RETURN_IF_ERROR(InlineCalls(context, graph));
+    SM_RETURN_IF_ERROR(InlineAndCheck(context, graph));
     SM_RETURN_IF_ERROR(RaiseLoops(context, graph));
     SM_RETURN_IF_ERROR(ResolveHandles(context, graph));
     SM_RETURN_IF_ERROR(FreezeVariables(context, graph));

@@ -77,6 +77,20 @@ TEST(Frames, TooDeepNestingIsRefused) {
   EXPECT_EQ(Fetch(graph, "op:0").status().code(), StatusCode::kResourceExhausted);
 }
 
+TEST(Nodes, ThatCannotBeUsedAreReportedBeforeAnythingUsesThem) {
+  const std::string short_const =
+      Node("axes", "Const", {},
+           Attr("dtype", "type: DT_INT32") +
+               Attr("value", "tensor { dtype: DT_INT32 tensor_shape { dim { size: 2 } } "
+                             "tensor_content: '1234' }"));
+  const std::string sum = Node("sum", "Sum", {"c", "axes"}, kFloat);
+  const Status status = Fetch(kOne + short_const + sum, "sum:0").status();
+  EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
+  EXPECT_NE(status.message().find("axes (Const)"), std::string::npos) << status;
+  const std::string read = Node("read", "ReadVariableOp", {}, Attr("dtype", "type: DT_FLOAT"));
+  EXPECT_EQ(Fetch(read, "read:0").status().code(), StatusCode::kInvalidArgument);
+}
+
 TEST(Switch, DeadSideHasNoValue) {
   const std::string graph = kOne + kTrue + Node("s", "Switch", {"c", "p"}, kFloat);
   EXPECT_EQ(*Fetch(graph, "s:1")->data<float>(), 1);

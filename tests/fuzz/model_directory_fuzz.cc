@@ -9,6 +9,7 @@
 #include <google/protobuf/stubs/logging.h>
 
 #include <cstring>
+#include <utility>
 
 #include "proto/savedmodel_model.pb.h"
 #include "savedmodel/model.h"
@@ -23,7 +24,7 @@ namespace {
 template <class Size>
 std::string_view TakePart(std::string_view* input) {
   Size size = 0;
-  if (input->size() < sizeof(size)) return {};
+  if (input->size() < sizeof(size)) return std::exchange(*input, {});
   std::memcpy(&size, input->data(), sizeof(size));
   input->remove_prefix(sizeof(size));
   const std::string_view part = input->substr(0, size);
