@@ -218,6 +218,7 @@ StatusOr<std::shared_ptr<const Plan>> Executable::PlanFor(Span<const Shape> shap
 
 Status Executable::Run(Span<Tensor> inputs, Span<Tensor> outputs, RunState& run) const {
   FlushDenormals flush;
+  SM_RETURN_IF_ERROR(CheckDTypes(inputs));
   std::vector<Shape> shapes;
   shapes.reserve(inputs.size());
   for (const Tensor& t : inputs) shapes.push_back(t.shape());
@@ -225,6 +226,16 @@ Status Executable::Run(Span<Tensor> inputs, Span<Tensor> outputs, RunState& run)
   SM_RETURN_IF_ERROR(plan->Run(inputs, outputs, run).At(name_));
   for (size_t i = 0; i < outputs.size(); ++i) {
     SM_RETURN_IF_ERROR(CheckResult(static_cast<int>(i), outputs[i]));
+  }
+  return Status();
+}
+
+Status Executable::CheckDTypes(Span<const Tensor> inputs) const {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const Node& arg = graph_.node(graph_.args[i]);
+    if (inputs[i].dtype() == arg.output_types[0]) continue;
+    return InvalidArgument(name_, ": argument ", i, " (", arg.name, ") is ", arg.output_types[0],
+                           " in the graph, found ", inputs[i].TypeString());
   }
   return Status();
 }

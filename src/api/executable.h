@@ -37,6 +37,8 @@ class Executable {
   StatusOr<std::shared_ptr<const Plan>> PlanFor(Span<const Shape> shapes, RunState& run) const;
   // Runs on `inputs`, which are moved from.
   Status Run(Span<Tensor> inputs, Span<Tensor> outputs, RunState& run) const;
+  // INVALID_ARGUMENT for inputs whose dtypes are not the arguments': a signature may lie.
+  Status CheckDTypes(Span<const Tensor> inputs) const;
   // INVALID_ARGUMENT for a result on the side of a branch that was not taken.
   Status CheckResult(int i, const Tensor& result) const;
   // True when `plan`, got from PlanFor, no longer stands for the variables' values.

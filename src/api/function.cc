@@ -32,6 +32,7 @@ struct BoundState {
 };
 
 Status BoundState::Prepare() {
+  SM_RETURN_IF_ERROR(function->executable->CheckDTypes(inputs));
   std::vector<Shape> shapes;
   for (const Tensor& t : inputs) shapes.push_back(t.shape());
   change_count = VariableResource::ChangeCount();

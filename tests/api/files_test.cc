@@ -91,6 +91,28 @@ TEST(Checksums, AreCheckedUnlessLeftOut) {
   EXPECT_EQ(model->variable("v").Read()->ToVector<float>(), (std::vector<float>{1.00000012f, 2}));
 }
 
+TEST(Signatures, MayNotLieAboutDTypes) {
+  LoadOptions options;
+  options.file_system = MemoryFileSystem({{"m/saved_model.pbtxt", R"(
+    meta_graphs {
+      graph_def {
+        node { name: 'x' op: 'Placeholder' attr { key: 'dtype' value { type: DT_FLOAT } } }
+        node { name: 'y' op: 'AddV2' input: 'x' input: 'x'
+               attr { key: 'T' value { type: DT_FLOAT } } }
+      }
+      signature_def { key: 's' value {
+        inputs { key: 'x' value { name: 'x:0' dtype: DT_INT16 tensor_shape {} } }
+        outputs { key: 'y' value { name: 'y:0' dtype: DT_FLOAT tensor_shape {} } } } }
+    })"}});
+  const auto model = Load("m", options);
+  ASSERT_TRUE(model.ok()) << model.status();
+  const Function f = model->Signature("s");
+  const TensorMap inputs = {{"x", Tensor::Scalar<int16_t>(1)}};
+  EXPECT_EQ(f(inputs).status().code(), StatusCode::kInvalidArgument);
+  const auto bound = f.Bind(inputs);
+  EXPECT_EQ(bound.status().code(), StatusCode::kInvalidArgument);
+}
+
 // A model with float variable "kernel" of shape [2,3] and this checkpoint.
 Status LoadWith(const Bundle& bundle) {
   std::map<std::string, std::string> files;

@@ -81,8 +81,9 @@ TEST(Nodes, ThatCannotBeUsedAreReportedBeforeAnythingUsesThem) {
   const std::string short_const =
       Node("axes", "Const", {},
            Attr("dtype", "type: DT_INT32") +
-               Attr("value", "tensor { dtype: DT_INT32 tensor_shape { dim { size: 2 } } "
-                             "tensor_content: '1234' }"));
+               Attr("value",
+                    "tensor { dtype: DT_INT32 tensor_shape { dim { size: 2 } } "
+                    "tensor_content: '1234' }"));
   const std::string sum = Node("sum", "Sum", {"c", "axes"}, kFloat);
   const Status status = Fetch(kOne + short_const + sum, "sum:0").status();
   EXPECT_EQ(status.code(), StatusCode::kInvalidArgument);
