@@ -58,6 +58,26 @@ Status CheckRunnable(const Node& node) {
   return Status();
 }
 
+// What strings hold lies outside of the tensors that were charged: results that alone take more
+// than the run has left are refused, so that no run can double a text until memory ends.
+Status CheckStrings(OpContext& context) {
+  MemoryBudget* budget = context.run().budget.get();
+  for (int i = 0; budget != nullptr && i < context.num_outputs(); ++i) {
+    const Tensor& output = context.output(i);
+    if (output.dtype() != DType::kString || !output.exclusive()) continue;
+    int64_t bytes = 0;
+    for (const std::string& s : output.values<std::string>()) {
+      bytes += static_cast<int64_t>(s.size());
+    }
+    if (!budget->Charge(bytes)) {
+      return ResourceExhausted("the strings of output ", i, " take ", bytes,
+                               " bytes, more than the memory budget of this run has left");
+    }
+    budget->Refund(bytes);
+  }
+  return Status();
+}
+
 }  // namespace
 
 StatusOr<std::shared_ptr<const void>> PackCache::GetOrPack(
@@ -147,7 +167,8 @@ Status InferAtRunTime(const Node& node, Span<Tensor* const> inputs, std::vector<
 
 Status RunKernel(const Kernel& kernel, OpContext& context) {
   try {
-    return kernel.Run(context);
+    SM_RETURN_IF_ERROR(kernel.Run(context));
+    return CheckStrings(context);
   } catch (const RunInterrupted&) {
     return context.run().Interrupted();
   } catch (const std::bad_alloc&) {

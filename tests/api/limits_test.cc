@@ -34,11 +34,13 @@ std::string Enter(const std::string& name, const std::string& input, const std::
 }
 
 StatusOr<Tensor> Fetch(const std::string& graph, const std::string& tensor,
-                       std::chrono::milliseconds timeout = std::chrono::seconds(20)) {
+                       std::chrono::milliseconds timeout = std::chrono::seconds(20),
+                       int64_t memory_limit = 0) {
   const auto model = LoadGraphDef(graph, LoadOptions());
   if (!model.ok()) return model.status();
   RunOptions options;
   options.timeout = timeout;
+  options.memory_limit = memory_limit;
   auto values = model->session().Run({}, {tensor}, {}, options);
   if (!values.ok()) return values.status();
   return values->front();
@@ -151,6 +153,27 @@ TEST(Functions, CallTreesAreCountedBeforeTheyAreExpanded) {
   EXPECT_EQ(Fetch(Tree(40, call), "op:0").status().code(), StatusCode::kResourceExhausted);
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1));
   EXPECT_EQ(*Fetch(Tree(8, call), "op:0")->data<float>(), 1);
+}
+
+TEST(Strings, CountAgainstTheMemoryLimit) {
+  std::string graph = Const("s0", "DT_STRING", "string_val: 'text'");
+  for (int i = 0; i < 20; ++i) {
+    const std::string from = "s" + std::to_string(i);
+    graph += Node("s" + std::to_string(i + 1), "StringJoin", {from, from}, Attr("N", "i: 2"));
+  }
+  const auto all = Fetch(graph, "s20:0", std::chrono::seconds(20), int64_t{8} << 20);
+  ASSERT_TRUE(all.ok()) << all.status();
+  EXPECT_EQ(all->data<std::string>()->size(), size_t{4} << 20);
+  graph += Node("more", "StringJoin", {"s20", "s20", "p"}, Attr("N", "i: 3")) +
+           Node("p", "Placeholder", {}, Attr("dtype", "type: DT_STRING"));
+  const auto model = LoadGraphDef(graph, LoadOptions());
+  RunOptions options;
+  options.memory_limit = 1 << 20;
+  EXPECT_EQ(model->session()
+                .Run({{"p", Tensor::Scalar<std::string>("")}}, {"more:0"}, {}, options)
+                .status()
+                .code(),
+            StatusCode::kResourceExhausted);
 }
 
 TEST(Loops, UnchangedVariablesDoNotEndALoop) {
