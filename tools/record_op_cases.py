@@ -68,19 +68,19 @@ class Recorder:
                 step.error_code = [n for n, c in vars(tf.errors).items()
                                    if isinstance(c, int) and c == error.error_code][0]
                 outputs, values = graph.get_operation_by_name("out").outputs, []
-            case.graph_def = graph.as_graph_def().SerializeToString()
+            case.graph_def = graph.as_graph_def().SerializeToString(deterministic=True)
             for tensor, value in feeds.items():
                 proto = tf.make_tensor_proto(value, tensor.dtype)
-                step.feeds.add(tensor=tensor.name, value=proto.SerializeToString())
+                step.feeds.add(tensor=tensor.name, value=proto.SerializeToString(deterministic=True))
             step.fetches.extend(t.name for t in outputs)
             for tensor, value in zip(outputs, values):
                 proto = tf.make_tensor_proto(value, tensor.dtype)
-                step.expected.append(proto.SerializeToString())
+                step.expected.append(proto.SerializeToString(deterministic=True))
 
     def write(self, folder):
         folder.mkdir(exist_ok=True)
         for op, file in self.files.items():
-            (folder / f"{op}.pb").write_bytes(file.SerializeToString())
+            (folder / f"{op}.pb").write_bytes(file.SerializeToString(deterministic=True))
             print(op, len(file.cases), [c.steps[0].error_code for c in file.cases])
 
 
@@ -153,10 +153,38 @@ def quantized_values(record):
            requested_output_min=f(1), requested_output_max=f(2), out_type=tf.quint8)
 
 
+def candidate_samplers(record):
+    classes = np.array([[0, 3], [5, 2]], np.int64)
+    for op in ("UniformCandidateSampler", "LogUniformCandidateSampler"):
+        for unique, num_sampled, range_max in ((False, 5, 9), (True, 5, 16), (True, 9, 9),
+                                               (False, 7, 1000), (True, 10, 9)):
+            record(op, rtol=1e-6, true_classes=classes, num_true=2, num_sampled=num_sampled,
+                   unique=unique, range_max=range_max, seed=3, seed2=11)
+
+
+def batching(record):
+    @tf.function
+    def scale(x, y):
+        return x * y, x + y
+
+    f2 = scale.get_concrete_function(tf.TensorSpec([None, 2]), tf.TensorSpec([]))
+    for rows in (3, 8, 9):
+        record("BatchFunction", in_tensors=[random.rand(rows, 2).astype("f4")],
+               captured_tensors=[f(2)], f=f2, num_batch_threads=1, max_batch_size=8,
+               batch_timeout_micros=10, Tout=[tf.float32, tf.float32], allowed_batch_sizes=[4, 8])
+    record("Unbatch", batched_tensor=random.rand(5, 2),
+           batch_index=np.array([[7, 1, 3]], np.int64), id=np.array(7, np.int64),
+           timeout_micros=10)
+    record("DeviceIndex", device_names=["GPU", "CPU"])
+    record("DeviceIndex", device_names=["GPU"])
+
+
 def main():
     recorder = Recorder()
     quantized_products(recorder.add)
     quantized_values(recorder.add)
+    candidate_samplers(recorder.add)
+    batching(recorder.add)
     recorder.write(ROOT / "tests/data/ops")
 
 

@@ -102,6 +102,16 @@ Status RunToBool(OpContext& ctx) {
   return Status();
 }
 
+// The place of the CPU among the devices that a Case chooses between, or one past them.
+StatusOr<KernelPtr> BuildDeviceIndex(BuildContext& build) {
+  const auto& names = build.attrs().Get<std::vector<std::string>>("device_names");
+  const auto at = std::find(names.begin(), names.end(), "CPU");
+  return MakeKernel([index = static_cast<int32_t>(at - names.begin())](OpContext& ctx) {
+    *ctx.out<int32_t>(0) = index;
+    return Status();
+  });
+}
+
 constexpr OpDef kOps[] = {
     {.signature = "Case(branch_index: int32, input: Tin) -> (output: Tout); Tin: list(type) >= 0; "
                   "Tout: list(type) >= 0; branches: list(func) >= 1; "
@@ -109,6 +119,9 @@ constexpr OpDef kOps[] = {
      .effects = Effects::kWritesState,
      .shape = CaseShape,
      .build = BuildCase},
+    {.signature = "DeviceIndex() -> (index: int32); device_names: list(string)",
+     .shape = shape::Scalar,
+     .build = BuildDeviceIndex},
     {.signature = "If(cond: Tcond, input: Tin) -> (output: Tout); Tcond: type; "
                   "Tin: list(type) >= 0; Tout: list(type) >= 0; then_branch: func; "
                   "else_branch: func; output_shapes: list(shape) = []",

@@ -4,7 +4,7 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> ControlFamilies() {
   return {
-      CallOps(), LoopOps(), MessageOps(), SummaryOps(), SwitchMergeOps(), WhileOps(),
+      BatchOps(), CallOps(), LoopOps(), MessageOps(), SummaryOps(), SwitchMergeOps(), WhileOps(),
   };
 }
 

@@ -10,6 +10,7 @@ namespace savedmodel {
 // Every family of this folder, listed in control_ops.cc.
 std::vector<Span<const OpDef>> ControlFamilies();
 
+Span<const OpDef> BatchOps();
 Span<const OpDef> CallOps();
 Span<const OpDef> LoopOps();
 Span<const OpDef> MessageOps();

@@ -12,6 +12,7 @@ Span<const OpDef> ArgReductionOps();
 Span<const OpDef> ArithmeticOps();
 Span<const OpDef> BinaryFunctionOps();
 Span<const OpDef> BitwiseOps();
+Span<const OpDef> CandidateSamplingOps();
 Span<const OpDef> CastOps();
 Span<const OpDef> CheckOps();
 Span<const OpDef> ComparisonOps();
