@@ -1,4 +1,5 @@
-// Batch normalisation behind a convolution folded into the convolution's weights and a bias.
+// Batch normalisation behind a convolution, one op or a product and a sum with constants, folded
+// into the convolution's weights and a bias.
 //
 //   y = (conv(x, w) + bias - mean) * a + offset,  a = scale / sqrt(variance + epsilon)
 //     = conv(x, w * a) + ((bias - mean) * a + offset)
@@ -25,7 +26,7 @@ class BatchNormFolder {
   Status Run() {
     const int count = graph_->num_nodes();
     for (NodeId id = 0; id < count; ++id) {
-      if (IsBatchNorm(id)) SM_RETURN_IF_ERROR(Fold(id));
+      if (IsBatchNorm(id) || IsScaleAndShift(id)) SM_RETURN_IF_ERROR(Fold(id));
     }
     return Status();
   }
@@ -50,6 +51,48 @@ class BatchNormFolder {
            node.control_inputs.empty() && node.inputs.size() == 5;
   }
 
+  // Which input of binary node `id` is one constant for each channel; -1 where none is.
+  int ChannelInput(NodeId id) const {
+    const Node& node = graph_->node(id);
+    if (node.output_types[0] != DType::kFloat || !node.control_inputs.empty()) return -1;
+    for (int i = 0; i < 2; ++i) {
+      const Tensor* t = graph_->constant(node.inputs[i]);
+      if (t == nullptr || t->shape().rank() == 0 || t->shape().rank() > 4) continue;
+      if (t->shape()[t->shape().rank() - 1] == t->num_elements()) return i;
+    }
+    return -1;
+  }
+
+  // x * a + offset with constants for each channel.
+  bool IsScaleAndShift(NodeId id) const {
+    const Node& node = graph_->node(id);
+    if ((node.op != "Add" && node.op != "AddV2") || ChannelInput(id) < 0) return false;
+    const NodeId product = node.inputs[1 - ChannelInput(id)].node;
+    return graph_->node(product).op == "Mul" && uses_[product] == 1 && ChannelInput(product) >= 0;
+  }
+
+  // What a batch normalisation does to its input: x * factor + shift for each channel. False where
+  // it is not constant.
+  bool ReadNorm(NodeId id, int64_t channels, std::vector<double>* factor,
+                std::vector<double>* shift) const {
+    const Node& node = graph_->node(id);
+    const bool is_op = IsBatchNorm(id);
+    const NodeId product = is_op ? id : node.inputs[1 - ChannelInput(id)].node;
+    const float* scale = Floats(
+        is_op ? node.inputs[1] : graph_->node(product).inputs[ChannelInput(product)], channels);
+    const float* offset = Floats(node.inputs[is_op ? 2 : ChannelInput(id)], channels);
+    const float* mean = is_op ? Floats(node.inputs[3], channels) : nullptr;
+    const float* variance = is_op ? Floats(node.inputs[4], channels) : nullptr;
+    if (!scale || !offset || (is_op && (!mean || !variance)) || channels == 0) return false;
+    for (int64_t c = 0; c < channels; ++c) {
+      double a = scale[c];
+      if (is_op) a /= std::sqrt(static_cast<double>(variance[c]) + node.attrs.Float("epsilon"));
+      factor->push_back(a);
+      shift->push_back(offset[c] - (is_op ? mean[c] * a : 0.0));
+    }
+    return true;
+  }
+
   bool IsFoldableConvolution(NodeId id) const {
     const Node& node = graph_->node(id);
     return (node.op == "Conv2D" || node.op == "DepthwiseConv2dNative") && uses_[id] == 1 &&
@@ -58,7 +101,8 @@ class BatchNormFolder {
   }
 
   Status Fold(NodeId id) {
-    NodeId convolution = graph_->node(id).inputs[0].node;
+    const NodeId last = IsBatchNorm(id) ? id : graph_->node(id).inputs[1 - ChannelInput(id)].node;
+    NodeId convolution = graph_->node(last).inputs[last == id ? 0 : 1 - ChannelInput(last)].node;
     const float* bias = nullptr;
     NodeOutput bias_value;
     const Node& producer = graph_->node(convolution);
@@ -76,20 +120,11 @@ class BatchNormFolder {
       bias = Floats(bias_value, channels);
       if (bias == nullptr) return Status();
     }
-    const Node& norm = graph_->node(id);
-    const float* scale = Floats(norm.inputs[1], channels);
-    const float* offset = Floats(norm.inputs[2], channels);
-    const float* mean = Floats(norm.inputs[3], channels);
-    const float* variance = Floats(norm.inputs[4], channels);
-    if (!scale || !offset || !mean || !variance || channels == 0) return Status();
-
-    const float epsilon = norm.attrs.Float("epsilon");
-    std::vector<double> factor(channels);
+    std::vector<double> factor, offset;
+    if (!ReadNorm(id, channels, &factor, &offset)) return Status();
     std::vector<float> shift(channels);
     for (int64_t c = 0; c < channels; ++c) {
-      factor[c] = scale[c] / std::sqrt(static_cast<double>(variance[c]) + epsilon);
-      const double from = (bias != nullptr ? bias[c] : 0.0) - mean[c];
-      shift[c] = static_cast<float>(from * factor[c] + offset[c]);
+      shift[c] = static_cast<float>((bias != nullptr ? bias[c] * factor[c] : 0.0) + offset[c]);
     }
     SM_ASSIGN_OR_RETURN(Tensor scaled, Tensor::Allocate(DType::kFloat, filter.shape()));
     const float* from = filter.data<float>();
@@ -99,7 +134,7 @@ class BatchNormFolder {
         to[i + c] = static_cast<float>(from[i + c] * factor[c]);
       }
     }
-    const std::string name = norm.name;
+    const std::string name = graph_->node(id).name;
     const NodeId filter_id = graph_->AddConst(name + "/filter", std::move(scaled));
     const NodeId shift_id = graph_->AddConst(name + "/bias", Tensor::Vector(shift));
     graph_->node(convolution).inputs[1] = {filter_id, 0};

@@ -51,10 +51,11 @@ void SoftmaxRows(const float* x, float* y, int64_t rows, int64_t columns, bool l
   }
 }
 
-// `kPixels` outputs from column `column` on, for `kVectors` vectors of channels from c on; all taps
-// inside the input's width.
+// `kPixels` outputs from column `column` on, for `kVectors` vectors of channels from c on; only
+// taps [begin, end) of each window row, which are inside the input's width.
 template <int kPixels, int kVectors>
-inline void DepthwiseInside(const DepthwiseArgs& a, int64_t column, int64_t c) {
+inline void DepthwiseTile(const DepthwiseArgs& a, int64_t column, int64_t c, int64_t begin,
+                          int64_t end) {
   Vec sums[kPixels][kVectors];
 #pragma GCC unroll 2
   for (int v = 0; v < kVectors; ++v) {
@@ -62,12 +63,12 @@ inline void DepthwiseInside(const DepthwiseArgs& a, int64_t column, int64_t c) {
 #pragma GCC unroll 4
     for (int p = 0; p < kPixels; ++p) sums[p][v] = bias;
   }
-  const int64_t first = (a.left + column * a.stride) * a.channels + c;
+  const int64_t first = (a.left + column * a.stride + begin * a.dilation) * a.channels + c;
   for (int64_t kh = 0; kh < a.window_rows; ++kh) {
     if (a.rows[kh] == nullptr) continue;
     const float* x = a.rows[kh] + first;
-    const float* f = a.filter + kh * a.window_columns * a.channels + c;
-    for (int64_t kw = 0; kw < a.window_columns; ++kw) {
+    const float* f = a.filter + (kh * a.window_columns + begin) * a.channels + c;
+    for (int64_t kw = begin; kw < end; ++kw) {
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) {
         const Vec w = Load(f + v * kLanes);
@@ -87,6 +88,34 @@ inline void DepthwiseInside(const DepthwiseArgs& a, int64_t column, int64_t c) {
       Store(a.out + (column + p) * a.channels + c + v * kLanes, sums[p][v]);
     }
   }
+}
+
+// Four outputs, one vector of channels, of windows `kWindow` wide that move by one column: each
+// input is loaded once for all of them.
+template <int kWindow>
+inline void DepthwiseDense(const DepthwiseArgs& a, int64_t column, int64_t c) {
+  Vec sums[4];
+#pragma GCC unroll 4
+  for (int p = 0; p < 4; ++p) sums[p] = a.bias == nullptr ? Vec{} : Load(a.bias + c);
+  const int64_t first = (a.left + column) * a.channels + c;
+  for (int64_t kh = 0; kh < a.window_rows; ++kh) {
+    if (a.rows[kh] == nullptr) continue;
+    const float* x = a.rows[kh] + first;
+    const float* f = a.filter + kh * kWindow * a.channels + c;
+    Vec w[kWindow];
+#pragma GCC unroll 5
+    for (int kw = 0; kw < kWindow; ++kw) w[kw] = Load(f + kw * a.channels);
+#pragma GCC unroll 8
+    for (int i = 0; i < kWindow + 3; ++i) {
+      const Vec in = Load(x + i * a.channels);
+#pragma GCC unroll 4
+      for (int p = 0; p < 4; ++p) {
+        if (i - p >= 0 && i - p < kWindow) sums[p] += in * w[i - p];
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int p = 0; p < 4; ++p) Store(a.out + (column + p) * a.channels + c, sums[p]);
 }
 
 // One output with taps that may lie outside, for n channels from c on.
@@ -125,18 +154,32 @@ void Depthwise(const DepthwiseArgs& a) {
     const bool wide = left >= kWide * kLanes;
     const int64_t n = wide ? kWide * kLanes : left < kLanes ? left : kLanes;
     const auto edge = [&](int64_t column) {
-      for (int64_t i = 0; i < n; i += kLanes) {
-        DepthwiseEdge(a, column, c + i, n - i < kLanes ? n - i : kLanes);
-      }
+      const int64_t at = a.left + column * a.stride;
+      const int64_t from = at >= 0 ? 0 : (-at + a.dilation - 1) / a.dilation;
+      const int64_t inside = at >= a.in_width ? 0 : (a.in_width - at + a.dilation - 1) / a.dilation;
+      const int64_t to = inside < a.window_columns ? inside : a.window_columns;
+      if (wide) return DepthwiseTile<1, kWide>(a, column, c, from, to);
+      if (n == kLanes) return DepthwiseTile<1, 1>(a, column, c, from, to);
+      DepthwiseEdge(a, column, c, n);
     };
     int64_t column = 0;
     for (; column < begin; ++column) edge(column);
-    if (wide) {
-      for (; column + 4 <= end; column += 4) DepthwiseInside<4, kWide>(a, column, c);
-      for (; column < end; ++column) DepthwiseInside<1, kWide>(a, column, c);
-    } else if (n == kLanes) {
-      for (; column + 4 <= end; column += 4) DepthwiseInside<4, 1>(a, column, c);
-      for (; column < end; ++column) DepthwiseInside<1, 1>(a, column, c);
+    if (n >= kLanes) {
+      const bool dense = a.stride == 1 && a.dilation == 1;
+      for (; column + 4 <= end; column += 4) {
+        for (int64_t i = c; i < c + n; i += kLanes) {
+          if (dense && a.window_columns == 3) {
+            DepthwiseDense<3>(a, column, i);
+          } else if (dense && a.window_columns == 5) {
+            DepthwiseDense<5>(a, column, i);
+          } else if (wide) {
+            DepthwiseTile<4, kWide>(a, column, c, 0, a.window_columns);
+            break;
+          } else {
+            DepthwiseTile<4, 1>(a, column, i, 0, a.window_columns);
+          }
+        }
+      }
     }
     for (; column < a.out_width; ++column) edge(column);
     c += n;
