@@ -188,6 +188,19 @@ StatusOr<std::shared_ptr<const Plan>> Executable::CompilePlan(Span<const Shape> 
   return plan;
 }
 
+std::shared_ptr<const Plan> Executable::KnownPlan(Span<const Tensor> inputs) const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (compiled_ == nullptr || compiled_->change_count != VariableResource::ChangeCount()) {
+    return nullptr;
+  }
+  for (const auto& [shapes, plan] : compiled_->plans) {
+    const bool same = std::equal(shapes.begin(), shapes.end(), inputs.begin(), inputs.end(),
+                                 [](const Shape& s, const Tensor& t) { return s == t.shape(); });
+    if (same) return plan;
+  }
+  return nullptr;
+}
+
 StatusOr<std::shared_ptr<const Plan>> Executable::PlanFor(Span<const Shape> shapes,
                                                           RunState& run) const {
   std::lock_guard<std::mutex> lock(mutex_);

@@ -47,6 +47,8 @@ class Executable {
  private:
   struct Compiled;
 
+  // The plan for `inputs` if it has been made and still stands for the variables' values.
+  std::shared_ptr<const Plan> KnownPlan(Span<const Tensor> inputs) const;
   StatusOr<std::shared_ptr<const Plan>> CompilePlan(Span<const Shape> shapes, RunState& run) const;
 
   const ModelContext* context_;

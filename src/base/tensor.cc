@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "savedmodel/resource.h"
 #include "src/base/status_macros.h"
@@ -14,17 +15,78 @@ using internal::Buffer;
 
 constexpr size_t kAlignment = 64;
 
+// Whether a sanitizer is to see every use of freed memory.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kSanitized = true;
+#elif defined(__has_feature)
+constexpr bool kSanitized = __has_feature(address_sanitizer);
+#else
+constexpr bool kSanitized = false;
+#endif
+
 // A buffer whose elements follow the header in one block of memory.
 struct OwnedBuffer : Buffer {
   std::shared_ptr<MemoryBudget> budget;
   DType dtype = DType::kInvalid;
   int64_t count = 0;
-  int64_t charged = 0;
+  size_t block = 0;  // bytes of the whole block
 
   void* elements() { return reinterpret_cast<char*>(this) + kHeader; }
   static constexpr size_t kHeader = kAlignment;
 };
 static_assert(sizeof(OwnedBuffer) <= OwnedBuffer::kHeader);
+
+// Small blocks that a thread freed, kept for its next tensors: loops and graphs with shapes that
+// depend on data make the same ones over and over.
+class BlockCache {
+ public:
+  ~BlockCache() {
+    for (Block*& bin : bins_) {
+      while (bin != nullptr) std::free(std::exchange(bin, bin->next));
+    }
+    is_gone_ = true;
+  }
+
+  // A block of `size` bytes, a multiple of kAlignment; null when memory is short.
+  static void* Take(size_t size) {
+    const size_t bin = size / kAlignment;
+    if (bin < kBins && !is_gone_ && ThisThread().bins_[bin] != nullptr) {
+      BlockCache& cache = ThisThread();
+      cache.bytes_ -= size;
+      return std::exchange(cache.bins_[bin], cache.bins_[bin]->next);
+    }
+    return std::aligned_alloc(kAlignment, size);
+  }
+
+  static void Give(void* memory, size_t size) {
+    const size_t bin = size / kAlignment;
+    if (bin < kBins && !is_gone_ && ThisThread().bytes_ + size <= kMostBytes) {
+      BlockCache& cache = ThisThread();
+      cache.bytes_ += size;
+      cache.bins_[bin] = new (memory) Block{cache.bins_[bin]};
+      return;
+    }
+    std::free(memory);
+  }
+
+ private:
+  struct Block {
+    Block* next;
+  };
+  static constexpr size_t kBins = kSanitized ? 0 : 512;  // blocks of less than 32 KiB
+  static constexpr size_t kMostBytes = 512 << 10;
+
+  static BlockCache& ThisThread() {
+    static thread_local BlockCache cache;
+    return cache;
+  }
+
+  // Tensors may outlive their thread's cache: those in static and thread-local variables.
+  static thread_local bool is_gone_;
+  Block* bins_[kBins + 1] = {};
+  size_t bytes_ = 0;
+};
+thread_local bool BlockCache::is_gone_ = false;
 
 template <class T>
 void DestroyElements(void* data, int64_t count) {
@@ -36,6 +98,11 @@ template <class T>
 void ConstructElements(void* data, int64_t count) {
   T* elements = static_cast<T*>(data);
   for (int64_t i = 0; i < count; ++i) new (elements + i) T();
+}
+
+// What the buffer's budget was charged.
+int64_t ElementBytes(const OwnedBuffer& buffer) {
+  return buffer.count * static_cast<int64_t>(DTypeSize(buffer.dtype));
 }
 
 void DestroyOwned(Buffer* base) {
@@ -53,9 +120,10 @@ void DestroyOwned(Buffer* base) {
     default:
       break;
   }
-  if (buffer->budget != nullptr) buffer->budget->Refund(buffer->charged);
+  if (buffer->budget != nullptr) buffer->budget->Refund(ElementBytes(*buffer));
+  const size_t block = buffer->block;
   buffer->~OwnedBuffer();
-  std::free(buffer);
+  BlockCache::Give(buffer, block);
 }
 
 struct BorrowedBuffer : Buffer {
@@ -92,7 +160,7 @@ StatusOr<OwnedBuffer*> AllocateBuffer(DType dtype, const Shape& shape,
                              " left; raise the limit in the options or use smaller inputs");
   }
   const size_t block = (OwnedBuffer::kHeader + bytes + kAlignment - 1) / kAlignment * kAlignment;
-  void* memory = std::aligned_alloc(kAlignment, block);
+  void* memory = BlockCache::Take(block);
   if (memory == nullptr) {
     if (budget != nullptr) budget->Refund(charge);
     return ResourceExhausted("tensor: the system has no memory for ", dtype, shape, " (", charge,
@@ -103,7 +171,7 @@ StatusOr<OwnedBuffer*> AllocateBuffer(DType dtype, const Shape& shape,
   buffer->budget = std::move(budget);
   buffer->dtype = dtype;
   buffer->count = shape.num_elements();
-  buffer->charged = charge;
+  buffer->block = block;
   switch (dtype) {
     case DType::kString:
       ConstructElements<std::string>(buffer->elements(), buffer->count);

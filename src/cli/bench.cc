@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
-#include <sstream>
 
 #include "src/cli/commands.h"
 #include "src/cli/json_output.h"
@@ -16,24 +15,6 @@ using Clock = std::chrono::steady_clock;
 
 double MillisecondsSince(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
-
-// "x=1,224,224,3" by input name.
-StatusOr<std::map<std::string, Shape>> ParseShapes(const std::vector<std::string>& texts) {
-  std::map<std::string, Shape> out;
-  for (const std::string& text : texts) {
-    const size_t at = text.find('=');
-    std::vector<int64_t> dims;
-    std::istringstream in(at == std::string::npos ? "" : text.substr(at + 1));
-    for (std::string d; std::getline(in, d, ',');) dims.push_back(std::atoll(d.c_str()));
-    auto shape = Shape::Make(dims);
-    if (at == std::string::npos || !shape.ok() || !shape->fully_known()) {
-      return Status(StatusCode::kInvalidArgument,
-                    "found --shape '" + text + "', expected NAME=DIM,DIM,…");
-    }
-    out[text.substr(0, at)] = *shape;
-  }
-  return out;
 }
 
 // An input made up for `spec`: small varied numbers, 1 for unknown dimensions.
@@ -106,6 +87,9 @@ int Bench(const ModelArgs& args, const BenchArgs& bench) {
                 static_cast<double>(PeakKilobytes()) / 1024);
     std::printf("run: median %.4f ms, min %.4f, p90 %.4f, p99 %.4f\n", at(0.5), ms.front(), at(0.9),
                 at(0.99));
+  }
+  if (bench.profile || !bench.trace.empty()) {
+    if (Status s = Profile(&*call, bench.runs, bench.profile, bench.trace); !s.ok()) return Fail(s);
   }
   return kOk;
 }

@@ -1,6 +1,7 @@
 // The commands of the `savedmodel` program.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -22,8 +23,9 @@ struct ModelArgs {
 
 struct ShowArgs {
   bool plan = false;
-  std::string variable;  // print this variable's value instead
-  int depth = 6;         // of the object tree
+  std::vector<std::string> shapes;  // of inputs, for the plan
+  std::string variable;             // print this variable's value instead
+  int depth = 6;                    // of the object tree
 };
 
 struct RunArgs {
@@ -41,6 +43,8 @@ struct BenchArgs {
   std::vector<std::string> shapes;  // "x=1,224,224,3"
   int runs = 100;
   int warmup = 5;
+  bool profile = false;  // print what the steps took
+  std::string trace;     // write them to this file
 };
 
 int Show(const ModelArgs& model, const ShowArgs& args);
@@ -48,12 +52,18 @@ int Run(const ModelArgs& model, const RunArgs& args);
 int Check(const ModelArgs& model);
 int Bench(const ModelArgs& model, const BenchArgs& args);
 
+// Runs `call` and shows where the time of its steps goes: a table by op and by node on standard
+// output, and a Chrome trace (chrome://tracing, Perfetto) in the file `trace` unless that is empty.
+Status Profile(BoundCall* call, int runs, bool table, const std::string& trace);
+
 // Shared by the commands.
 
 // The model that `args` names; a single tag set is taken whatever it is.
 StatusOr<Model> LoadModel(const ModelArgs& args);
 // The signature that `args` names.
 StatusOr<SignatureInfo> ChooseSignature(const Model& model, const ModelArgs& args);
+// Shapes by input name from texts "x=1,224,224,3".
+StatusOr<std::map<std::string, Shape>> ParseShapes(const std::vector<std::string>& texts);
 // Prints `status` on standard error; returns kFailed.
 int Fail(const Status& status);
 // Tensors for `specs` from "name=file.npy" and "name=literal" texts. With `specs` null any name is

@@ -117,4 +117,21 @@ StatusOr<TensorMap> ReadInputs(const std::vector<std::string>& files,
   return out;
 }
 
+StatusOr<std::map<std::string, Shape>> ParseShapes(const std::vector<std::string>& texts) {
+  std::map<std::string, Shape> out;
+  for (const std::string& text : texts) {
+    const size_t at = text.find('=');
+    std::vector<int64_t> dims;
+    std::istringstream in(at == std::string::npos ? "" : text.substr(at + 1));
+    for (std::string d; std::getline(in, d, ',');) dims.push_back(std::atoll(d.c_str()));
+    auto shape = Shape::Make(dims);
+    if (at == std::string::npos || !shape.ok() || !shape->fully_known()) {
+      return Status(StatusCode::kInvalidArgument,
+                    "found --shape '" + text + "', expected NAME=DIM,DIM,…");
+    }
+    out[text.substr(0, at)] = *shape;
+  }
+  return out;
+}
+
 }  // namespace savedmodel::cli

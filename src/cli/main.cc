@@ -42,6 +42,8 @@ int Main(int argc, char** argv) {
       "show", "tags, signatures, objects, variables, functions, ops and which are not supported");
   AddModelOptions(show_command, &model);
   show_command->add_flag("--plan", show.plan, "print the compiled plan of the signature instead");
+  show_command->add_option("--shape", show.shapes, "shape of an input of the plan: 'x=1,224,224,3'")
+      ->allow_extra_args(false);
   show_command->add_option("--variable", show.variable,
                            "print the value of this variable (object path or name) instead");
   show_command->add_option("--depth", show.depth, "levels of the object tree");
@@ -68,6 +70,9 @@ int Main(int argc, char** argv) {
       ->allow_extra_args(false);
   bench_command->add_option("--runs", bench.runs, "timed runs")->check(CLI::PositiveNumber);
   bench_command->add_option("--warmup", bench.warmup, "runs before")->check(CLI::NonNegativeNumber);
+  bench_command->add_flag("--profile", bench.profile, "print what ops and steps take");
+  bench_command->add_option("--trace", bench.trace,
+                            "write a Chrome trace of the steps to this file");
 
   try {
     app.parse(argc, argv);

@@ -124,10 +124,12 @@ void PrintOps(const Model& model) {
   }
 }
 
-int PrintPlan(const Model& model, const ModelArgs& args) {
+int PrintPlan(const Model& model, const ModelArgs& args, const ShowArgs& show) {
   auto info = ChooseSignature(model, args);
   if (!info.ok()) return Fail(info.status());
-  auto plan = model.Signature(info->key).PlanText();
+  auto shapes = ParseShapes(show.shapes);
+  if (!shapes.ok()) return Fail(shapes.status());
+  auto plan = model.Signature(info->key).PlanText(*shapes);
   if (!plan.ok()) return Fail(plan.status());
   if (args.json) {
     PrintJson({{"signature", info->key}, {"plan", *plan}});
@@ -223,7 +225,7 @@ int Show(const ModelArgs& args, const ShowArgs& show) {
   if (!tag_sets.ok()) return Fail(tag_sets.status());
   auto model = LoadModel(args);
   if (!model.ok()) return Fail(model.status());
-  if (show.plan) return PrintPlan(*model, args);
+  if (show.plan) return PrintPlan(*model, args, show);
   if (!show.variable.empty()) return PrintVariable(*model, args, show.variable);
   if (args.json) {
     PrintJson(ModelJson(*model, *tag_sets, show.depth));

@@ -2,8 +2,11 @@
 #include "src/executor/plan.h"
 
 #include <cstring>
+#include <optional>
+#include <utility>
 
 #include "src/base/status_macros.h"
+#include "src/executor/profile.h"
 
 namespace savedmodel {
 
@@ -35,19 +38,13 @@ bool Plan::BindResult(Frame* frame, int i, const Tensor& memory) const {
 
 void Plan::ResetFrame(Frame* frame) const {
   for (int slot : clears_) {
-    if (!frame->slots[slot].is_view()) frame->slots[slot] = Tensor();
+    Tensor& value = frame->slots[slot];
+    if (value.has_value() && !value.is_view()) value = Tensor();
   }
 }
 
 Status Plan::Run(Span<Tensor> inputs, Span<Tensor> outputs, RunState& run) const {
-  std::unique_ptr<Frame> frame;
-  {
-    std::lock_guard<std::mutex> lock(frames_mutex_);
-    if (!frames_.empty()) {
-      frame = std::move(frames_.back());
-      frames_.pop_back();
-    }
-  }
+  std::unique_ptr<Frame> frame = TakeFrame();
   if (run.budget != nullptr && !run.budget->Charge(arena_bytes_)) {
     return ResourceExhausted("intermediate values of this call take ", arena_bytes_,
                              " bytes, more than its memory budget of ", run.budget->limit(),
@@ -67,14 +64,41 @@ Status Plan::Run(Span<Tensor> inputs, Span<Tensor> outputs, RunState& run) const
   }
   if (run.budget != nullptr) run.budget->Refund(arena_bytes_);
   SM_RETURN_IF_ERROR(status);
-  for (size_t i = 0; i < results_.size(); ++i) outputs[i] = frame->slots[results_[i]];
+  for (size_t i = 0; i < results_.size(); ++i) {
+    Tensor& value = frame->slots[results_[i]];
+    if (moved_results_[i]) {
+      outputs[i] = std::exchange(value, Tensor());
+    } else {
+      outputs[i] = value;
+    }
+  }
   ResetFrame(frame.get());
-  std::lock_guard<std::mutex> lock(frames_mutex_);
-  frames_.push_back(std::move(frame));
+  KeepFrame(std::move(frame));
   return Status();
 }
 
+std::unique_ptr<Frame> Plan::TakeFrame() const {
+  std::unique_ptr<Frame> frame(spare_.exchange(nullptr, std::memory_order_acquire));
+  if (frame != nullptr) return frame;
+  std::lock_guard<std::mutex> lock(frames_mutex_);
+  if (frames_.empty()) return nullptr;
+  frame = std::move(frames_.back());
+  frames_.pop_back();
+  return frame;
+}
+
+void Plan::KeepFrame(std::unique_ptr<Frame> frame) const {
+  Frame* none = nullptr;
+  if (spare_.compare_exchange_strong(none, frame.get(), std::memory_order_release)) {
+    frame.release();
+    return;
+  }
+  std::lock_guard<std::mutex> lock(frames_mutex_);
+  frames_.push_back(std::move(frame));
+}
+
 Status Plan::RunInFrame(Frame* frame, Span<const Tensor> inputs, RunState& run) const {
+  const bool profiling = IsProfiling();
   for (size_t i = 0; i < inputs.size(); ++i) frame->slots[arguments_[i]] = inputs[i];
   const bool limited =
       run.cancelled != nullptr || run.deadline != std::chrono::steady_clock::time_point::max();
@@ -90,6 +114,8 @@ Status Plan::RunInFrame(Frame* frame, Span<const Tensor> inputs, RunState& run) 
         continue;
       }
     }
+    std::optional<StepTimer> timer;
+    if (profiling) timer.emplace(graph_.node(step.node));
     SM_RETURN_IF_ERROR(RunStep(step, *frame, run));
   }
   return Status();
@@ -113,6 +139,7 @@ Status Plan::RunStep(const Step& step, Frame& frame, RunState& run) const {
                     Span<const DType>(output_types_.data() + step.first_output, step.num_outputs),
                     run);
   context.set_last_use(Span<const bool>(last_use_.get() + step.first_input, step.num_inputs));
+  if (can_be_dead_ && step.has_arena) RestoreViews(step, frame);
   if (step.allocates) {
     if (Status s = Allocate(step, frame, context); !s.ok()) return Fail(step, s);
   }
@@ -124,6 +151,16 @@ Status Plan::RunStep(const Step& step, Frame& frame, RunState& run) const {
     frame.slots[releases_[step.first_release + i]] = Tensor();
   }
   return Status();
+}
+
+void Plan::RestoreViews(const Step& step, Frame& frame) const {
+  char* arena = static_cast<char*>(frame.arena.raw_mutable_data());
+  for (int i = 0; i < step.num_outputs; ++i) {
+    const Slot& slot = slots_[output_slots_[step.first_output + i]];
+    Tensor& out = *frame.outputs[step.first_output + i];
+    if (slot.home != Home::kArena || out.has_value()) continue;
+    out = Tensor::View(slot.dtype, slot.shape, arena + slot.offset);
+  }
 }
 
 Status Plan::Fail(const Step& step, const Status& status) const {
@@ -182,6 +219,7 @@ Status Plan::AfterKernel(const Step& step, Frame& frame) const {
   for (int i = 0; i < step.num_outputs; ++i) {
     const Slot& slot = slots_[output_slots_[step.first_output + i]];
     Tensor& out = *frame.outputs[step.first_output + i];
+    if (can_be_dead_ && !out.has_value()) continue;
     if (slot.home == Home::kArena) {
       void* home = arena + slot.offset;
       if (out.raw_data() == home && out.shape().rank() == slot.shape.rank()) continue;

@@ -1,6 +1,7 @@
 // Plan: a graph compiled into steps over slots, for one set of input shapes.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -59,6 +60,8 @@ struct Frame {
 // Immutable after Make; any number of threads may run it, each in its own frame.
 class Plan final : public CompiledFunction {
  public:
+  Plan() = default;
+  ~Plan() override { delete spare_.load(); }
   // `graph` has been inferred for the shapes of its arguments. The plan keeps it, for messages.
   static StatusOr<std::shared_ptr<const Plan>> Make(Graph graph, const CompileEnv& env);
 
@@ -89,6 +92,8 @@ class Plan final : public CompiledFunction {
   Status Allocate(const Step& step, Frame& frame, OpContext& context) const;
   Status AfterKernel(const Step& step, Frame& frame) const;
   bool IsDead(const Step& step, const Frame& frame) const;
+  // Gives outputs of a step, dead in the last run, their places in the arena again.
+  void RestoreViews(const Step& step, Frame& frame) const;
   Status Fail(const Step& step, const Status& status) const;
 
   Graph graph_;
@@ -100,12 +105,18 @@ class Plan final : public CompiledFunction {
   std::unique_ptr<bool[]> last_use_;  // parallel to input_slots_
   std::vector<int> releases_;
   std::vector<int> controls_;
-  std::vector<int> arguments_;  // slot of each argument
-  std::vector<int> results_;    // slot of each result
-  std::vector<int> clears_;     // slots that do not outlive a run
+  std::vector<int> arguments_;       // slot of each argument
+  std::vector<int> results_;         // slot of each result
+  std::vector<char> moved_results_;  // parallel to results_: not a constant, nor wanted again
+  std::vector<int> clears_;          // slots that do not outlive a run
   int64_t arena_bytes_ = 0;
   bool can_be_dead_ = false;
 
+  std::unique_ptr<Frame> TakeFrame() const;
+  void KeepFrame(std::unique_ptr<Frame> frame) const;
+
+  // Frames that no run uses: one at hand, and what more there are.
+  mutable std::atomic<Frame*> spare_{nullptr};
   mutable std::mutex frames_mutex_;
   mutable std::vector<std::unique_ptr<Frame>> frames_;
 };

@@ -125,8 +125,10 @@ class PlanBuilder {
       for (int i = 0; NeedsStep(node) && i < node.num_outputs(); ++i) {
         Slot& slot = plan_->slots_[first_slot_[id] + i];
         const Life& life = lives_[first_slot_[id] + i];
-        const bool transient = IsPlainData(slot.dtype) && !life.kept && !plan_->can_be_dead_ &&
-                               node.registered != nullptr;
+        // An alias in the arena has no step, which could say that its value is dead.
+        const bool told = !plan_->can_be_dead_ || !IsAlias(node);
+        const bool transient =
+            IsPlainData(slot.dtype) && !life.kept && told && node.registered != nullptr;
         if (slot.is_ref || !slot.shape.fully_known()) {
           slot.home = Home::kRunTime;
         } else if (transient && !life.is_result && !IsStray(node)) {
@@ -134,7 +136,8 @@ class PlanBuilder {
         } else {
           slot.home = Home::kFixed;
         }
-        slot.bindable = slot.home == Home::kFixed && transient && !IsAlias(node);
+        slot.bindable =
+            slot.home == Home::kFixed && transient && !plan_->can_be_dead_ && !IsAlias(node);
       }
     }
   }
@@ -275,6 +278,11 @@ class PlanBuilder {
         if (IsReleased(slot) && lives_[slot].last_use < 0) plan_->releases_.push_back(slot);
       }
       step.num_releases = static_cast<int>(plan_->releases_.size()) - step.first_release;
+    }
+    const std::vector<int>& results = plan_->results_;
+    for (auto it = results.begin(); it != results.end(); ++it) {
+      plan_->moved_results_.push_back(plan_->slots_[*it].home != Home::kConstant &&
+                                      std::find(it + 1, results.end(), *it) == results.end());
     }
     for (size_t s = 0; s < plan_->slots_.size(); ++s) {
       const Home home = plan_->slots_[s].home;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 
 #include "src/base/denormals.h"
 #include "src/base/status_macros.h"
@@ -98,8 +99,13 @@ Status OpContext::ForwardInput(int from, int to, const Shape& shape) {
     return InvalidArgument("input ", from, " has shape ", in.shape(), " with ", in.num_elements(),
                            " elements, which cannot take shape ", shape);
   }
-  SM_ASSIGN_OR_RETURN(Tensor out, in.Owned(run_.budget));
-  *outputs_[to] = std::move(out).WithShape(shape);
+  Tensor& out = *outputs_[to];
+  if (out.is_view() && out.dtype() == in.dtype() && out.shape() == shape) {
+    std::memcpy(out.raw_mutable_data(), in.raw_data(), in.num_bytes());
+    return Status();
+  }
+  SM_ASSIGN_OR_RETURN(Tensor owned, in.Owned(run_.budget));
+  out = std::move(owned).WithShape(shape);
   return Status();
 }
 

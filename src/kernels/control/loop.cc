@@ -14,20 +14,37 @@
 namespace savedmodel {
 namespace {
 
-// Runs `body` on the loop variables, which come first, and the invariants until no variable has a
+// The body, compiled for variables of any shape and, where all shapes are known, for those that the
+// first turn finds. A loop whose variables keep their shapes never leaves the second.
+struct Bodies {
+  Callee any, fixed;
+  std::vector<Shape> shapes;  // of the variables, for `fixed`
+  int num_vars = 0;
+
+  const Callee& For(const std::vector<Tensor>& values) const {
+    if (fixed.function == nullptr) return any;
+    for (int i = 0; i < num_vars; ++i) {
+      if (values[i].has_value() && values[i].shape() != shapes[i]) return any;
+    }
+    return fixed;
+  }
+};
+
+// Runs the body on the loop variables, which come first, and the invariants until no variable has a
 // next value. An output is what its exit gave when it was last alive, or dead.
-Status RunLoop(const Callee& body, int num_vars, OpContext& ctx) {
+Status RunLoop(const Bodies& bodies, OpContext& ctx) {
+  const int num_vars = bodies.num_vars;
   std::vector<Tensor> values(ctx.num_inputs());
   for (int i = 0; i < ctx.num_inputs(); ++i) {
     SM_ASSIGN_OR_RETURN(values[i], KeepInput(ctx, i));
   }
   std::vector<Tensor> exits(ctx.num_outputs());
-  std::vector<Tensor> results(num_vars + ctx.num_outputs());
+  std::vector<Tensor> arguments(values.size()), results(num_vars + ctx.num_outputs());
   LoopGuard guard(ctx);
   for (bool alive = true; alive;) {
     SM_RETURN_IF_ERROR(guard.NextTurn());
+    const Callee& body = bodies.For(values);
     // The variables move into the body, the invariants stay for the next turn.
-    std::vector<Tensor> arguments(values.size());
     std::move(values.begin(), values.begin() + num_vars, arguments.begin());
     std::copy(values.begin() + num_vars, values.end(), arguments.begin() + num_vars);
     SM_RETURN_IF_ERROR(body.Run(arguments, results, ctx.run()));
@@ -51,14 +68,19 @@ StatusOr<KernelPtr> BuildLoop(BuildContext& build) {
   const int64_t num_vars = build.attrs().Int("num_vars");
   SM_CHECK_ARG(num_vars >= 0 && num_vars <= build.num_inputs(), "found ", num_vars,
                " loop variables, expected no more than the ", build.num_inputs(), " inputs");
-  // Nothing is known of a variable's shape after the first turn.
-  std::vector<Shape> shapes = InputShapesFrom(build, 0);
-  std::fill(shapes.begin(), shapes.begin() + num_vars, Shape::Unknown());
-  Callee body = CompileCallee(build, build.attrs().Get<FuncAttr>("body"), shapes,
-                              static_cast<int>(num_vars) + build.num_outputs());
-  SM_RETURN_IF_ERROR(body.error);
-  return MakeKernel(
-      [body, n = static_cast<int>(num_vars)](OpContext& ctx) { return RunLoop(body, n, ctx); });
+  const int num_results = static_cast<int>(num_vars) + build.num_outputs();
+  const FuncAttr& body = build.attrs().Get<FuncAttr>("body");
+  Bodies bodies;
+  bodies.num_vars = static_cast<int>(num_vars);
+  bodies.shapes = InputShapesFrom(build, 0);
+  std::vector<Shape> unknown = bodies.shapes;
+  std::fill(unknown.begin(), unknown.begin() + num_vars, Shape::Unknown());
+  bodies.any = CompileCallee(build, body, unknown, num_results);
+  SM_RETURN_IF_ERROR(bodies.any.error);
+  const bool known = std::all_of(bodies.shapes.begin(), bodies.shapes.begin() + num_vars,
+                                 [](const Shape& s) { return s.fully_known(); });
+  if (known) bodies.fixed = CompileCallee(build, body, bodies.shapes, num_results);
+  return MakeKernel([bodies](OpContext& ctx) { return RunLoop(bodies, ctx); });
 }
 
 constexpr OpDef kOps[] = {

@@ -63,13 +63,12 @@ Status SetOutputs(OpContext& ctx, std::vector<Tensor> variables) {
 
 Status RunWhile(const Callee& cond, const Callee& body, OpContext& ctx) {
   SM_ASSIGN_OR_RETURN(std::vector<Tensor> variables, TakeVariables(ctx, 0));
-  std::vector<Tensor> next(variables.size());
+  std::vector<Tensor> next(variables.size()), shared(variables.size());
   for (LoopGuard guard(ctx);;) {
     Tensor go_on;
-    {
-      std::vector<Tensor> shared = variables;  // gone before the body, which may write in place
-      SM_RETURN_IF_ERROR(cond.Run(shared, {&go_on, 1}, ctx.run()));
-    }
+    shared = variables;
+    SM_RETURN_IF_ERROR(cond.Run(shared, {&go_on, 1}, ctx.run()));
+    for (Tensor& t : shared) t = Tensor();  // the body may write in place
     SM_ASSIGN_OR_RETURN(const bool taken, IsTrue(go_on));
     if (!taken) break;
     SM_RETURN_IF_ERROR(guard.NextTurn());
