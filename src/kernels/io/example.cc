@@ -111,9 +111,20 @@ bool ReadFeature(std::string_view feature, DType* dtype, std::string_view* list)
   return reader.ok();
 }
 
-bool KeyIndex::Find(std::string_view map, std::vector<std::string_view>* found) const {
+size_t KeyIndex::SlotOf(std::string_view key, size_t entry, Order* order) const {
+  if (entry >= order->size()) order->resize(entry + 1, kNone);
+  size_t& slot = (*order)[entry];
+  if (slot != kNone && keys_[slot] == key) return slot;
+  const auto it = slots_.find(key);
+  if (it == slots_.end() || it->second == kNone) return kNone;
+  slot = it->second;
+  return slot;
+}
+
+bool KeyIndex::Find(std::string_view map, std::vector<std::string_view>* found,
+                    Order* order) const {
   WireReader entries(map);
-  while (entries.Next()) {
+  for (size_t index = 0; entries.Next(); ++index) {
     if (entries.field() != 1 || !entries.is_bytes()) continue;
     std::string_view key, value("", 0);
     WireReader entry(entries.bytes());
@@ -122,9 +133,7 @@ bool KeyIndex::Find(std::string_view map, std::vector<std::string_view>* found) 
       if (entry.field() == 2 && entry.is_bytes()) value = entry.bytes();
     }
     if (!entry.ok()) return false;
-    if (const auto it = slots_.find(key); it != slots_.end() && it->second != kNone) {
-      (*found)[it->second] = value;
-    }
+    if (const size_t slot = SlotOf(key, index, order); slot != kNone) (*found)[slot] = value;
   }
   return entries.ok();
 }
@@ -156,31 +165,32 @@ StatusOr<FeatureColumn> DenseColumn(std::string key, const Shape& shape,
   return column;
 }
 
-Status AppendFeature(const FeatureColumn& column, std::string_view feature,
-                     const std::string& where, ColumnData* data) {
+Status AppendFeature(const FeatureColumn& column, std::string_view feature, Where where,
+                     ColumnData* data) {
   DType found = DType::kInvalid;
   std::string_view list;
   SM_CHECK_ARG(feature.data() == nullptr || ReadFeature(feature, &found, &list),
-               "Could not parse example input, ", where, ", feature ", column.key);
+               "Could not parse example input, ", where(), ", feature ", column.key);
   const int64_t before = data->values.size(column.dtype);
   if (found != DType::kInvalid) {
-    SM_CHECK_ARG(found == column.dtype, where, ", Key: ", column.key,
+    SM_CHECK_ARG(found == column.dtype, where(), ", Key: ", column.key,
                  ". Data types don't match. Data type: ", found,
                  " but expected type: ", column.dtype);
-    SM_CHECK_ARG(data->values.Append(found, list), "Could not parse example input, ", where,
+    SM_CHECK_ARG(data->values.Append(found, list), "Could not parse example input, ", where(),
                  ", feature ", column.key);
   } else if (column.form == FeatureColumn::Form::kDense) {
-    SM_CHECK_ARG(column.default_value.num_elements() > 0 || column.stride == 0, where,
+    SM_CHECK_ARG(column.default_value.num_elements() > 0 || column.stride == 0, where(),
                  ", Feature: ", column.key, " (data type: ", column.dtype,
                  ") is required but could not be found.");
     data->values.Append(column.default_value);
   }
   const int64_t count = data->values.size(column.dtype) - before;
   if (column.form == FeatureColumn::Form::kDense) {
-    SM_CHECK_ARG(count == column.stride, where, ", Key: ", column.key, ". Number of ", column.dtype,
-                 " values != expected. Values size: ", count, " but output shape: ", column.shape);
+    SM_CHECK_ARG(count == column.stride, where(), ", Key: ", column.key, ". Number of ",
+                 column.dtype, " values != expected. Values size: ", count,
+                 " but output shape: ", column.shape);
   } else if (column.form == FeatureColumn::Form::kPadded) {
-    SM_CHECK_ARG(column.stride == 0 ? count == 0 : count % column.stride == 0, where,
+    SM_CHECK_ARG(column.stride == 0 ? count == 0 : count % column.stride == 0, where(),
                  ", Key: ", column.key, ". Number of ", column.dtype,
                  " values is not a multiple of stride length. Saw ", count,
                  " values but output shape is: ", column.shape);

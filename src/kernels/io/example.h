@@ -41,22 +41,28 @@ class KeyIndex {
  public:
   // The next slot is that of `key`. A key with two slots is never found, as in TensorFlow.
   void Add(const std::string& key) {
-    const auto [it, added] = slots_.emplace(key, size_);
+    const auto [it, added] = slots_.emplace(key, keys_.size());
     if (!added) it->second = kNone;
-    ++size_;
+    keys_.push_back(key);
   }
+  // Slots of the entries of the map read last: the next map mostly has the same keys in the same
+  // order.
+  using Order = std::vector<size_t>;
   // For each entry of `map` (field 1, repeated) sets found[slot of its key] to the serialized
   // value; the last entry of a key wins. False if malformed.
-  bool Find(std::string_view map, std::vector<std::string_view>* found) const;
+  bool Find(std::string_view map, std::vector<std::string_view>* found, Order* order) const;
 
  private:
   static constexpr size_t kNone = static_cast<size_t>(-1);
+  // The slot of `key`, entry `entry` of its map; kNone when it has none.
+  size_t SlotOf(std::string_view key, size_t entry, Order* order) const;
+
   struct Hash {
     using is_transparent = void;
     size_t operator()(std::string_view key) const { return std::hash<std::string_view>()(key); }
   };
 
-  size_t size_ = 0;
+  std::vector<std::string> keys_;  // by slot
   std::unordered_map<std::string, size_t, Hash, std::equal_to<>> slots_;
 };
 
@@ -87,8 +93,9 @@ struct ColumnData {
 
 // Appends the feature of one example to `data`; `feature` has no data where there is none.
 // `where` says which example, for messages.
-Status AppendFeature(const FeatureColumn& column, std::string_view feature,
-                     const std::string& where, ColumnData* data);
+using Where = FunctionRef<std::string()>;
+Status AppendFeature(const FeatureColumn& column, std::string_view feature, Where where,
+                     ColumnData* data);
 
 // The columns of a batch as outputs. `parts` are runs of examples in order, and hold a ColumnData
 // per column. Without a batch dimension (one example) where `batched` is false.

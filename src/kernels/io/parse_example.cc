@@ -1,5 +1,6 @@
 // ParseExample, ParseExampleV2, ParseSingleExample.
 #include <algorithm>
+#include <memory>
 
 #include "src/base/status_macros.h"
 #include "src/graph/op_signature.h"
@@ -32,29 +33,37 @@ struct Request {
   }
 };
 
-Status ParseOne(const Request& request, const std::string& serialized, const std::string& where,
-                std::vector<ColumnData>* out) {
-  std::vector<std::string_view> found(request.columns.size());
+// What parsing a run of examples needs again and again.
+struct Scratch {
+  std::vector<std::string_view> found;
+  KeyIndex::Order order;
+};
+
+Status ParseOne(const Request& request, const std::string& serialized, Where where,
+                Scratch* scratch, std::vector<ColumnData>* out) {
+  std::vector<std::string_view>& found = scratch->found;
+  found.assign(request.columns.size(), {});
   bool ok = true;
   WireReader example(serialized);
   while (ok && example.Next()) {
     if (example.field() == 1 && example.is_bytes()) {
-      ok = request.index.Find(example.bytes(), &found);
+      ok = request.index.Find(example.bytes(), &found, &scratch->order);
     }
   }
-  SM_CHECK_ARG(ok && example.ok(), "Could not parse example input, ", where);
+  SM_CHECK_ARG(ok && example.ok(), "Could not parse example input, ", where());
   for (size_t i = 0; i < found.size(); ++i) {
     SM_RETURN_IF_ERROR(AppendFeature(request.columns[i], found[i], where, &(*out)[i]));
   }
   return Status();
 }
 
-// Examples in runs of a fixed number, several runs at once. The error is that of the first example
+// Examples in runs, several runs at once. The error is that of the first example
 // that has one.
 StatusOr<Parts> ParseAll(OpContext& ctx, const Request& request, Span<const std::string> examples,
                          Span<const std::string> names) {
-  constexpr size_t kRun = 16;
-  Parts parts((examples.size() + kRun - 1) / kRun);
+  const int threads = ctx.run().pool == nullptr ? 1 : ctx.run().pool->num_threads();
+  const size_t run = threads == 1 ? std::max<size_t>(examples.size(), 1) : 16;
+  Parts parts((examples.size() + run - 1) / run);
   std::vector<Status> errors(parts.size());
   size_t bytes = 0;
   for (const std::string& example : examples) bytes += example.size();
@@ -62,11 +71,13 @@ StatusOr<Parts> ParseAll(OpContext& ctx, const Request& request, Span<const std:
   ctx.ParallelFor(static_cast<int64_t>(parts.size()), cost, [&](int64_t begin, int64_t end) {
     for (size_t part = static_cast<size_t>(begin); part < static_cast<size_t>(end); ++part) {
       parts[part].resize(request.columns.size());
-      const size_t last = std::min(examples.size(), (part + 1) * kRun);
-      for (size_t i = part * kRun; i < last && errors[part].ok(); ++i) {
-        const std::string where =
-            names.empty() ? StrCat("Index: ", i) : StrCat("Name: ", names[i], ", Index: ", i);
-        errors[part] = ParseOne(request, examples[i], where, &parts[part]);
+      Scratch scratch;
+      const size_t last = std::min(examples.size(), (part + 1) * run);
+      for (size_t i = part * run; i < last && errors[part].ok(); ++i) {
+        const auto where = [&] {
+          return names.empty() ? StrCat("Index: ", i) : StrCat("Name: ", names[i], ", Index: ", i);
+        };
+        errors[part] = ParseOne(request, examples[i], where, &scratch, &parts[part]);
       }
     }
   });
@@ -146,46 +157,71 @@ StatusOr<KernelPtr> BuildParseExample(BuildContext& build) {
 
 // ------------------------------------------------------------------------------- ParseExample V2
 
+// Types and shapes that the node's attributes say.
+struct TypesV2 {
+  std::vector<DType> sparse, ragged;
+  std::vector<Shape> dense;
+};
+
+// `input(i)` is input i of the node; names and examples are not looked at.
+StatusOr<Request> RequestV2(const TypesV2& types, FunctionRef<const Tensor&(int)> input,
+                            bool batched) {
+  const Span<const std::string> sparse_keys = input(2).values<std::string>();
+  const Span<const std::string> dense_keys = input(3).values<std::string>();
+  const Span<const std::string> ragged_keys = input(4).values<std::string>();
+  SM_CHECK_ARG(sparse_keys.size() == types.sparse.size() &&
+                   dense_keys.size() == types.dense.size() &&
+                   ragged_keys.size() == types.ragged.size(),
+               "found ", sparse_keys.size(), " sparse, ", dense_keys.size(), " dense and ",
+               ragged_keys.size(), " ragged keys, expected ", types.sparse.size(), ", ",
+               types.dense.size(), " and ", types.ragged.size());
+  Request request;
+  request.num_sparse = types.sparse.size();
+  request.num_dense = types.dense.size();
+  request.batched = batched;
+  for (size_t i = 0; i < sparse_keys.size(); ++i) request.AddList(sparse_keys[i], types.sparse[i]);
+  for (size_t i = 0; i < dense_keys.size(); ++i) {
+    SM_ASSIGN_OR_RETURN(FeatureColumn column, DenseColumn(dense_keys[i], types.dense[i],
+                                                          input(5 + static_cast<int>(i)), batched));
+    request.Add(std::move(column));
+  }
+  for (size_t i = 0; i < ragged_keys.size(); ++i) request.AddList(ragged_keys[i], types.ragged[i]);
+  return request;
+}
+
+// The request of a batch, made once where keys and defaults are constants; null where they are not,
+// or do not go together, which the run reports.
+std::shared_ptr<const Request> ConstantRequestV2(const BuildContext& build, const TypesV2& types) {
+  for (int i = 2; i < build.num_inputs(); ++i) {
+    if (build.constant_input(i) == nullptr) return nullptr;
+  }
+  StatusOr<Request> request = RequestV2(
+      types, [&](int i) -> const Tensor& { return *build.constant_input(i); }, true);
+  return request.ok() ? std::make_shared<const Request>(*std::move(request)) : nullptr;
+}
+
 StatusOr<KernelPtr> BuildParseExampleV2(BuildContext& build) {
   const Attrs& attrs = build.attrs();
   const size_t num_sparse = static_cast<size_t>(attrs.Int("num_sparse"));
-  const std::vector<DType> sparse_types = attrs.Types("sparse_types");
-  const std::vector<DType> ragged_types = attrs.Types("ragged_value_types");
-  const std::vector<Shape> shapes = attrs.Get<std::vector<Shape>>("dense_shapes");
-  const size_t num_dense = attrs.Types("Tdense").size();
-  SM_CHECK_ARG(sparse_types.size() == num_sparse && shapes.size() == num_dense &&
-                   attrs.Types("ragged_split_types").size() == ragged_types.size(),
-               "found ", sparse_types.size(), " sparse types, ", shapes.size(), " dense shapes, ",
-               ragged_types.size(), " ragged types, expected ", num_sparse, ", ", num_dense,
-               " and as many as ragged split types");
-  return MakeKernel([=](OpContext& ctx) -> Status {
-    const Span<const std::string> sparse_keys = ctx.input(2).values<std::string>();
-    const Span<const std::string> dense_keys = ctx.input(3).values<std::string>();
-    const Span<const std::string> ragged_keys = ctx.input(4).values<std::string>();
-    SM_CHECK_ARG(sparse_keys.size() == num_sparse && dense_keys.size() == num_dense &&
-                     ragged_keys.size() == ragged_types.size(),
-                 "found ", sparse_keys.size(), " sparse, ", dense_keys.size(), " dense and ",
-                 ragged_keys.size(), " ragged keys, expected ", num_sparse, ", ", num_dense,
-                 " and ", ragged_types.size());
+  const TypesV2 types{.sparse = attrs.Types("sparse_types"),
+                      .ragged = attrs.Types("ragged_value_types"),
+                      .dense = attrs.Get<std::vector<Shape>>("dense_shapes")};
+  SM_CHECK_ARG(types.sparse.size() == num_sparse &&
+                   types.dense.size() == attrs.Types("Tdense").size() &&
+                   attrs.Types("ragged_split_types").size() == types.ragged.size(),
+               "found ", types.sparse.size(), " sparse types, ", types.dense.size(),
+               " dense shapes, ", types.ragged.size(), " ragged types, expected ", num_sparse, ", ",
+               attrs.Types("Tdense").size(), " and as many as ragged split types");
+  return MakeKernel([types, constant = ConstantRequestV2(build, types)](OpContext& ctx) -> Status {
     SM_CHECK_ARG(ctx.input(0).shape().rank() <= 1, "serialized: found shape ", ctx.input(0).shape(),
                  ", expected a scalar or a vector");
-    Request request;
-    request.num_sparse = num_sparse;
-    request.num_dense = num_dense;
-    request.batched = ctx.input(0).shape().rank() == 1;
-    for (size_t i = 0; i < num_sparse; ++i) {
-      request.AddList(sparse_keys[i], sparse_types[i]);
-    }
-    for (size_t i = 0; i < num_dense; ++i) {
-      SM_ASSIGN_OR_RETURN(FeatureColumn column,
-                          DenseColumn(dense_keys[i], shapes[i], ctx.input(5 + static_cast<int>(i)),
-                                      request.batched));
-      request.Add(std::move(column));
-    }
-    for (size_t i = 0; i < ragged_types.size(); ++i) {
-      request.AddList(ragged_keys[i], ragged_types[i]);
-    }
-    return Run(ctx, request, ctx.input(1).values<std::string>());
+    const bool batched = ctx.input(0).shape().rank() == 1;
+    const Span<const std::string> names = ctx.input(1).values<std::string>();
+    if (constant != nullptr && batched) return Run(ctx, *constant, names);
+    SM_ASSIGN_OR_RETURN(const Request request,
+                        RequestV2(
+                            types, [&](int i) -> const Tensor& { return ctx.input(i); }, batched));
+    return Run(ctx, request, names);
   });
 }
 

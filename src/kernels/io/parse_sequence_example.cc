@@ -50,40 +50,40 @@ struct ListData {
 struct Parsed {
   std::vector<std::vector<ColumnData>> context;  // one run of examples
   std::vector<ListData> lists;
+  KeyIndex::Order context_order, lists_order;
 };
 
-Status AppendList(const FeatureColumn& column, std::string_view list, const std::string& where,
-                  ListData* data) {
+Status AppendList(const FeatureColumn& column, std::string_view list, Where where, ListData* data) {
   WireReader reader(list);
   int64_t steps = 0;
   while (reader.Next()) {
     if (reader.field() != 1 || !reader.is_bytes()) continue;
     DType found = DType::kInvalid;
     std::string_view values;
-    SM_CHECK_ARG(ReadFeature(reader.bytes(), &found, &values), where,
+    SM_CHECK_ARG(ReadFeature(reader.bytes(), &found, &values), where(),
                  ", Feature list: ", column.key, ": malformed feature");
     const int64_t before = data->values.size(column.dtype);
     if (found != DType::kInvalid) {
-      SM_CHECK_ARG(found == column.dtype, where, ", Feature list: ", column.key, ", Index: ", steps,
-                   ".  Data types don't match. Expected type: ", column.dtype, ", found ", found);
-      SM_CHECK_ARG(data->values.Append(found, values), where, ", Feature list: ", column.key,
+      SM_CHECK_ARG(found == column.dtype, where(), ", Feature list: ", column.key,
+                   ", Index: ", steps, ".  Data types don't match. Expected type: ", column.dtype,
+                   ", found ", found);
+      SM_CHECK_ARG(data->values.Append(found, values), where(), ", Feature list: ", column.key,
                    ": malformed values");
     }
     const int64_t count = data->values.size(column.dtype) - before;
-    SM_CHECK_ARG(column.form == FeatureColumn::Form::kList || count == column.stride, where,
+    SM_CHECK_ARG(column.form == FeatureColumn::Form::kList || count == column.stride, where(),
                  ", Key: ", column.key, ", Index: ", steps,
                  ".  Number of values != expected.  values size: ", count,
                  " but output shape: ", column.shape);
     data->counts.push_back(count);
     ++steps;
   }
-  SM_CHECK_ARG(reader.ok(), where, ", Feature list: ", column.key, ": malformed list");
+  SM_CHECK_ARG(reader.ok(), where(), ", Feature list: ", column.key, ": malformed list");
   data->steps.push_back(steps);
   return Status();
 }
 
-Status ParseOne(const Request& request, const std::string& serialized, const std::string& where,
-                Parsed* out) {
+Status ParseOne(const Request& request, const std::string& serialized, Where where, Parsed* out) {
   const Section& context = request.context;
   const Section& lists = request.lists;
   std::vector<std::string_view> features(context.columns.size()), found(lists.columns.size());
@@ -91,17 +91,18 @@ Status ParseOne(const Request& request, const std::string& serialized, const std
   WireReader example(serialized);
   while (ok && example.Next()) {
     if (!example.is_bytes()) continue;
-    if (example.field() == 1) ok = context.index.Find(example.bytes(), &features);
-    if (example.field() == 2) ok = lists.index.Find(example.bytes(), &found);
+    if (example.field() == 1)
+      ok = context.index.Find(example.bytes(), &features, &out->context_order);
+    if (example.field() == 2) ok = lists.index.Find(example.bytes(), &found, &out->lists_order);
   }
-  SM_CHECK_ARG(ok && example.ok(), "Could not parse sequence example input, ", where);
+  SM_CHECK_ARG(ok && example.ok(), "Could not parse sequence example input, ", where());
   for (size_t i = 0; i < features.size(); ++i) {
     SM_RETURN_IF_ERROR(AppendFeature(context.columns[i], features[i], where, &out->context[0][i]));
   }
   for (size_t i = 0; i < found.size(); ++i) {
     const bool is_dense = i >= lists.sparse && i < lists.sparse + lists.dense;
     SM_CHECK_ARG(found[i].data() != nullptr || !is_dense || request.may_miss[i - lists.sparse],
-                 where, ", Feature list '", lists.columns[i].key,
+                 where(), ", Feature list '", lists.columns[i].key,
                  "' is required but could not be found.  Did you mean to include it in "
                  "feature_list_dense_missing_assumed_empty?");
     SM_RETURN_IF_ERROR(AppendList(lists.columns[i], found[i], where, &out->lists[i]));
@@ -235,8 +236,9 @@ Status Run(OpContext& ctx, const Request& request, Span<const std::string> names
   parsed.lists.resize(request.lists.columns.size());
   for (size_t i = 0; i < examples.size(); ++i) {
     SM_RETURN_IF_ERROR(ctx.CheckInterrupt());
-    const std::string where =
-        names.empty() ? StrCat("Index: ", i) : StrCat("Name: ", names[i], ", Index: ", i);
+    const auto where = [&] {
+      return names.empty() ? StrCat("Index: ", i) : StrCat("Name: ", names[i], ", Index: ", i);
+    };
     SM_RETURN_IF_ERROR(ParseOne(request, examples[i], where, &parsed));
   }
   int output = 0;
