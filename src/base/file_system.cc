@@ -15,6 +15,7 @@
 #include <set>
 #include <utility>
 
+#include "src/base/mapped_pages.h"
 #include "src/base/status_macros.h"
 
 namespace savedmodel {
@@ -38,8 +39,11 @@ class HeldContent final : public FileContent {
 
 class MappedContent final : public FileContent {
  public:
-  MappedContent(void* data, size_t size) : data_(data), size_(size) {}
-  ~MappedContent() override { munmap(data_, size_); }
+  MappedContent(void* data, size_t size) : data_(data), size_(size) { AddMapping(data, size); }
+  ~MappedContent() override {
+    RemoveMapping(data_);
+    munmap(data_, size_);
+  }
   std::string_view bytes() const override { return {static_cast<const char*>(data_), size_}; }
 
  private:

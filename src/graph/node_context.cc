@@ -3,6 +3,7 @@
 #include <new>
 #include <stdexcept>
 
+#include "src/base/mapped_pages.h"
 #include "src/base/status_macros.h"
 #include "src/graph/run_interrupted.h"
 
@@ -91,6 +92,8 @@ StatusOr<std::shared_ptr<const void>> PackCache::GetOrPack(
     if (it != entries_.end()) return it->second.packed;
   }
   SM_ASSIGN_OR_RETURN(std::shared_ptr<const void> packed, pack());
+  // Most constants are only used in their packed form.
+  if (packed != nullptr) ReleaseMappedPages(source.raw_data(), source.num_bytes());
   std::lock_guard<std::mutex> lock(mutex_);
   return entries_.emplace(key, Entry{source, std::move(packed)}).first->second.packed;
 }
