@@ -160,6 +160,9 @@ Status Specialize(OptimizeContext* context, Span<const Shape> arg_shapes, Graph*
   SM_RETURN_IF_ERROR(InferAndFold(context, graph));
   SM_RETURN_IF_ERROR(PruneControl(context, graph));
   SM_RETURN_IF_ERROR(MergeCommon(context, graph));
+  SM_RETURN_IF_ERROR(HoistProjections(context, graph));
+  SM_RETURN_IF_ERROR(RecognizeLayers(context, graph));
+  graph->Compact();
   SM_RETURN_IF_ERROR(FuseEpilogues(context, graph));
   graph->Compact();
   return Status();

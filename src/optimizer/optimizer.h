@@ -101,6 +101,13 @@ Status MergeCommon(OptimizeContext* context, Graph* graph);
 // Folds batch normalisation with known statistics into the convolution before it.
 Status FoldBatchNorms(OptimizeContext* context, Graph* graph);
 
+// Computes products of a loop's body that do not depend on earlier turns, rows of an input list
+// times a constant, for all turns in one product before the loop.
+Status HoistProjections(OptimizeContext* context, Graph* graph);
+
+// Puts one op in place of GELU, layer normalisation and cells of recurrent layers.
+Status RecognizeLayers(OptimizeContext* context, Graph* graph);
+
 // Puts scalar ops behind the one producer they have into its epilogue.
 Status FuseEpilogues(OptimizeContext* context, Graph* graph);
 

@@ -11,6 +11,10 @@
 
 namespace savedmodel {
 
+// Scalar functions that only this library's passes put into graphs, after the public ones.
+inline constexpr ScalarOp kGelu = ScalarOp{128};      // x * (1 + erf(x / sqrt(2))) / 2
+inline constexpr ScalarOp kGeluTanh = ScalarOp{129};  // the same by tanh, as GPT-2 has it
+
 // A scalar function applied to each element of a matrix that is still in cache: y = f(y), or
 // y = f(y, operand[row * row_stride + column * column_stride]).
 struct VectorStep {
@@ -72,6 +76,39 @@ struct WinogradArgs {
   float low = -__builtin_inff(), high = __builtin_inff();  // limits of the result
 };
 
+// y = (x - mean) / sqrt(variance + epsilon) * gamma + beta of each row, mean and variance the
+// row's.
+struct NormalizeArgs {
+  const float* x = nullptr;
+  const float* gamma = nullptr;
+  const float* beta = nullptr;
+  float* y = nullptr;
+  int64_t columns = 0;
+  float epsilon = 0;
+};
+
+// One step of a long short-term memory. A row of `gates` has four blocks of `units`
+// pre-activations; order[k] says which block is the input, forget, candidate and output gate's.
+struct LstmArgs {
+  const float* gates = nullptr;
+  const float* state = nullptr;
+  float* result = nullptr;
+  float* next_state = nullptr;
+  int64_t units = 0;
+  int order[4] = {0, 1, 2, 3};
+  float forget_bias = 0;
+};
+
+// One step of a gated recurrent unit whose reset gate is applied to the recurrent product. Rows of
+// `x` and `recurrent` have three blocks of `units`: update, reset, candidate.
+struct GruArgs {
+  const float* x = nullptr;
+  const float* recurrent = nullptr;
+  const float* state = nullptr;
+  float* result = nullptr;
+  int64_t units = 0;
+};
+
 struct VectorCode {
   const char* name;
   int lanes;        // floats in a vector
@@ -92,6 +129,9 @@ struct VectorCode {
   // From pixels to frequencies, and from frequencies to outputs; m is 2 or 4.
   void (*winograd_input)(int m, const WinogradArgs& args);
   void (*winograd_output)(int m, const WinogradArgs& args);
+  void (*normalize)(const NormalizeArgs& args, int64_t row_begin, int64_t row_end);
+  void (*lstm)(const LstmArgs& args, int64_t row_begin, int64_t row_end);
+  void (*gru)(const GruArgs& args, int64_t row_begin, int64_t row_end);
 };
 
 // The best level that this processor has, or the one that the environment variable SAVEDMODEL_ISA

@@ -4,29 +4,12 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> NnFamilies() {
   return {
-      ActivationGradOps(),
-      ActivationOps(),
-      BatchNormOps(),
-      BiasOps(),
-      ConvBackpropOps(),
-      ConvOps(),
-      CrossEntropyOps(),
-      CtcOps(),
-      DepthwiseOps(),
-      DilationOps(),
-      EinsumOps(),
-      FakeQuantOps(),
-      FractionalPoolOps(),
-      FusedOps(),
-      MatMulOps(),
-      PoolArgmaxOps(),
-      PoolOps(),
-      QuantizeOps(),
-      QuantizedProductOps(),
-      QuantizedValueOps(),
-      RnnOps(),
-      SoftmaxOps(),
-      SpectrogramOps(),
+      ActivationGradOps(), ActivationOps(), BatchNormOps(),        BiasOps(),
+      ConvBackpropOps(),   ConvOps(),       CrossEntropyOps(),     CtcOps(),
+      DepthwiseOps(),      DilationOps(),   EinsumOps(),           FakeQuantOps(),
+      FractionalPoolOps(), FusedOps(),      MatMulOps(),           PoolArgmaxOps(),
+      PoolOps(),           QuantizeOps(),   QuantizedProductOps(), QuantizedValueOps(),
+      RecognizedOps(),     RnnOps(),        SoftmaxOps(),          SpectrogramOps(),
   };
 }
 

@@ -27,6 +27,7 @@ Span<const OpDef> PoolOps();
 Span<const OpDef> QuantizeOps();
 Span<const OpDef> QuantizedProductOps();
 Span<const OpDef> QuantizedValueOps();
+Span<const OpDef> RecognizedOps();
 Span<const OpDef> RnnOps();
 Span<const OpDef> SoftmaxOps();
 Span<const OpDef> SpectrogramOps();

@@ -167,6 +167,48 @@ inline Vec Erf(Vec x) {
   return c * p / q;
 }
 
+// 1 - erf(x) with the relative accuracy of a float in the tail too, where it is
+// exp(-x^2) / x * p(1 / x^2) (Cephes, ndtrf.c).
+inline Vec Erfc(Vec x) {
+  const Vec a = AtLeast(Abs(x), 0.5f);
+  const Vec square = a * a;
+  // What rounding took from the square, found by splitting off half of the digits.
+  const Vec head = FromBits(Bits(a) & ~0xfff);
+  const Vec lost = (head * head - square) + (a - head) * (a + head);
+  const Vec scale = Exp(-square) * (1.0f - lost);
+  const Vec q = 1.0f / a;
+  const Vec y = q * q;
+  Vec near = Splat(2.326819970068386e-2f);
+  near = near * y - 1.387039388740657e-1f;
+  near = near * y + 3.687424674597105e-1f;
+  near = near * y - 5.824733027278666e-1f;
+  near = near * y + 6.210004621745983e-1f;
+  near = near * y - 4.944515323274145e-1f;
+  near = near * y + 3.404879937665872e-1f;
+  near = near * y - 2.741127028184656e-1f;
+  near = near * y + 5.638259427386472e-1f;
+  Vec far = Splat(-1.047766399936249e+1f);
+  far = far * y + 1.297719955372516e+1f;
+  far = far * y - 7.495518717768503f;
+  far = far * y + 2.921019019210786f;
+  far = far * y - 1.015265279202700f;
+  far = far * y + 4.218463358204948e-1f;
+  far = far * y - 2.820767439740514e-1f;
+  far = far * y + 5.641895067754075e-1f;
+  Vec tail = scale * q * (a < Splat(2) ? near : far);
+  tail = a > Splat(10.5f) ? Splat(0) : tail;  // below every float; 1 / x^2 of an infinity
+  tail = x < Splat(0) ? 2.0f - tail : tail;
+  const Vec result = Abs(x) > Splat(1) ? tail : 1.0f - Erf(x);
+  return x != x ? x : result;
+}
+
+// x times the probability that a standard normal variable is below x.
+inline Vec Gelu(Vec x) { return 0.5f * x * (1.0f + Erf(x * 0.70710678118654752f)); }
+
+inline Vec GeluTanh(Vec x) {
+  return 0.5f * x * (1.0f + Tanh(0.79788456080286536f * (x + 0.044715f * (x * x * x))));
+}
+
 inline Vec Softplus(Vec x) {
   // log(1 + exp(x)), written so that neither end overflows or cancels.
   const Vec y = Log1p(Exp(-Abs(x))) + AtLeast(x, 0.0f);

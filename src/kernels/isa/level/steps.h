@@ -10,6 +10,8 @@ namespace {
 // Calls fn(f) with the vector function of unary `op`.
 template <class F>
 inline void WithUnary(ScalarOp op, float parameter, F&& fn) {
+  if (op == kGelu) return fn([](Vec x) { return Gelu(x); });
+  if (op == kGeluTanh) return fn([](Vec x) { return GeluTanh(x); });
   switch (op) {
     case ScalarOp::kAbs:
       return fn([](Vec x) { return Abs(x); });
@@ -54,7 +56,7 @@ inline void WithUnary(ScalarOp op, float parameter, F&& fn) {
     case ScalarOp::kErf:
       return fn([](Vec x) { return Erf(x); });
     case ScalarOp::kErfc:
-      return fn([](Vec x) { return EachLane(x, [](float v) { return __builtin_erfcf(v); }); });
+      return fn([](Vec x) { return Erfc(x); });
     case ScalarOp::kSin:
       return fn([](Vec x) { return EachLane(x, [](float v) { return __builtin_sinf(v); }); });
     case ScalarOp::kCos:

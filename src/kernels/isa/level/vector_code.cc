@@ -1,5 +1,6 @@
 // One level of the compute core; compiled once per instruction set.
 #include "src/kernels/isa/level/gemm.h"
+#include "src/kernels/isa/level/layers.h"
 #include "src/kernels/isa/level/rows.h"
 #include "src/kernels/isa/level/steps.h"
 #include "src/kernels/isa/level/winograd.h"
@@ -23,6 +24,9 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .softmax = SoftmaxRows,
       .winograd_input = WinogradInput,
       .winograd_output = WinogradOutput,
+      .normalize = NormalizeRows,
+      .lstm = LstmCell,
+      .gru = GruCell,
   };
   return &kCode;
 }

@@ -1,0 +1,195 @@
+// Input projections of recurrent layers moved out of their loops.
+//
+// A body that multiplies item i of a list, which the loop does not change, by a constant does so
+// for one row at a time. All items are rows of the tensor that the list was made of, so one product
+// before the loop computes all of them; the body then takes item i of a list of the products.
+#include <algorithm>
+
+#include "src/base/status_macros.h"
+#include "src/optimizer/optimizer.h"
+
+namespace savedmodel {
+namespace {
+
+// More than this is not worth holding at a time.
+constexpr int64_t kMostBytes = 256 << 20;
+
+bool IsPlain(const Node& node, std::string_view op, size_t inputs) {
+  return node.op == op && node.inputs.size() == inputs && node.control_inputs.empty();
+}
+
+class Hoister {
+ public:
+  Hoister(OptimizeContext* context, Graph* graph, NodeId loop)
+      : context_(context), graph_(graph), loop_(loop) {}
+
+  Status Run() {
+    const FuncAttr body = Loop().attrs.Get<FuncAttr>("body");
+    SM_ASSIGN_OR_RETURN(std::shared_ptr<const GraphFunction> function,
+                        context_->library->Get(body));
+    if (!MayHold(function->graph)) return Status();
+    GraphFunction copy = *function;
+    SM_RETURN_IF_ERROR(Optimize(context_, &copy.graph));
+    bool changed = false;
+    const int count = copy.graph.num_nodes();
+    for (NodeId id = 0; id < count; ++id) {
+      SM_ASSIGN_OR_RETURN(const bool hoisted, Hoist(&copy.graph, id));
+      if (!hoisted) continue;
+      copy.inputs.push_back({"", DType::kVariant});
+      copy.outputs.push_back({"", DType::kVariant});
+      changed = true;
+    }
+    if (!changed) return Status();
+    SM_RETURN_IF_ERROR(GiveCondition(copy.inputs.size() - function->inputs.size()));
+    FuncAttr renamed;
+    copy.name = copy.name.substr(0, copy.name.find('@'));
+    renamed.name = context_->library->Add(std::move(copy));
+    Loop().attrs.Set("body", std::move(renamed));
+    return Status();
+  }
+
+ private:
+  Node& Loop() { return graph_->node(loop_); }
+
+  bool MayHold(const Graph& body) {
+    const auto has = [&](std::string_view op) {
+      return std::any_of(body.nodes().begin(), body.nodes().end(),
+                         [&](const Node& n) { return n.op == op; });
+    };
+    return body.args.size() == Loop().inputs.size() &&
+           body.results.size() == Loop().inputs.size() && has("MatMul") && has("TensorListGetItem");
+  }
+
+  // The tensor [items, rows, depth] of which argument `arg` of the body is the list in every turn.
+  NodeOutput Source(const Graph& body, NodeOutput arg) {
+    const Node& node = body.node(arg.node);
+    if (!node.is_arg()) return {};
+    const int64_t index = node.attrs.Int("index");
+    if (body.results[index] != arg) return {};
+    const Node& list = graph_->node(Loop().inputs[index].node);
+    if (!IsPlain(list, "TensorListFromTensor", 2)) return {};
+    const Shape shape = graph_->shape(list.inputs[0]);
+    return shape.fully_known() && shape.rank() == 3 && shape.num_elements() > 0 ? list.inputs[0]
+                                                                                : NodeOutput();
+  }
+
+  // Moves the product of the body that node `id` is, if it is one of those.
+  StatusOr<bool> Hoist(Graph* body, NodeId id) {
+    const Node product = body->node(id);
+    if (!IsPlain(product, "MatMul", 2) || product.output_types[0] != DType::kFloat ||
+        product.attrs.Bool("transpose_a") || product.attrs.Bool("transpose_b")) {
+      return false;
+    }
+    const Node item = body->node(product.inputs[0].node);
+    const Node weights = body->node(product.inputs[1].node);
+    if (!IsPlain(item, "TensorListGetItem", 3) || !IsPlain(weights, "Const", 0)) return false;
+    const NodeOutput source = Source(*body, item.inputs[0]);
+    if (source.node < 0) return false;
+    const Shape shape = graph_->shape(source);
+    const Tensor matrix = *body->constant(product.inputs[1]);
+    if (matrix.shape().rank() != 2 || matrix.shape()[0] != shape[2]) return false;
+    const Shape projected({shape[0], shape[1], matrix.shape()[1]});
+    if (!projected.fully_known() || projected.num_elements() > kMostBytes / 4) return false;
+
+    const NodeOutput list = Project(item.name, source, shape, matrix, projected);
+    Loop().inputs.push_back(list);
+    Loop().output_types.push_back(DType::kVariant);
+    Loop().output_shapes.push_back(Shape());
+    std::vector<DType> types = Loop().attrs.Types("T");
+    types.push_back(DType::kVariant);
+    Loop().attrs.Set("T", std::move(types));
+    Loop().attrs.Set("output_shapes", std::vector<Shape>());
+
+    const NodeId arg = body->AddArg(product.name + "/list", DType::kVariant, Shape());
+    body->results.push_back({arg, 0});
+    const NodeId row = body->AddConst(product.name + "/shape", RowShape(projected));
+    Node& taken = body->node(id);
+    taken.op = item.op;
+    taken.registered = item.registered;
+    taken.attrs = item.attrs;
+    taken.inputs = {{arg, 0}, item.inputs[1], {row, 0}};
+    return true;
+  }
+
+  static Tensor RowShape(const Shape& shape) {
+    return Tensor::Vector({static_cast<int32_t>(shape[1]), static_cast<int32_t>(shape[2])});
+  }
+
+  NodeOutput AddNode(const std::string& name, const char* op, std::vector<NodeOutput> inputs,
+                     const Shape& shape, Attrs attrs, DType dtype = DType::kFloat) {
+    Node node;
+    node.name = name;
+    node.op = op;
+    node.registered = context_->env.registry->Find(op);
+    node.inputs = std::move(inputs);
+    node.output_types = {dtype};
+    node.output_shapes = {shape};
+    node.attrs = std::move(attrs);
+    return {graph_->AddNode(std::move(node)), 0};
+  }
+
+  // The list of rows of `source` times `matrix`.
+  NodeOutput Project(const std::string& name, NodeOutput source, const Shape& shape,
+                     const Tensor& matrix, const Shape& projected) {
+    const Shape flat({shape[0] * shape[1], shape[2]});
+    Attrs reshape, product, list;
+    reshape.Set("T", DType::kFloat);
+    reshape.Set("Tshape", DType::kInt64);
+    product.Set("T", DType::kFloat);
+    product.Set("transpose_a", false);
+    product.Set("transpose_b", false);
+    list.Set("element_dtype", DType::kFloat);
+    list.Set("shape_type", DType::kInt32);
+    const auto constant = [&](const char* what, Tensor value) -> NodeOutput {
+      return {graph_->AddConst(name + what, std::move(value)), 0};
+    };
+    const NodeOutput rows =
+        AddNode(name + "/rows", "Reshape",
+                {source, constant("/rows/shape", Tensor::Vector(flat.ToVector()))}, flat, reshape);
+    const NodeOutput products =
+        AddNode(name + "/products", "MatMul", {rows, constant("/products/weights", matrix)},
+                Shape({flat[0], projected[2]}), std::move(product));
+    const NodeOutput items =
+        AddNode(name + "/items", "Reshape",
+                {products, constant("/items/shape", Tensor::Vector(projected.ToVector()))},
+                projected, reshape);
+    return AddNode(name + "/list", "TensorListFromTensor",
+                   {items, constant("/list/shape", RowShape(projected))}, Shape(), std::move(list),
+                   DType::kVariant);
+  }
+
+  // The condition takes `added` more arguments, which it does not use.
+  Status GiveCondition(size_t added) {
+    const FuncAttr cond = Loop().attrs.Get<FuncAttr>("cond");
+    SM_ASSIGN_OR_RETURN(std::shared_ptr<const GraphFunction> function,
+                        context_->library->Get(cond));
+    GraphFunction copy = *function;
+    for (size_t i = 0; i < added; ++i) {
+      copy.graph.AddArg(StrCat("list", i), DType::kVariant, Shape());
+      copy.inputs.push_back({"", DType::kVariant});
+    }
+    FuncAttr renamed;
+    copy.name = copy.name.substr(0, copy.name.find('@'));
+    renamed.name = context_->library->Add(std::move(copy));
+    Loop().attrs.Set("cond", std::move(renamed));
+    return Status();
+  }
+
+  OptimizeContext* context_;
+  Graph* graph_;
+  const NodeId loop_;
+};
+
+}  // namespace
+
+Status HoistProjections(OptimizeContext* context, Graph* graph) {
+  const int count = graph->num_nodes();
+  for (NodeId id = 0; id < count && !context->library->IsLarge(); ++id) {
+    const std::string& op = graph->node(id).op;
+    if (op != "While" && op != "StatelessWhile") continue;
+    SM_RETURN_IF_ERROR(Hoister(context, graph, id).Run());
+  }
+  return Status();
+}
+
+}  // namespace savedmodel

@@ -1,0 +1,252 @@
+// Layers that the optimizer recognises in small ops: the plan has them, and the numbers are those
+// of the formulas.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "savedmodel/model.h"
+
+namespace savedmodel {
+namespace {
+
+// Text of a GraphDef, node by node.
+class GraphText {
+ public:
+  GraphText& Input(const std::string& name, const std::string& shape = "unknown_rank: true") {
+    text_ += "node { name: '" + name + "' op: 'Placeholder' " + Type("dtype") +
+             Attr("shape", "shape { " + shape + " }") + "}\n";
+    return *this;
+  }
+  GraphText& Number(const std::string& name, double value) {
+    text_ += "node { name: '" + name + "' op: 'Const' " + Type("dtype") +
+             Attr("value", "tensor { dtype: DT_FLOAT tensor_shape {} float_val: " +
+                               std::to_string(value) + " }") +
+             "}\n";
+    return *this;
+  }
+  GraphText& Int(const std::string& name, int value) {
+    text_ +=
+        "node { name: '" + name + "' op: 'Const' " + Attr("dtype", "type: DT_INT32") +
+        Attr("value",
+             "tensor { dtype: DT_INT32 tensor_shape {} int_val: " + std::to_string(value) + " }") +
+        "}\n";
+    return *this;
+  }
+  GraphText& Node(const std::string& name, const std::string& op,
+                  const std::vector<std::string>& inputs, const std::string& attrs = "") {
+    text_ += "node { name: '" + name + "' op: '" + op + "' ";
+    for (const std::string& input : inputs) text_ += "input: '" + input + "' ";
+    text_ += Type("T") + attrs + "}\n";
+    return *this;
+  }
+  const std::string& text() const { return text_; }
+
+  static std::string Attr(const std::string& key, const std::string& value) {
+    return "attr { key: '" + key + "' value { " + value + " } } ";
+  }
+
+ private:
+  static std::string Type(const std::string& key) { return Attr(key, "type: DT_FLOAT"); }
+
+  std::string text_;
+};
+
+Tensor Values(const Shape& shape, double scale = 1, int period = 23) {
+  std::vector<float> v(static_cast<size_t>(shape.num_elements()));
+  for (size_t i = 0; i < v.size(); ++i) {
+    v[i] = static_cast<float>(scale * (static_cast<int>(i * 7 % period) - period / 2) / period);
+  }
+  return *Tensor::FromVector(v, shape);
+}
+
+struct Result {
+  std::string plan;
+  std::vector<std::vector<float>> values;
+};
+
+Result RunGraph(const GraphText& graph, const TensorMap& inputs,
+                const std::vector<std::string>& outputs) {
+  Result result;
+  auto model = LoadGraphDef(graph.text());
+  EXPECT_TRUE(model.ok()) << model.status();
+  if (!model.ok()) return result;
+  std::vector<std::string> feeds;
+  std::map<std::string, Shape> shapes;
+  for (const auto& [name, value] : inputs) {
+    feeds.push_back(name);
+    shapes[name] = value.shape();
+  }
+  const Function f = model->Prune(feeds, outputs);
+  const auto plan = f.PlanText(shapes);
+  EXPECT_TRUE(plan.ok()) << plan.status();
+  result.plan = plan.ok() ? *plan : "";
+  const auto y = f(inputs);
+  EXPECT_TRUE(y.ok()) << y.status();
+  for (const std::string& name : outputs) {
+    result.values.push_back(y.ok() ? y->at(name).ToVector<float>() : std::vector<float>());
+  }
+  return result;
+}
+
+bool Has(const Result& result, const std::string& op) {
+  return result.plan.find(" " + op + "(") != std::string::npos;
+}
+
+double Sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+
+void ExpectNear(const std::vector<float>& found, const std::vector<double>& expected) {
+  ASSERT_EQ(found.size(), expected.size());
+  for (size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], expected[i], 2e-6) << i;
+}
+
+TEST(RecognizeTest, GeluByErfc) {
+  GraphText g;
+  g.Input("x").Number("half", 0.5).Number("root", std::sqrt(0.5));
+  g.Node("a", "Mul", {"half", "x"}).Node("n", "Neg", {"x"}).Node("s", "Mul", {"n", "root"});
+  g.Node("e", "Erfc", {"s"}).Node("y", "Mul", {"a", "e"});
+  const Tensor x = Values({5, 7}, 8);
+  const Result r = RunGraph(g, {{"x:0", x}}, {"y:0"});
+  EXPECT_TRUE(Has(r, "_Gelu")) << r.plan;
+  std::vector<double> expected;
+  for (const float v : x.values<float>()) expected.push_back(0.5 * v * std::erfc(-v * M_SQRT1_2));
+  ExpectNear(r.values[0], expected);
+}
+
+TEST(RecognizeTest, GeluByTanhAndPower) {
+  GraphText g;
+  g.Input("x").Number("half", 0.5).Number("one", 1).Number("three", 3);
+  g.Number("c", 0.044715).Number("k", 0.7978845608);
+  g.Node("p", "Pow", {"x", "three"}).Node("cp", "Mul", {"c", "p"});
+  g.Node("s", "AddV2", {"x", "cp"}).Node("ks", "Mul", {"k", "s"}).Node("t", "Tanh", {"ks"});
+  g.Node("t1", "AddV2", {"one", "t"}).Node("hx", "Mul", {"half", "x"});
+  g.Node("y", "Mul", {"hx", "t1"});
+  const Tensor x = Values({33}, 8);
+  const Result r = RunGraph(g, {{"x:0", x}}, {"y:0"});
+  EXPECT_TRUE(Has(r, "_GeluTanh")) << r.plan;
+  EXPECT_FALSE(Has(r, "Pow"));
+  std::vector<double> expected;
+  for (const double v : x.values<float>()) {
+    expected.push_back(0.5 * v * (1 + std::tanh(0.7978845608 * (v + 0.044715 * v * v * v))));
+  }
+  ExpectNear(r.values[0], expected);
+}
+
+// Not GELU: the factor is not a half.
+TEST(RecognizeTest, OtherFactorStays) {
+  GraphText g;
+  g.Input("x").Number("f", 0.7).Number("one", 1).Number("root", std::sqrt(0.5));
+  g.Node("a", "Mul", {"f", "x"}).Node("s", "Mul", {"x", "root"}).Node("e", "Erf", {"s"});
+  g.Node("e1", "AddV2", {"e", "one"}).Node("y", "Mul", {"a", "e1"});
+  const Tensor x = Values({9}, 4);
+  const Result r = RunGraph(g, {{"x:0", x}}, {"y:0"});
+  EXPECT_FALSE(Has(r, "_Gelu")) << r.plan;
+  std::vector<double> expected;
+  for (const double v : x.values<float>()) {
+    expected.push_back(0.7 * v * (1 + std::erf(v * M_SQRT1_2)));
+  }
+  ExpectNear(r.values[0], expected);
+}
+
+const std::string kKeep = GraphText::Attr("keep_dims", "b: true");
+
+std::vector<double> Normalized(const Tensor& x, const Tensor& gamma, const Tensor& beta) {
+  const int64_t columns = gamma.num_elements();
+  std::vector<double> y;
+  for (int64_t r = 0; r < x.num_elements() / columns; ++r) {
+    const float* row = x.data<float>() + r * columns;
+    double mean = 0, variance = 0;
+    for (int64_t c = 0; c < columns; ++c) mean += row[c] / double(columns);
+    for (int64_t c = 0; c < columns; ++c) variance += (row[c] - mean) * (row[c] - mean) / columns;
+    for (int64_t c = 0; c < columns; ++c) {
+      y.push_back((row[c] - mean) / std::sqrt(variance + 1e-3) * gamma.data<float>()[c] +
+                  beta.data<float>()[c]);
+    }
+  }
+  return y;
+}
+
+TEST(RecognizeTest, LayerNormWithScaleAndShift) {
+  GraphText g;
+  g.Input("x").Input("gamma").Input("beta").Int("axis", -1).Number("epsilon", 1e-3);
+  g.Node("m", "Mean", {"x", "axis"}, kKeep).Node("d", "SquaredDifference", {"x", "m"});
+  g.Node("v", "Mean", {"d", "axis"}, kKeep).Node("ve", "AddV2", {"v", "epsilon"});
+  g.Node("r", "Rsqrt", {"ve"}).Node("s", "Mul", {"r", "gamma"}).Node("n", "Neg", {"m"});
+  g.Node("ns", "Mul", {"n", "s"}).Node("shift", "AddV2", {"ns", "beta"});
+  g.Node("xs", "Mul", {"x", "s"}).Node("y", "AddV2", {"xs", "shift"});
+  const Tensor x = Values({2, 3, 37}, 3, 19), gamma = Values({37}, 2), beta = Values({37});
+  const Result r = RunGraph(g, {{"x:0", x}, {"gamma:0", gamma}, {"beta:0", beta}}, {"y:0"});
+  EXPECT_TRUE(Has(r, "_LayerNorm")) << r.plan;
+  ExpectNear(r.values[0], Normalized(x, gamma, beta));
+}
+
+TEST(RecognizeTest, LayerNormOfCentredRows) {
+  GraphText g;
+  g.Input("x").Input("gamma").Input("beta").Int("axis", -1).Number("epsilon", 1e-3);
+  g.Node("m", "Mean", {"x", "axis"}, kKeep).Node("d", "Sub", {"x", "m"}).Node("q", "Square", {"d"});
+  g.Node("v", "Mean", {"q", "axis"}, kKeep).Node("ve", "AddV2", {"v", "epsilon"});
+  g.Node("r", "Rsqrt", {"ve"}).Node("n", "Mul", {"d", "r"}).Node("ng", "Mul", {"n", "gamma"});
+  g.Node("y", "AddV2", {"ng", "beta"});
+  const Tensor x = Values({4, 16}, 3, 19), gamma = Values({16}, 2), beta = Values({16});
+  const Result r = RunGraph(g, {{"x:0", x}, {"gamma:0", gamma}, {"beta:0", beta}}, {"y:0"});
+  EXPECT_TRUE(Has(r, "_LayerNorm")) << r.plan;
+  ExpectNear(r.values[0], Normalized(x, gamma, beta));
+}
+
+TEST(RecognizeTest, LstmCell) {
+  GraphText g;
+  g.Input("z").Input("c").Int("axis", 1);
+  g.Node("s", "Split", {"axis", "z"}, GraphText::Attr("num_split", "i: 4"));
+  g.Node("i", "Sigmoid", {"s"}).Node("f", "Sigmoid", {"s:1"}).Node("t", "Tanh", {"s:2"});
+  g.Node("o", "Sigmoid", {"s:3"}).Node("fc", "Mul", {"f", "c"}).Node("it", "Mul", {"i", "t"});
+  g.Node("next", "AddV2", {"fc", "it"}).Node("tn", "Tanh", {"next"});
+  g.Node("h", "Mul", {"o", "tn"});
+  constexpr int kBatch = 3, kUnits = 11;
+  const Tensor z = Values({kBatch, 4 * kUnits}, 5), c = Values({kBatch, kUnits}, 2, 17);
+  const Result r = RunGraph(g, {{"z:0", z}, {"c:0", c}}, {"h:0", "next:0"});
+  EXPECT_TRUE(Has(r, "_LstmCell")) << r.plan;
+  EXPECT_FALSE(Has(r, "Tanh")) << r.plan;
+  std::vector<double> h, next;
+  for (int b = 0; b < kBatch; ++b) {
+    const float* row = z.data<float>() + b * 4 * kUnits;
+    for (int u = 0; u < kUnits; ++u) {
+      next.push_back(Sigmoid(row[kUnits + u]) * c.data<float>()[b * kUnits + u] +
+                     Sigmoid(row[u]) * std::tanh(row[2 * kUnits + u]));
+      h.push_back(Sigmoid(row[3 * kUnits + u]) * std::tanh(next.back()));
+    }
+  }
+  ExpectNear(r.values[0], h);
+  ExpectNear(r.values[1], next);
+}
+
+TEST(RecognizeTest, GruCell) {
+  GraphText g;
+  g.Input("x").Input("u").Input("h").Int("axis", 1).Number("one", 1);
+  const std::string three = GraphText::Attr("num_split", "i: 3");
+  g.Node("sx", "Split", {"axis", "x"}, three).Node("su", "Split", {"axis", "u"}, three);
+  g.Node("az", "AddV2", {"sx", "su"}).Node("z", "Sigmoid", {"az"});
+  g.Node("ar", "AddV2", {"sx:1", "su:1"}).Node("r", "Sigmoid", {"ar"});
+  g.Node("ru", "Mul", {"r", "su:2"}).Node("ac", "AddV2", {"sx:2", "ru"}).Node("c", "Tanh", {"ac"});
+  g.Node("zh", "Mul", {"z", "h"}).Node("nz", "Sub", {"one", "z"}).Node("nc", "Mul", {"nz", "c"});
+  g.Node("next", "AddV2", {"zh", "nc"});
+  constexpr int kBatch = 2, kUnits = 9;
+  const Tensor x = Values({kBatch, 3 * kUnits}, 5), u = Values({kBatch, 3 * kUnits}, 4, 29);
+  const Tensor h = Values({kBatch, kUnits}, 2, 17);
+  const Result r = RunGraph(g, {{"x:0", x}, {"u:0", u}, {"h:0", h}}, {"next:0"});
+  EXPECT_TRUE(Has(r, "_GruCell")) << r.plan;
+  std::vector<double> expected;
+  for (int b = 0; b < kBatch; ++b) {
+    const float* xs = x.data<float>() + b * 3 * kUnits;
+    const float* us = u.data<float>() + b * 3 * kUnits;
+    for (int k = 0; k < kUnits; ++k) {
+      const double z = Sigmoid(xs[k] + us[k]), reset = Sigmoid(xs[kUnits + k] + us[kUnits + k]);
+      const double content = std::tanh(xs[2 * kUnits + k] + reset * us[2 * kUnits + k]);
+      expected.push_back(z * h.data<float>()[b * kUnits + k] + (1 - z) * content);
+    }
+  }
+  ExpectNear(r.values[0], expected);
+}
+
+}  // namespace
+}  // namespace savedmodel
