@@ -23,28 +23,67 @@ class Hoister {
   Hoister(OptimizeContext* context, Graph* graph, NodeId loop)
       : context_(context), graph_(graph), loop_(loop) {}
 
-  Status Run() {
+  // Sets `changed` when there was something to move.
+  Status Run(bool* changed) {
     const FuncAttr body = Loop().attrs.Get<FuncAttr>("body");
     SM_ASSIGN_OR_RETURN(std::shared_ptr<const GraphFunction> function,
                         context_->library->Get(body));
     if (!MayHold(function->graph)) return Status();
     GraphFunction copy = *function;
     SM_RETURN_IF_ERROR(Optimize(context_, &copy.graph));
-    bool changed = false;
     const int count = copy.graph.num_nodes();
     for (NodeId id = 0; id < count; ++id) {
       SM_ASSIGN_OR_RETURN(const bool hoisted, Hoist(&copy.graph, id));
       if (!hoisted) continue;
       copy.inputs.push_back({"", DType::kVariant});
       copy.outputs.push_back({"", DType::kVariant});
-      changed = true;
+      *changed = true;
     }
-    if (!changed) return Status();
+    if (!*changed) return Status();
     SM_RETURN_IF_ERROR(GiveCondition(copy.inputs.size() - function->inputs.size()));
     FuncAttr renamed;
     copy.name = copy.name.substr(0, copy.name.find('@'));
     renamed.name = context_->library->Add(std::move(copy));
     Loop().attrs.Set("body", std::move(renamed));
+    return Status();
+  }
+
+  // Tells ops that stack a list, which the body sets an item of in each turn, the items' shape:
+  // that the body gives its items, once the shapes of the variables are known.
+  Status TellItemShapes() {
+    const FuncAttr name = Loop().attrs.Get<FuncAttr>("body");
+    SM_ASSIGN_OR_RETURN(std::shared_ptr<const GraphFunction> function,
+                        context_->library->Get(name));
+    Graph body = function->graph;
+    for (size_t i = 0; i < body.args.size(); ++i) {
+      body.node(body.args[i]).output_shapes = {graph_->shape({loop_, static_cast<int>(i)})};
+    }
+    SM_RETURN_IF_ERROR(InferAndFold(context_, &body));
+    const int count = graph_->num_nodes();
+    for (NodeId id = 0; id < count; ++id) {
+      const Node& stack = graph_->node(id);
+      if (!IsPlain(stack, "TensorListStack", 2) || stack.inputs[0].node != loop_) continue;
+      const int list = stack.inputs[0].index;
+      const Node& set = body.node(body.results[list].node);
+      if (!IsPlain(set, "TensorListSetItem", 3) ||
+          set.attrs.Bool("resize_if_index_out_of_bounds") ||
+          set.inputs[0] != NodeOutput{body.args[list], 0}) {
+        continue;
+      }
+      const Shape item = body.shape(set.inputs[2]);
+      const Node& reserve = graph_->node(Loop().inputs[list].node);
+      const Tensor* size =
+          IsPlain(reserve, "TensorListReserve", 2) ? graph_->constant(reserve.inputs[1]) : nullptr;
+      if (!item.fully_known() || size == nullptr || size->num_elements() != 1) continue;
+      std::vector<int32_t> dims(item.begin(), item.end());
+      const int32_t* items = size->data<int32_t>();
+      const std::string shape_name = stack.name + "/element_shape";
+      const NodeId shape = graph_->AddConst(shape_name, Tensor::Vector(dims));
+      graph_->node(id).inputs[1] = {shape, 0};
+      if (items != nullptr && *items > 0) {
+        graph_->node(id).attrs.Set("num_elements", static_cast<int64_t>(*items));
+      }
+    }
     return Status();
   }
 
@@ -183,11 +222,18 @@ class Hoister {
 }  // namespace
 
 Status HoistProjections(OptimizeContext* context, Graph* graph) {
-  const int count = graph->num_nodes();
-  for (NodeId id = 0; id < count && !context->library->IsLarge(); ++id) {
+  // In order, so that the shapes that one loop's results get are known to the next.
+  SM_ASSIGN_OR_RETURN(const std::vector<NodeId> order, graph->TopologicalOrder());
+  for (NodeId id : order) {
     const std::string& op = graph->node(id).op;
-    if (op != "While" && op != "StatelessWhile") continue;
-    SM_RETURN_IF_ERROR(Hoister(context, graph, id).Run());
+    if ((op != "While" && op != "StatelessWhile") || context->library->IsLarge()) continue;
+    Hoister hoister(context, graph, id);
+    bool changed = false;
+    SM_RETURN_IF_ERROR(hoister.Run(&changed));
+    if (!changed) continue;
+    SM_RETURN_IF_ERROR(InferAndFold(context, graph));
+    SM_RETURN_IF_ERROR(hoister.TellItemShapes());
+    SM_RETURN_IF_ERROR(InferAndFold(context, graph));
   }
   return Status();
 }
