@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "src/graph/op_signature.h"
@@ -178,6 +179,12 @@ void Gather(const S* from, D* to, const Axis* kept, size_t count, const std::vec
     return;
   }
   if (count == 1 && summed.empty()) {
+    if constexpr (std::is_same_v<S, D>) {
+      if (kept->from == 1 && kept->to == 1) {
+        std::copy_n(from, kept->size, to);
+        return;
+      }
+    }
     for (int64_t i = 0; i < kept->size; ++i) {
       to[i * kept->to] = static_cast<D>(from[i * kept->from]);
     }
@@ -252,6 +259,10 @@ Labels Join(std::initializer_list<const Labels*> parts) {
   return all;
 }
 
+Labels ProductOrder(const Roles& roles) {
+  return Join({&roles.batch, &roles.rows, &roles.columns});
+}
+
 // Adds labels of `from` that satisfy `pred`, each once.
 template <class Pred>
 void Select(const Labels& from, Pred&& pred, Labels* to) {
@@ -284,14 +295,24 @@ template <class T>
 Status RunPair(OpContext& ctx, const Resolved& r, const PackedMatrices& packed,
                const Epilogue* epilogue) {
   using C = ComputeType<T>;
-  const Roles roles = AssignRoles(r.inputs[0], r.inputs[1], r.output);
+  int first = 0, second = 1;
+  Roles roles = AssignRoles(r.inputs[0], r.inputs[1], r.output);
+  if (packed == nullptr && ProductOrder(roles) != r.output) {
+    // The transposed product may be what is wanted.
+    const Roles swapped = AssignRoles(r.inputs[1], r.inputs[0], r.output);
+    if (ProductOrder(swapped) == r.output) {
+      roles = swapped;
+      std::swap(first, second);
+    }
+  }
   SM_ASSIGN_OR_RETURN(const Tensor a,
-                      (Arrange<T, C>(ctx, r, ctx.input(0), r.inputs[0],
+                      (Arrange<T, C>(ctx, r, ctx.input(first), r.inputs[first],
                                      Join({&roles.batch, &roles.rows, &roles.depth}))));
   const Labels b_order = roles.b_is_transposed ? Join({&roles.batch, &roles.columns, &roles.depth})
                                                : Join({&roles.batch, &roles.depth, &roles.columns});
-  SM_ASSIGN_OR_RETURN(const Tensor b, (Arrange<T, C>(ctx, r, ctx.input(1), r.inputs[1], b_order)));
-  const Labels order = Join({&roles.batch, &roles.rows, &roles.columns});
+  SM_ASSIGN_OR_RETURN(const Tensor b,
+                      (Arrange<T, C>(ctx, r, ctx.input(second), r.inputs[second], b_order)));
+  const Labels order = ProductOrder(roles);
   const bool direct = std::is_same_v<T, C> && order == r.output;
   Tensor temp;
   if (!direct) {
