@@ -33,6 +33,21 @@ bool IsIdentity(const Graph& graph, NodeId id) {
   return in.fully_known() && in == out;
 }
 
+// The input that a product with the constant 1 returns; -1 where the node is none or widens it.
+int FactorOfOne(const Graph& graph, NodeId id) {
+  const Node& node = graph.node(id);
+  if (node.op != "Mul" || node.output_types[0] != DType::kFloat || !node.control_inputs.empty()) {
+    return -1;
+  }
+  const Shape out = graph.shape({id, 0});
+  for (int i = 0; i < 2; ++i) {
+    const Tensor* value = graph.constant(node.inputs[i]);
+    if (value == nullptr || value->num_elements() != 1 || value->data<float>()[0] != 1) continue;
+    if (out.fully_known() && graph.shape(node.inputs[1 - i]) == out) return 1 - i;
+  }
+  return -1;
+}
+
 class Folder {
  public:
   Folder(OptimizeContext* context, Graph* graph) : context_(context), graph_(graph) {
@@ -48,6 +63,7 @@ class Folder {
     SM_ASSIGN_OR_RETURN(const std::vector<NodeId> order, graph_->TopologicalOrder());
     orders_.assign(graph_->num_nodes(), false);
     for (NodeId id : order) {
+      has_dead_values_ = has_dead_values_ || SplitsDeadness(graph_->node(id));
       for (NodeId c : graph_->node(id).control_inputs) orders_[c] = true;
     }
     for (NodeId id : order) {
@@ -75,9 +91,26 @@ class Folder {
       redirects_.SetControl(id, graph_->node(id).inputs[0].node);
       return Status();
     }
-    if (FoldShapeOp(id)) return Status();
+    if (ForwardInputs(id) || FoldShapeOp(id)) return Status();
     FoldNode(id);
     return Status();
+  }
+
+  // Users of an IdentityN or of a product with 1 take the inputs instead. Where values may be dead,
+  // an IdentityN is dead with any of its inputs.
+  bool ForwardInputs(NodeId id) {
+    const Node& node = graph_->node(id);
+    if (orders_[id] || has_dead_values_) return false;
+    if (const int input = FactorOfOne(*graph_, id); input >= 0) {
+      redirects_.Set({id, 0}, node.inputs[input]);
+      return true;
+    }
+    if (node.op != "IdentityN" || !node.control_inputs.empty()) return false;
+    for (int i = 0; i < node.num_outputs(); ++i) {
+      if (graph_->is_ref(node.inputs[i])) return false;
+    }
+    for (int i = 0; i < node.num_outputs(); ++i) redirects_.Set({id, i}, node.inputs[i]);
+    return true;
   }
 
   // An identity of one output of a Switch, on which nodes wait that belong to that branch: waiting
@@ -184,6 +217,7 @@ class Folder {
   RunState run_;
   CompileEnv env_;
   std::vector<bool> orders_;  // nodes that others wait for
+  bool has_dead_values_ = false;
   Redirects redirects_;
 };
 
