@@ -179,12 +179,27 @@ def batching(record):
     record("DeviceIndex", device_names=["GPU"])
 
 
+def fake_quant_gradients(record):
+    gradients, inputs = ((random.rand(4, 3) * 8 - 4).astype("f4") for _ in range(2))
+    inputs[0] = [float("nan"), float("inf"), -float("inf")]
+    for bits, narrow in ((8, False), (4, True)):
+        options = {"num_bits": bits, "narrow_range": narrow}
+        record("FakeQuantWithMinMaxArgsGradient", gradients=gradients, inputs=inputs, min=-2.0,
+               max=1.7, **options)
+        for low, high in ((-2, 1.7), (0, 0), (1, 3)):
+            record("FakeQuantWithMinMaxVarsGradient", rtol=1e-6, gradients=gradients,
+                   inputs=inputs, min=f(low), max=f(high), **options)
+        record("FakeQuantWithMinMaxVarsPerChannelGradient", rtol=1e-6, gradients=gradients,
+               inputs=inputs, min=f([-1, 0, -3]), max=f([2, 0, 0.5]), **options)
+
+
 def main():
     recorder = Recorder()
     quantized_products(recorder.add)
     quantized_values(recorder.add)
     candidate_samplers(recorder.add)
     batching(recorder.add)
+    fake_quant_gradients(recorder.add)
     recorder.write(ROOT / "tests/data/ops")
 
 

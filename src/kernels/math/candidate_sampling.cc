@@ -1,4 +1,5 @@
 // Samples of class numbers for sampled losses, with how often each class is to be expected.
+#include <algorithm>
 #include <cmath>
 #include <unordered_set>
 
@@ -52,8 +53,9 @@ class LogUniformClasses {
   }
   int64_t Sample(PhiloxWords& words) const {
     const uint32_t high = words.Next();
-    const double x = UniformDouble(high, words.Next());
-    return (static_cast<int64_t>(std::exp(x * log_range_)) - 1) % range_;
+    const double x = std::exp(UniformDouble(high, words.Next()) * log_range_);
+    constexpr double kMost = 9.0e18;  // fits an int64
+    return (static_cast<int64_t>(std::min(x, kMost)) - 1) % range_;
   }
 
  private:

@@ -111,22 +111,111 @@ StatusOr<KernelPtr> BuildPerChannel(BuildContext& build) {
   });
 }
 
+// ------------------------------------------------------------------------------------- gradients
+
+// Gradients pass where values lie inside the range; the rest counts for the end that cut them.
+// Input 0 holds gradients, input 1 values; every `step`th from `first` is of this channel.
+struct RangeGradient {
+  float min = 0, max = 0;
+};
+RangeGradient PassInside(OpContext& ctx, const Nudged& n, bool zero, int64_t first, int64_t step) {
+  const float* g = ctx.in<float>(0);
+  const float* x = ctx.in<float>(1);
+  float* y = ctx.out<float>(0);
+  RangeGradient sum;
+  for (int64_t i = first; i < ctx.input(1).num_elements(); i += step) {
+    const bool below = !zero && x[i] < n.low, above = !zero && x[i] > n.high;
+    if (below) sum.min += g[i];
+    if (above) sum.max += g[i];
+    y[i] = below || above || (!zero && std::isnan(x[i])) ? 0.0f : g[i];
+  }
+  return sum;
+}
+
+Status CheckSameShape(const ShapeContext& ctx) {
+  SM_CHECK_ARG(ctx.input(0).CompatibleWith(ctx.input(1)), "gradients have shape ", ctx.input(0),
+               ", inputs ", ctx.input(1));
+  return Status();
+}
+
+Status ArgsGradientShape(ShapeContext& ctx) {
+  ctx.set_output(0, ctx.input(0));
+  return CheckSameShape(ctx);
+}
+
+StatusOr<KernelPtr> BuildArgsGradient(BuildContext& build) {
+  const float min = build.attrs().Float("min"), max = build.attrs().Float("max");
+  SM_CHECK_ARG(min < max, "found min ", min, " and max ", max, ", expected min < max");
+  SM_ASSIGN_OR_RETURN(const Levels levels, ReadLevels(build.attrs()));
+  return MakeKernel([n = Nudge(min, max, levels)](OpContext& ctx) -> Status {
+    PassInside(ctx, n, false, 0, 1);
+    return Status();
+  });
+}
+
+// Of one range for all (`per_channel` false), or of one for each index of the last dimension.
+template <bool per_channel>
+Status RangeGradientShape(ShapeContext& ctx) {
+  SM_RETURN_IF_ERROR(CheckSameShape(ctx));
+  if (per_channel) SM_RETURN_IF_ERROR(ctx.ExpectRankAtLeast(0, 1));
+  ctx.set_output(0, ctx.input(0));
+  for (int i = 2; i <= 3; ++i) {
+    SM_RETURN_IF_ERROR(ctx.ExpectRank(i, per_channel ? 1 : 0));
+    ctx.set_output(i - 1, ctx.input(i));
+    if (!per_channel || !ctx.input(0).known_rank() || !ctx.input(i).known_rank()) continue;
+    const int64_t channels = ctx.input(0)[ctx.input(0).rank() - 1], found = ctx.input(i)[0];
+    SM_CHECK_ARG(channels < 0 || found < 0 || found == channels, "input ", i, " has ", found,
+                 " values, expected ", channels);
+  }
+  return Status();
+}
+
+StatusOr<KernelPtr> BuildRangeGradient(BuildContext& build) {
+  SM_ASSIGN_OR_RETURN(const Levels levels, ReadLevels(build.attrs()));
+  return MakeKernel([levels](OpContext& ctx) -> Status {
+    const int64_t channels = ctx.input(2).num_elements();
+    for (int64_t c = 0; c < channels; ++c) {
+      const float min = ctx.in<float>(2)[c], max = ctx.in<float>(3)[c];
+      const RangeGradient sum =
+          PassInside(ctx, Nudge(min, max, levels), min == 0 && max == 0, c, channels);
+      ctx.out<float>(1)[c] = sum.min;
+      ctx.out<float>(2)[c] = sum.max;
+    }
+    return Status();
+  });
+}
+
 constexpr OpDef kOps[] = {
     {.signature = "FakeQuantWithMinMaxArgs(inputs: float) -> (outputs: float); min: float = -6.0; "
                   "max: float = 6.0; num_bits: int = 8; narrow_range: bool = false",
      .shape = shape::SameAsInput0,
      .build = BuildArgs,
      .in_place = InPlace::kInput0},
+    {.signature = "FakeQuantWithMinMaxArgsGradient(gradients: float, inputs: float) -> "
+                  "(backprops: float); min: float = -6.0; max: float = 6.0; num_bits: int = 8; "
+                  "narrow_range: bool = false",
+     .shape = ArgsGradientShape,
+     .build = BuildArgsGradient},
     {.signature = "FakeQuantWithMinMaxVars(inputs: float, min: float, max: float) -> "
                   "(outputs: float); num_bits: int = 8; narrow_range: bool = false",
      .shape = VarsShape,
      .build = BuildVars,
      .in_place = InPlace::kInput0},
+    {.signature = "FakeQuantWithMinMaxVarsGradient(gradients: float, inputs: float, min: float, "
+                  "max: float) -> (backprops_wrt_input: float, backprop_wrt_min: float, "
+                  "backprop_wrt_max: float); num_bits: int = 8; narrow_range: bool = false",
+     .shape = RangeGradientShape<false>,
+     .build = BuildRangeGradient},
     {.signature = "FakeQuantWithMinMaxVarsPerChannel(inputs: float, min: float, max: float) -> "
                   "(outputs: float); num_bits: int = 8; narrow_range: bool = false",
      .shape = PerChannelShape,
      .build = BuildPerChannel,
      .in_place = InPlace::kInput0},
+    {.signature = "FakeQuantWithMinMaxVarsPerChannelGradient(gradients: float, inputs: float, "
+                  "min: float, max: float) -> (backprops_wrt_input: float, backprop_wrt_min: "
+                  "float, backprop_wrt_max: float); num_bits: int = 8; narrow_range: bool = false",
+     .shape = RangeGradientShape<true>,
+     .build = BuildRangeGradient},
 };
 static_assert(RowsAreSound(kOps));
 
