@@ -30,7 +30,7 @@ class Recognizer {
       if (id >= count || graph_->type({id, 0}) != DType::kFloat) continue;
       const std::string op = graph_->node(id).op;
       if (op == "Pow") ReplacePower(id);
-      if (op == "Mul" && !ReplaceGelu(id)) ReplaceLstmOutput(id);
+      if (op == "Mul" && !ReplaceGelu(id) && !ReplaceSwish(id)) ReplaceLstmOutput(id);
       if (op == "AddV2" || op == "Add") {
         if (!ReplaceLayerNorm(id) && !ReplaceLstm(id)) ReplaceGru(id);
       }
@@ -232,6 +232,15 @@ class Recognizer {
         return false;
       }
       Redirect(id, Make(id, op, {x.x}));
+      return true;
+    });
+  }
+
+  bool ReplaceSwish(NodeId id) {
+    return Either({id, 0}, "Mul", [&](NodeOutput x, NodeOutput gate) {
+      const Node* sigmoid = As(gate, "Sigmoid", 1);
+      if (sigmoid == nullptr || sigmoid->inputs[0] != x) return false;
+      Redirect(id, Make(id, "_Swish", {x}));
       return true;
     });
   }

@@ -114,6 +114,26 @@ TEST(RecognizeTest, GeluByErfc) {
   ExpectNear(r.values[0], expected);
 }
 
+TEST(RecognizeTest, Swish) {
+  const Tensor x = Values(Shape({3, 5}), 6);
+  GraphText graph;
+  graph.Input("x").Node("s", "Sigmoid", {"x"}).Node("y", "Mul", {"s", "x"});
+  const Result r = RunGraph(graph, {{"x:0", x}}, {"y:0"});
+  EXPECT_TRUE(Has(r, "_Swish")) << r.plan;
+  for (int64_t i = 0; i < x.num_elements(); ++i) {
+    const double v = x.data<float>()[i];
+    EXPECT_NEAR(r.values[0][i], v / (1 + std::exp(-v)), 2e-6);
+  }
+}
+
+TEST(RecognizeTest, GateOfAnotherValueIsNoSwish) {
+  GraphText graph;
+  graph.Input("x").Input("z").Node("s", "Sigmoid", {"z"}).Node("y", "Mul", {"s", "x"});
+  const Result r =
+      RunGraph(graph, {{"x:0", Values(Shape({4}))}, {"z:0", Values(Shape({4}), 3)}}, {"y:0"});
+  EXPECT_FALSE(Has(r, "_Swish")) << r.plan;
+}
+
 TEST(RecognizeTest, GeluByTanhAndPower) {
   GraphText g;
   g.Input("x").Number("half", 0.5).Number("one", 1).Number("three", 3);

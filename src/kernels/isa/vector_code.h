@@ -14,6 +14,7 @@ namespace savedmodel {
 // Scalar functions that only this library's passes put into graphs, after the public ones.
 inline constexpr ScalarOp kGelu = ScalarOp{128};      // x * (1 + erf(x / sqrt(2))) / 2
 inline constexpr ScalarOp kGeluTanh = ScalarOp{129};  // the same by tanh, as GPT-2 has it
+inline constexpr ScalarOp kSwish = ScalarOp{130};     // x * sigmoid(x)
 
 // A scalar function applied to each element of a matrix that is still in cache: y = f(y), or
 // y = f(y, operand[row * row_stride + column * column_stride]).

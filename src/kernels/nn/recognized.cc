@@ -119,6 +119,11 @@ constexpr OpDef kOps[] = {
                   "order: list(int); forget_bias: float = 0.0",
      .shape = LstmShape,
      .build = BuildLstm},
+    {.signature = "_Swish(x: float) -> (y: float)",
+     .shape = shape::SameAsInput0,
+     .build = BuildPlain<RunMap<kSwish>>,
+     .fusion = {.scalar = kSwish},
+     .in_place = InPlace::kInput0},
 };
 static_assert(RowsAreSound(kOps));
 

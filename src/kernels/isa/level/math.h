@@ -14,9 +14,17 @@ inline IntVec Bits(Vec x) { return reinterpret_cast<IntVec>(x); }
 inline Vec FromBits(IntVec x) { return reinterpret_cast<Vec>(x); }
 inline Vec Abs(Vec x) { return FromBits(Bits(x) & 0x7fffffff); }
 inline Vec SignOf(Vec x) { return FromBits(Bits(x) & static_cast<int32_t>(0x80000000)); }
-// NaN in x passes through both.
+// NaN in x passes through both: the instructions give their second operand where one is NaN.
+#if SM_LANES == 16
+inline Vec AtLeast(Vec x, float low) { return _mm512_max_ps(Splat(low), x); }
+inline Vec AtMost(Vec x, float high) { return _mm512_min_ps(Splat(high), x); }
+#elif SM_LANES == 8
+inline Vec AtLeast(Vec x, float low) { return _mm256_max_ps(Splat(low), x); }
+inline Vec AtMost(Vec x, float high) { return _mm256_min_ps(Splat(high), x); }
+#else
 inline Vec AtLeast(Vec x, float low) { return x < Splat(low) ? Splat(low) : x; }
 inline Vec AtMost(Vec x, float high) { return x > Splat(high) ? Splat(high) : x; }
+#endif
 // Nearest integer, ties to even, for |x| < 2^22.
 inline Vec RoundSmall(Vec x) { return (x + 12582912.0f) - 12582912.0f; }
 
@@ -61,8 +69,12 @@ inline Vec Ceil(Vec x) {
 // 2^n of integers in [-126, 127].
 inline Vec PowerOfTwo(IntVec n) { return FromBits((n + 127) << 23); }
 
-inline Vec Exp(Vec x) {
-  x = AtMost(AtLeast(x, -104.0f), 89.0f);
+// e^x = mantissa * 2^exponent, for |x| < 128.
+struct ExpParts {
+  Vec mantissa;
+  IntVec exponent;
+};
+inline ExpParts SplitExp(Vec x) {
   const Vec n = RoundSmall(x * 1.44269504088896341f);
   Vec r = x - n * 0.693359375f;
   r = r + n * 2.12194440e-4f;
@@ -73,10 +85,14 @@ inline Vec Exp(Vec x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * (r * r) + r + 1.0f;
+  return {p, __builtin_convertvector(n, IntVec)};
+}
+
+inline Vec Exp(Vec x) {
+  const ExpParts e = SplitExp(AtMost(AtLeast(x, -104.0f), 89.0f));
   // In two factors, so that results beyond the normal range come out right.
-  const IntVec whole = __builtin_convertvector(n, IntVec);
-  const IntVec part = whole >> 1;
-  return p * PowerOfTwo(part) * PowerOfTwo(whole - part);
+  const IntVec half = e.exponent >> 1;
+  return e.mantissa * PowerOfTwo(half) * PowerOfTwo(e.exponent - half);
 }
 
 // exp(x) - 1 without cancellation near 0.
@@ -147,7 +163,11 @@ inline Vec Tanh(Vec x) {
   return Abs(x) < Splat(0.0004f) ? x : y;
 }
 
-inline Vec Sigmoid(Vec x) { return 1.0f / (1.0f + Exp(-x)); }
+// Beyond ±88 the result is 1, or too small for a normal number.
+inline Vec Sigmoid(Vec x) {
+  const ExpParts e = SplitExp(AtMost(AtLeast(-x, -87.0f), 88.0f));
+  return 1.0f / (1.0f + e.mantissa * PowerOfTwo(e.exponent));
+}
 
 inline Vec Erf(Vec x) {
   const Vec c = AtMost(AtLeast(x, -4.0f), 4.0f);

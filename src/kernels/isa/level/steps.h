@@ -12,6 +12,7 @@ template <class F>
 inline void WithUnary(ScalarOp op, float parameter, F&& fn) {
   if (op == kGelu) return fn([](Vec x) { return Gelu(x); });
   if (op == kGeluTanh) return fn([](Vec x) { return GeluTanh(x); });
+  if (op == kSwish) return fn([](Vec x) { return x * Sigmoid(x); });
   switch (op) {
     case ScalarOp::kAbs:
       return fn([](Vec x) { return Abs(x); });
