@@ -64,6 +64,6 @@ expect 0 "median" "$program" bench "$model" --shape x=4,3 --runs 10
 expect 0 "MatMul" "$program" bench "$model" --shape x=4,3 --runs 10 --profile
 expect 0 "median" "$program" bench "$model" --shape x=4,3 --runs 10 --trace "$work/trace.json"
 expect 0 "MatMul" cat "$work/trace.json"
-expect 0 "float\[4,3\]" "$program" show "$model" --plan --shape x=4,3
+expect 0 "float[4,3]" "$program" show "$model" --plan --shape x=4,3
 rm -rf "$work"
 echo "all commands answered"
