@@ -167,8 +167,15 @@ class ObjectRestorer {
       if (found) bound[key] = named->second;
       all_bound = all_bound && found;
     }
-    if (!all_bound && RestoreBySaver(model_).ok()) return;
-    for (auto& [key, variable] : bound) model_->context.resources.Put(key, std::move(variable));
+    const bool own = !all_bound && RestoreBySaver(model_).ok();
+    for (auto& [key, variable] : bound) {
+      // Keras 3 saves copies of its variables: the saver knows those, not what the calls capture.
+      const auto restored = std::dynamic_pointer_cast<VariableResource>(
+          own ? model_->context.resources.Find(key) : nullptr);
+      if (restored == nullptr || !restored->initialized()) {
+        model_->context.resources.Put(key, std::move(variable));
+      }
+    }
   }
 
   static std::string MainGraphKey(const Node& handle) {

@@ -58,6 +58,27 @@ void CallChecker::Signature(const Model& model) {
   if (!SettleError(got.status())) CompareNamed(call["expected"], *got);
 }
 
+void CallChecker::SignatureBySession(const Model& model) {
+  auto feeds = ReadFeeds(directory, call["feeds"]);
+  if (!feeds.ok() || call.contains("expect_error")) return;
+  for (const SignatureInfo& info : model.signatures()) {
+    if (info.key != call["name"]) continue;
+    TensorMap by_tensor;
+    for (const TensorSpec& input : info.inputs) {
+      const auto it = feeds->find(input.name);
+      if (it == feeds->end()) return;
+      by_tensor[input.tensor_name] = it->second;
+    }
+    std::vector<std::string> fetches;
+    for (const TensorSpec& output : info.outputs) fetches.push_back(output.tensor_name);
+    auto got = model.session().Run(by_tensor, fetches);
+    if (SettleError(got.status())) return;
+    TensorMap named;
+    for (size_t i = 0; i < fetches.size(); ++i) named[info.outputs[i].name] = (*got)[i];
+    CompareNamed(call["expected"], named);
+  }
+}
+
 void CallChecker::Session(const Model& model) {
   auto feeds = ReadFeeds(directory, call["feeds"]);
   if (!feeds.ok()) return Fail(feeds.status().ToString());

@@ -26,6 +26,9 @@ struct CallChecker {
   // True when the call should have failed, or did; then there is nothing to compare.
   bool SettleError(const Status& status);
   void Signature(const Model& model);
+  // The same call by the names of the signature's tensors, through the session view. Does nothing
+  // where an error is expected or an input has a default.
+  void SignatureBySession(const Model& model);
   void Session(const Model& model);
 };
 

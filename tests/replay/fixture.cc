@@ -168,7 +168,16 @@ class FixtureRun {
         continue;
       }
       const std::string via = call["via"];
-      if (via == "signature") check.Signature(*model);
+      if (via == "signature") {
+        const auto clone = model->Clone();
+        check.Signature(*model);
+        check.place += " by session of a clone";
+        if (clone.ok()) {
+          check.SignatureBySession(*clone);
+        } else {
+          check.Fail(clone.status().ToString());
+        }
+      }
       if (via == "session") check.Session(*model);
       if (via == "function") CallFunction(&check, *model);
       if (via == "prune") CallPruned(&check, *model);
