@@ -346,6 +346,10 @@ class SAVEDMODEL_EXPORT Model {
   std::vector<std::string> tags() const;
   /// Version of TensorFlow that wrote the model, as far as it says.
   std::string tensorflow_version() const;
+  /// Where in the Python code nodes were made, as the model's debug information has it: "node" or
+  /// "node@function" to lines "file:line in function", outermost call first. Empty where there is
+  /// none; DATA_LOSS when it is damaged.
+  StatusOr<std::map<std::string, std::vector<std::string>>> source_traces() const;
   /// What the model's fingerprint.pb says; nothing where there is none.
   std::optional<Fingerprint> fingerprint() const;
   /// Paths of the model's asset files, each once.

@@ -25,6 +25,7 @@ struct ShowArgs {
   bool plan = false;
   std::vector<std::string> shapes;  // of inputs, for the plan
   std::string variable;             // print this variable's value instead
+  std::string source;               // print the lines of code of these nodes instead
   int depth = 6;                    // of the object tree
 };
 

@@ -46,6 +46,9 @@ int Main(int argc, char** argv) {
       ->allow_extra_args(false);
   show_command->add_option("--variable", show.variable,
                            "print the value of this variable (object path or name) instead");
+  show_command->add_option("--source", show.source,
+                           "print the lines of code that made the nodes whose name holds this, "
+                           "where the model has debug information, instead");
   show_command->add_option("--depth", show.depth, "levels of the object tree");
 
   CLI::App* run_command = app.add_subcommand("run", "call a signature once");

@@ -218,6 +218,38 @@ std::string Join(const std::vector<std::string>& items) {
   return out;
 }
 
+// The lines of code that made the nodes whose name holds `node`.
+int PrintSource(const Model& model, const std::string& node) {
+  const auto traces = model.source_traces();
+  if (!traces.ok()) return Fail(traces.status());
+  int found = 0;
+  for (const auto& [name, lines] : *traces) {
+    if (name.find(node) == std::string::npos) continue;
+    ++found;
+    std::printf("%s\n", name.c_str());
+    for (const std::string& line : lines) std::printf("  %s\n", line.c_str());
+  }
+  if (found > 0) return kOk;
+  return Fail(Status(StatusCode::kNotFound,
+                     "node '" + node + "': the model's debug information has " +
+                         std::to_string(traces->size()) + " nodes, none of this name"));
+}
+
+void PrintFacts(const Model& model) {
+  std::printf("written by TensorFlow %s\n", model.tensorflow_version().c_str());
+  if (const auto f = model.fingerprint(); f.has_value()) {
+    std::printf("fingerprint: checksum %llu, uuid %s\n",
+                static_cast<unsigned long long>(f->saved_model_checksum),
+                f->uuid.empty() ? "none" : f->uuid.c_str());
+  }
+  const auto traces = model.source_traces();
+  if (!traces.ok()) {
+    std::printf("debug information: %s\n", traces.status().ToString().c_str());
+  } else if (!traces->empty()) {
+    std::printf("debug information: lines of code of %zu nodes (--source NODE)\n", traces->size());
+  }
+}
+
 }  // namespace
 
 int Show(const ModelArgs& args, const ShowArgs& show) {
@@ -227,6 +259,7 @@ int Show(const ModelArgs& args, const ShowArgs& show) {
   if (!model.ok()) return Fail(model.status());
   if (show.plan) return PrintPlan(*model, args, show);
   if (!show.variable.empty()) return PrintVariable(*model, args, show.variable);
+  if (!show.source.empty()) return PrintSource(*model, show.source);
   if (args.json) {
     PrintJson(ModelJson(*model, *tag_sets, show.depth));
     return kOk;
@@ -235,12 +268,7 @@ int Show(const ModelArgs& args, const ShowArgs& show) {
     std::printf("tags: {%s}%s\n", Join(tags).c_str(),
                 tag_sets->size() > 1 && tags == model->tags() ? "  (shown)" : "");
   }
-  std::printf("written by TensorFlow %s\n", model->tensorflow_version().c_str());
-  if (const auto f = model->fingerprint(); f.has_value()) {
-    std::printf("fingerprint: checksum %llu, uuid %s\n",
-                static_cast<unsigned long long>(f->saved_model_checksum),
-                f->uuid.empty() ? "none" : f->uuid.c_str());
-  }
+  PrintFacts(*model);
   PrintSignatures(*model);
   PrintTree(*model, show.depth);
   PrintVariables(*model);

@@ -3,7 +3,7 @@
 #
 # usage: run.sh PROGRAM MODELS WORK_DIR
 set -e
-program=$1 model=$2/tf2_child_methods/model work=$3
+program=$1 models=$2 model=$2/tf2_child_methods/model work=$3
 rm -rf "$work"
 mkdir -p "$work"
 
@@ -65,5 +65,7 @@ expect 0 "MatMul" "$program" bench "$model" --shape x=4,3 --runs 10 --profile
 expect 0 "median" "$program" bench "$model" --shape x=4,3 --runs 10 --trace "$work/trace.json"
 expect 0 "MatMul" cat "$work/trace.json"
 expect 0 "float[4,3]" "$program" show "$model" --plan --shape x=4,3
+expect 0 "fixture_lib.py:756 in main" "$program" show "$models/tf2_debug_info/model" --source file_prefix
+expect 1 "NOT_FOUND" "$program" show "$model" --source file_prefix
 rm -rf "$work"
 echo "all commands answered"
