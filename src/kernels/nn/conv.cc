@@ -149,7 +149,9 @@ Status Pack(BuildContext& build, const Tensor& filter, int64_t groups, ConvNode*
     WindowAttrs attrs = node->attrs;
     SM_RETURN_IF_ERROR(TakeFilter(input, filter.shape(), &attrs));
     SM_ASSIGN_OR_RETURN(const WindowGeometry g, ResolveWindow(attrs, input));
-    node->winograd = WinogradTile(g, filter.shape()[filter.shape().rank() - 1], groups);
+    if (AllFinite(filter.data<float>(), filter.num_elements())) {
+      node->winograd = WinogradTile(g, filter.shape()[filter.shape().rank() - 1], groups);
+    }
   }
   if (node->winograd != 0) {
     SM_ASSIGN_OR_RETURN(node->packed, PackWinogradFilter(build, 1, node->winograd));

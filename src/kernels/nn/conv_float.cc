@@ -99,7 +99,9 @@ StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackFilter(BuildConte
 
 Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& filter,
                     const float* x, const Epilogue& epilogue, float* y) {
-  if (filter.winograd != 0) {
+  const bool winograd =
+      filter.winograd != 0 && AllFinite(ctx, x, g.batch * g.in_pixels() * g.channels);
+  if (winograd) {
     RunWinograd(ctx, g, filter.winograd, *filter.packed, filter.out_channels, x, epilogue, y);
     return Status();
   }
@@ -134,16 +136,18 @@ Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& 
       }
     };
     const Epilogue part = epilogue.FromColumn(group * per_group);
-    RunProduct(ctx, {.rows = g.batch * g.out_pixels(),
-                     .columns = per_group,
-                     .taps = g.window[0] * g.window[1] * runs.columns,
-                     .depth = depth,
-                     .runs = find,
-                     .packed = filter.packed == nullptr ? nullptr : &(*filter.packed)[group],
-                     .b = {filter.data + group * per_group, filter.out_channels, 1},
-                     .c = y + group * per_group,
-                     .c_stride = filter.out_channels,
-                     .epilogue = &part});
+    RunProduct(
+        ctx, {.rows = g.batch * g.out_pixels(),
+              .columns = per_group,
+              .taps = g.window[0] * g.window[1] * runs.columns,
+              .depth = depth,
+              .runs = find,
+              .packed = filter.packed == nullptr || filter.winograd != 0 ? nullptr
+                                                                         : &(*filter.packed)[group],
+              .b = {filter.data + group * per_group, filter.out_channels, 1},
+              .c = y + group * per_group,
+              .c_stride = filter.out_channels,
+              .epilogue = &part});
   }
   return Status();
 }

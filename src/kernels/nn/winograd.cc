@@ -1,6 +1,9 @@
 #include "src/kernels/nn/winograd.h"
 
 #include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
 
 #include "src/base/status_macros.h"
 #include "src/base/strcat.h"
@@ -179,6 +182,27 @@ int WinogradTile(const WindowGeometry& g, int64_t out_channels, int64_t groups) 
   return std::min(g.out[1], g.out[2]) >= 4 ? 2 : 0;
 }
 
+bool AllFinite(const float* x, int64_t n) {
+  // Adding one to an exponent of ones carries into the sign's place; two floats at a time.
+  constexpr uint64_t kExponents = 0x7f8000007f800000, kOnes = 0x0080000000800000;
+  uint64_t carried = 0;
+  int64_t i = 0;
+  for (; i + 2 <= n; i += 2) {
+    uint64_t bits;
+    std::memcpy(&bits, x + i, sizeof(bits));
+    carried |= (bits & kExponents) + kOnes;
+  }
+  return (carried & 0x8000000080000000) == 0 && (i == n || std::isfinite(x[i]));
+}
+
+bool AllFinite(OpContext& ctx, const float* x, int64_t n) {
+  std::atomic<bool> finite{true};
+  ctx.ParallelFor(n, 0.2, [&](int64_t begin, int64_t end) {
+    if (!AllFinite(x + begin, end - begin)) finite.store(false, std::memory_order_relaxed);
+  });
+  return finite.load(std::memory_order_relaxed);
+}
+
 std::vector<float> TransformWinogradFilter(const float* filter, int64_t pairs, int m) {
   const int size = m + 2;
   const auto* transform = m == 2 ? kFilterTransform2 : kFilterTransform4;
@@ -204,7 +228,7 @@ StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackWinogradFilter(Bu
   const Tensor* filter = build.constant_input(input);
   if (filter == nullptr) return std::shared_ptr<const std::vector<PackedMatrix>>();
   const Shape& shape = filter->shape();
-  const int64_t in = shape[2], out = shape[3];
+  const int64_t in = shape[shape.rank() - 2], out = shape[shape.rank() - 1];
   std::vector<float> frequencies;
   return PackConstant(build, input, StrCat("Winograd's ", m), (m + 2) * (m + 2), in, out,
                       [&](int64_t i) {

@@ -13,10 +13,15 @@ namespace savedmodel {
 // The m that suits a convolution, or 0 where the direct way is better.
 int WinogradTile(const WindowGeometry& g, int64_t out_channels, int64_t groups);
 
+// Whether no number is infinite or NaN: one that is would spread over the tiles that it is in,
+// where the definition keeps it to the outputs whose windows hold it.
+bool AllFinite(const float* x, int64_t n);
+bool AllFinite(OpContext& ctx, const float* x, int64_t n);
+
 // Frequencies [(m + 2)^2][pairs] of filters [3][3][pairs].
 std::vector<float> TransformWinogradFilter(const float* filter, int64_t pairs, int m);
 
-// One packed matrix per frequency of the constant filter [3, 3, in, out], input `input` of the
+// One packed matrix per frequency of the constant filter [..., 3, 3, in, out], input `input` of the
 // node; null when it is not constant.
 StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackWinogradFilter(BuildContext& build,
                                                                               int input, int m);

@@ -4,8 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <random>
 #include <vector>
+
+#include "savedmodel/model.h"
 
 namespace savedmodel {
 namespace {
@@ -85,6 +89,80 @@ TEST_P(WinogradTest, IsConvolution) {
     for (int64_t o = 0; o < s.out; ++o) {
       const double expected = std::clamp(Expected(pixel, o), 0.0, 6.0) - other[pixel * s.out + o];
       ASSERT_NEAR(y[pixel * s.out + o], expected, tolerance) << "pixel " << pixel << ", " << o;
+    }
+  }
+}
+
+constexpr char kConv2D[] = R"(
+  node { name: "x" op: "Placeholder" attr { key: "dtype" value { type: DT_FLOAT } } }
+  node { name: "f" op: "Placeholder" attr { key: "dtype" value { type: DT_FLOAT } } }
+  node { name: "y" op: "Conv2D" input: "x" input: "f" attr { key: "T" value { type: DT_FLOAT } }
+    attr { key: "strides" value { list { i: 1 i: 1 i: 1 i: 1 } } }
+    attr { key: "padding" value { s: "SAME" } } })";
+constexpr char kConv3D[] = R"(
+  node { name: "x" op: "Placeholder" attr { key: "dtype" value { type: DT_FLOAT } } }
+  node { name: "f" op: "Placeholder" attr { key: "dtype" value { type: DT_FLOAT } } }
+  node { name: "y" op: "Conv3D" input: "x" input: "f" attr { key: "T" value { type: DT_FLOAT } }
+    attr { key: "strides" value { list { i: 1 i: 1 i: 1 i: 1 i: 1 } } }
+    attr { key: "padding" value { s: "SAME" } } })";
+
+// The convolution of `graph` with a filter of this value throughout.
+StatusOr<Tensor> Convolve(const char* graph, const Tensor& x, const Shape& filter, float value) {
+  const std::vector<float> values(static_cast<size_t>(filter.num_elements()), value);
+  const auto model = LoadGraphDef(graph, {}, {"", {{"f", *Tensor::FromVector(values, filter)}}});
+  if (!model.ok()) return model.status();
+  const auto y = model->Prune({"x"}, {"y"})({{"x", x}});
+  if (!y.ok()) return y.status();
+  return y->at("y");
+}
+
+// Only outputs whose window holds the infinite number are infinite, and none is NaN.
+TEST(WinogradNonFinite, StaysInItsWindows) {
+  constexpr int64_t kSize = 16, kChannels = 32;
+  std::vector<float> values(kSize * kSize * kChannels, 1.0f);
+  values[(8 * kSize + 9) * kChannels] = std::numeric_limits<float>::infinity();
+  const Tensor x = *Tensor::FromVector(values, Shape({1, kSize, kSize, kChannels}));
+  const auto y = Convolve(kConv2D, x, Shape({3, 3, kChannels, kChannels}), 0.5f);
+  ASSERT_TRUE(y.ok()) << y.status();
+  for (int64_t h = 0; h < kSize; ++h) {
+    for (int64_t w = 0; w < kSize; ++w) {
+      const float got = y->data<float>()[(h * kSize + w) * kChannels];
+      const bool near = std::abs(h - 8) <= 1 && std::abs(w - 9) <= 1;
+      EXPECT_EQ(std::isinf(got), near) << h << ", " << w;
+      EXPECT_FALSE(std::isnan(got)) << h << ", " << w;
+    }
+  }
+}
+
+// A volume one deep: 0.5 * 32 channels * as many ones as the window has inside.
+TEST(WinogradConv3D, OfOneDeepVolume) {
+  constexpr int64_t kSize = 12, kChannels = 32, kOut = 40;
+  const Tensor x = *Tensor::FromVector(std::vector<float>(kSize * kSize * kChannels, 1.0f),
+                                       Shape({1, 1, kSize, kSize, kChannels}));
+  const auto y = Convolve(kConv3D, x, Shape({1, 3, 3, kChannels, kOut}), 0.5f);
+  ASSERT_TRUE(y.ok()) << y.status();
+  for (int64_t h = 0; h < kSize; ++h) {
+    for (int64_t w = 0; w < kSize; ++w) {
+      const int64_t rows = h == 0 || h == kSize - 1 ? 2 : 3,
+                    columns = w == 0 || w == kSize - 1 ? 2 : 3;
+      for (int64_t o = 0; o < kOut; ++o) {
+        EXPECT_NEAR(y->data<float>()[(h * kSize + w) * kOut + o], 16.0f * rows * columns, 1e-3);
+      }
+    }
+  }
+}
+
+TEST(AllFinite, SeesEachPlace) {
+  for (const float bad : {std::numeric_limits<float>::infinity(),
+                          -std::numeric_limits<float>::infinity(), std::nanf("")}) {
+    for (size_t n = 1; n < 6; ++n) {
+      std::vector<float> values(n, std::numeric_limits<float>::max());
+      EXPECT_TRUE(AllFinite(values.data(), static_cast<int64_t>(n)));
+      for (size_t i = 0; i < n; ++i) {
+        values[i] = bad;
+        EXPECT_FALSE(AllFinite(values.data(), static_cast<int64_t>(n))) << n << " " << i;
+        values[i] = -std::numeric_limits<float>::denorm_min();
+      }
     }
   }
 }
