@@ -231,6 +231,11 @@ StatusOr<std::shared_ptr<const Plan>> Executable::PlanFor(Span<const Shape> shap
 
 Status Executable::Run(Span<Tensor> inputs, Span<Tensor> outputs, RunState& run) const {
   FlushDenormals flush;
+  if (inputs.size() != graph_.args.size() || outputs.size() != graph_.results.size()) {
+    return InvalidArgument(name_, ": the graph has ", graph_.args.size(), " arguments and ",
+                           graph_.results.size(), " results, the call ", inputs.size(), " and ",
+                           outputs.size());
+  }
   SM_RETURN_IF_ERROR(CheckDTypes(inputs));
   std::vector<Shape> shapes;
   shapes.reserve(inputs.size());

@@ -37,6 +37,10 @@ Status BoundState::Prepare() {
   for (const Tensor& t : inputs) shapes.push_back(t.shape());
   change_count = VariableResource::ChangeCount();
   SM_ASSIGN_OR_RETURN(plan, function->executable->PlanFor(shapes, run));
+  if (outputs.size() != static_cast<size_t>(plan->num_outputs())) {
+    return InvalidArgument(function->name, ": the graph has ", plan->num_outputs(),
+                           " results, its signature ", outputs.size());
+  }
   SM_ASSIGN_OR_RETURN(frame, plan->MakeFrame());
   in_place.assign(outputs.size(), false);
   for (size_t i = 0; i < outputs.size(); ++i) {
