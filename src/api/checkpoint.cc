@@ -2,6 +2,8 @@
 #include "savedmodel/checkpoint.h"
 
 #include <deque>
+#include <string_view>
+#include <unordered_map>
 
 #include "src/api/model_impl.h"
 #include "src/base/status_macros.h"
@@ -23,14 +25,6 @@ struct Assignment {
   std::shared_ptr<VariableResource> variable;
   Tensor value;
 };
-
-// The part of a partitioned variable (TensorFlow 1) that `entry` is, or null.
-const LoadedVariable* FindPart(const ModelImpl& model, const ModelImpl::VariableEntry& entry) {
-  for (const LoadedVariable& v : model.meta.variables) {
-    if (entry.node < 0 && v.name == entry.name && !v.full_name.empty()) return &v;
-  }
-  return nullptr;
-}
 
 // The node at a dotted path from the root; children's own names may hold dots.
 StatusOr<int> FindObject(const std::vector<CheckpointNode>& objects, const std::string& path) {
@@ -122,21 +116,21 @@ StatusOr<RestoreReport> Checkpoint::Restore(const Model& model, const std::strin
     SM_ASSIGN_OR_RETURN(const int node, api::FindObject(state_->objects, root));
     matches = MatchCheckpointObjects(objects, state_->objects, node);
   }
+  std::unordered_map<std::string_view, const LoadedVariable*> of_graph;  // TensorFlow 1
+  for (const LoadedVariable& v : impl.meta.variables) of_graph.emplace(v.name, &v);
   RestoreReport report;
   std::vector<api::Assignment> assignments;
   for (const auto& entry : impl.variables) {
-    const LoadedVariable* part = api::FindPart(impl, entry);
-    std::string key = part != nullptr ? part->full_name : entry.name;
-    if (entry.node >= 0) {
-      key = VariableKey(objects, entry.node, state_->objects, matches, *state_->reader);
-    }
+    const LoadedVariable* v = entry.node < 0 ? of_graph.at(entry.name) : nullptr;
+    const std::string key =
+        v != nullptr ? api::KeyByName(*v)
+                     : VariableKey(objects, entry.node, state_->objects, matches, *state_->reader);
     if (key.empty() || state_->reader->Find(key) == nullptr) {
       report.not_found.push_back(entry.path);
       continue;
     }
-    StatusOr<Tensor> read = part != nullptr
-                                ? state_->reader->ReadSlice(key, part->offset, part->extent)
-                                : state_->reader->Read(key);
+    StatusOr<Tensor> read =
+        v != nullptr ? api::ReadByName(*state_->reader, *v) : state_->reader->Read(key);
     if (!read.ok()) return read.status();
     Tensor value = std::move(read).value();
     const VariableResource& variable = *entry.resource;

@@ -124,6 +124,11 @@ std::vector<Problem> CheckModel(const ModelImpl& model);
 // Fills `context`'s registry, pool, files from its options.
 void SetUpContext(const LoadOptions& options, ModelContext* context);
 
+// The entry of a name-based checkpoint for variable `v`, or for what `v` is a part of; and its
+// value.
+const std::string& KeyByName(const LoadedVariable& v);
+StatusOr<Tensor> ReadByName(const CheckpointReader& reader, const LoadedVariable& v);
+
 // The variable that the main graph calls `name`, or null.
 std::shared_ptr<VariableResource> FindVariable(const ModelContext& context,
                                                const std::string& name);

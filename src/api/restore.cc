@@ -329,21 +329,26 @@ Status RestoreByName(ModelImpl* model) {
   SM_ASSIGN_OR_RETURN(std::shared_ptr<const CheckpointReader> reader,
                       model->context.checkpoints->Open(model->meta.variables_prefix));
   for (const LoadedVariable& v : model->meta.variables) {
-    const bool is_part = !v.full_name.empty();
-    const CheckpointEntry* entry = reader->Find(is_part ? v.full_name : v.name);
-    if (entry == nullptr) continue;
-    StatusOr<Tensor> value =
-        is_part ? reader->ReadSlice(entry->key, v.offset, v.extent) : reader->Read(entry->key);
-    if (!value.ok()) return value.status();
-    auto resource = std::make_shared<VariableResource>(entry->dtype, value->shape());
+    if (reader->Find(KeyByName(v)) == nullptr) continue;
+    SM_ASSIGN_OR_RETURN(Tensor value, ReadByName(*reader, v));
+    auto resource = std::make_shared<VariableResource>(value.dtype(), value.shape());
     resource->set_name(v.name);
-    SM_RETURN_IF_ERROR(resource->Assign(std::move(value).value()));
+    SM_RETURN_IF_ERROR(resource->Assign(std::move(value)));
     model->context.resources.Put(VariableKeyInTable(v.name), std::move(resource));
   }
   return Status();
 }
 
 }  // namespace
+
+const std::string& KeyByName(const LoadedVariable& v) {
+  return v.full_name.empty() ? v.name : v.full_name;
+}
+
+StatusOr<Tensor> ReadByName(const CheckpointReader& reader, const LoadedVariable& v) {
+  if (v.full_name.empty()) return reader.Read(v.name);
+  return reader.ReadSlice(v.full_name, v.offset, v.extent);
+}
 
 std::shared_ptr<VariableResource> FindVariable(const ModelContext& context,
                                                const std::string& name) {

@@ -23,14 +23,6 @@ StatusOr<int64_t> CountRows(const OpContext& ctx, int n, int64_t most) {
   return rows;
 }
 
-Status BatchFunctionShape(ShapeContext& ctx) {
-  SM_ASSIGN_OR_RETURN(std::vector<Shape> shapes,
-                      ctx.InferFunction(ctx.attrs().Get<FuncAttr>("f"), InputShapesFrom(ctx, 0)));
-  if (static_cast<int>(shapes.size()) != ctx.num_outputs()) return Status();
-  for (int i = 0; i < ctx.num_outputs(); ++i) ctx.set_output(i, shapes[i]);
-  return Status();
-}
-
 StatusOr<KernelPtr> BuildBatchFunction(BuildContext& build) {
   const Callee callee = CompileCallee(build, build.attrs().Get<FuncAttr>("f"),
                                       InputShapesFrom(build, 0), build.num_outputs());
@@ -133,7 +125,7 @@ constexpr OpDef kOps[] = {
          "'PAD_UP'; Tin: list(type) >= 1; Tcaptured: list(type) >= 0; Tout: list(type) >= 1; "
          "enable_large_batch_splitting: bool = false",
      .effects = Effects::kWritesState,
-     .shape = BatchFunctionShape,
+     .shape = CallShape,
      .build = BuildBatchFunction},
     {.signature = "Unbatch(batched_tensor: T, batch_index: int64, id: int64) -> "
                   "(unbatched_tensor: T); timeout_micros: int; " SM_QUEUE_NAMES "; T: type",

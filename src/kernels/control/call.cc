@@ -26,14 +26,6 @@ Status Call(const Callee& callee, OpContext& ctx, int first) {
   return Status();
 }
 
-Status CallShape(ShapeContext& ctx) {
-  SM_ASSIGN_OR_RETURN(std::vector<Shape> shapes,
-                      ctx.InferFunction(ctx.attrs().Get<FuncAttr>("f"), InputShapesFrom(ctx, 0)));
-  if (static_cast<int>(shapes.size()) != ctx.num_outputs()) return Status();
-  for (int i = 0; i < ctx.num_outputs(); ++i) ctx.set_output(i, shapes[i]);
-  return Status();
-}
-
 StatusOr<KernelPtr> BuildCall(BuildContext& build) {
   Callee callee = CompileCallee(build, build.attrs().Get<FuncAttr>("f"), InputShapesFrom(build, 0),
                                 build.num_outputs());

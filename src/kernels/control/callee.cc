@@ -39,6 +39,14 @@ std::vector<Shape> InputShapesFrom(const ShapeContext& ctx, int first) {
   return shapes;
 }
 
+Status CallShape(ShapeContext& ctx) {
+  SM_ASSIGN_OR_RETURN(std::vector<Shape> shapes,
+                      ctx.InferFunction(ctx.attrs().Get<FuncAttr>("f"), InputShapesFrom(ctx, 0)));
+  if (static_cast<int>(shapes.size()) != ctx.num_outputs()) return Status();
+  for (int i = 0; i < ctx.num_outputs(); ++i) ctx.set_output(i, shapes[i]);
+  return Status();
+}
+
 StatusOr<bool> IsTrue(const Tensor& t) {
   if (t.shape().rank() != 0) return t.num_elements() > 0;
   if (const bool* b = t.data<bool>()) return *b;

@@ -29,6 +29,9 @@ Callee CompileCallee(BuildContext& build, const FuncAttr& f, Span<const Shape> s
 std::vector<Shape> InputShapesFrom(const BuildContext& build, int first);
 std::vector<Shape> InputShapesFrom(const ShapeContext& ctx, int first);
 
+// The shape function of a node that calls the function in its attribute `f` on all of its inputs.
+Status CallShape(ShapeContext& ctx);
+
 // Whether `t` counts as true, by TensorFlow's rule: a scalar by its value (a string when it is not
 // empty), anything else when it has elements.
 StatusOr<bool> IsTrue(const Tensor& t);
