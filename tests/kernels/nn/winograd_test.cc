@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <random>
 #include <vector>
 
 #include "savedmodel/model.h"
+#include "tests/kernels/random_floats.h"
 
 namespace savedmodel {
 namespace {
@@ -18,14 +18,6 @@ struct Sizes {
   int64_t batch, height, width, in, out, before;
   int m;
 };
-
-std::vector<float> Random(int64_t n, int seed) {
-  std::mt19937 generator(seed);
-  std::uniform_real_distribution<float> uniform(-1, 1);
-  std::vector<float> values(static_cast<size_t>(n));
-  for (float& v : values) v = uniform(generator);
-  return values;
-}
 
 class WinogradTest : public testing::TestWithParam<Sizes> {
  protected:
