@@ -5,8 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <random>
 #include <vector>
+
+#include "tests/kernels/random_floats.h"
 
 namespace savedmodel {
 namespace {
@@ -14,14 +15,6 @@ namespace {
 struct Sizes {
   int64_t rows, columns, taps, depth;
 };
-
-std::vector<float> Random(int64_t n, int seed) {
-  std::mt19937 generator(seed);
-  std::uniform_real_distribution<float> uniform(-1, 1);
-  std::vector<float> values(static_cast<size_t>(n));
-  for (float& v : values) v = uniform(generator);
-  return values;
-}
 
 class GemmTest : public testing::TestWithParam<Sizes> {
  protected:

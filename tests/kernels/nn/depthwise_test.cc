@@ -1,10 +1,10 @@
 // Depthwise convolutions of the compute core against the sum that they stand for, in double.
 #include <gtest/gtest.h>
 
-#include <random>
 #include <vector>
 
 #include "src/kernels/isa/vector_code.h"
+#include "tests/kernels/random_floats.h"
 
 namespace savedmodel {
 namespace {
@@ -17,16 +17,9 @@ class DepthwiseTest : public testing::TestWithParam<Sizes> {};
 
 TEST_P(DepthwiseTest, IsConvolution) {
   const Sizes& s = GetParam();
-  std::mt19937 generator(1);
-  std::uniform_real_distribution<float> uniform(-1, 1);
-  const auto random = [&](int64_t n) {
-    std::vector<float> values(static_cast<size_t>(n));
-    for (float& v : values) v = uniform(generator);
-    return values;
-  };
-  const std::vector<float> x = random(s.height * s.width * s.channels);
-  const std::vector<float> filter = random(s.window_rows * s.window_columns * s.channels);
-  const std::vector<float> bias = random(s.channels);
+  const std::vector<float> x = Random(s.height * s.width * s.channels, 1);
+  const std::vector<float> filter = Random(s.window_rows * s.window_columns * s.channels, 2);
+  const std::vector<float> bias = Random(s.channels, 3);
   const int64_t reach = (s.window_columns - 1) * s.dilation + 1;
   const int64_t out_width = (s.width + 2 * s.before - reach) / s.stride + 1;
   // One row of outputs, whose first window row is outside the input.
