@@ -152,6 +152,7 @@ std::shared_ptr<const FunctionImpl> ModelImpl::MakeSignature(const std::string& 
     inputs.push_back(spec);
   }
   impl->inputs = std::move(inputs);
+  RestoreMainGraph();
   StatusOr<std::shared_ptr<const Executable>> executable =
       Pruned(feeds, TensorNames(impl->outputs), {});
   if (!executable.ok()) return FailedFunction(key, executable.status().At(key));

@@ -70,6 +70,7 @@ Variable Model::variable(const std::string& path) const {
   for (const auto& entry : impl_->variables) {
     if (entry.path == path) return impl_->MakeVariable(entry);
   }
+  impl_->RestoreMainGraph();
   std::shared_ptr<VariableResource> of_main_graph = api::FindVariable(impl_->context, path);
   for (const auto& entry : impl_->variables) {
     if (entry.name != path) continue;
@@ -115,6 +116,7 @@ Session Model::session() const {
 Function Model::Prune(const std::vector<std::string>& feeds,
                       const std::vector<std::string>& fetches) const {
   if (!status().ok()) return Function::FromError(status());
+  impl_->RestoreMainGraph();
   StatusOr<std::shared_ptr<const api::Executable>> executable = impl_->Pruned(feeds, fetches, {});
   if (!executable.ok()) return Function::FromError(executable.status().At("Prune"));
   auto f = std::make_shared<api::FunctionImpl>();

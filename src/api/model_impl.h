@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -70,6 +71,17 @@ class ModelImpl : public std::enable_shared_from_this<ModelImpl> {
   std::vector<VariableEntry> variables;
 
   bool has_objects() const { return !meta.objects->nodes.empty(); }
+
+  // Gives the main graph's variables their values, on the first call: to be called before a caller
+  // sees them. Thread-safe.
+  void RestoreMainGraph() const;
+  // Of a model with objects whose main graph has variables that no object explains, until
+  // RestoreMainGraph: by key, the variables that objects do explain.
+  struct MainGraphVariables {
+    std::mutex mutex;
+    std::optional<std::map<std::string, ResourceRef>> bound;
+  };
+  mutable MainGraphVariables main_graph_variables;
 
   // The function from `feeds` to `fetches` and `targets` on the main graph; made once.
   StatusOr<std::shared_ptr<const Executable>> Pruned(const std::vector<std::string>& feeds,

@@ -32,15 +32,15 @@ TensorMap AssetFeeds(const LoadedMetaGraph& meta) {
   return feeds;
 }
 
-Status RunTargets(ModelImpl* model, const TensorMap& feeds,
+Status RunTargets(const ModelImpl& model, const TensorMap& feeds,
                   const std::vector<std::string>& targets) {
-  RunState run = LoadingRun(*model);
-  return model->RunSession(feeds, {}, targets, run).status();
+  RunState run = LoadingRun(model);
+  return model.RunSession(feeds, {}, targets, run).status();
 }
 
 // Runs the restore op of the main graph, if it has one.
-Status RestoreBySaver(ModelImpl* model) {
-  const LoadedMetaGraph& meta = model->meta;
+Status RestoreBySaver(const ModelImpl& model) {
+  const LoadedMetaGraph& meta = model.meta;
   if (!meta.saver.has_value() || meta.variables_prefix.empty() || meta.saver->restore_op.empty()) {
     return Status();
   }
@@ -153,7 +153,7 @@ class ObjectRestorer {
 
   // The main graph (a session's view) finds variables by names of its own. It shares those of the
   // objects if all can be told: by captures of its calls, or by a name that one object has alone.
-  // Else it has variables of its own, which the saver restores.
+  // Else it has variables of its own, which the saver restores when they are first asked for.
   void BindMainGraph() {
     std::map<std::string, ResourceRef> bound = Captures();
     bool all_bound = true;
@@ -167,15 +167,11 @@ class ObjectRestorer {
       if (found) bound[key] = named->second;
       all_bound = all_bound && found;
     }
-    const bool own = !all_bound && RestoreBySaver(model_).ok();
-    for (auto& [key, variable] : bound) {
-      // Keras 3 saves copies of its variables: the saver knows those, not what the calls capture.
-      const auto restored = std::dynamic_pointer_cast<VariableResource>(
-          own ? model_->context.resources.Find(key) : nullptr);
-      if (restored == nullptr || !restored->initialized()) {
-        model_->context.resources.Put(key, std::move(variable));
-      }
+    if (!all_bound) {
+      model_->main_graph_variables.bound = std::move(bound);
+      return;
     }
+    for (auto& [key, variable] : bound) model_->context.resources.Put(key, std::move(variable));
   }
 
   static std::string MainGraphKey(const Node& handle) {
@@ -356,19 +352,34 @@ std::shared_ptr<VariableResource> FindVariable(const ModelContext& context,
       context.resources.Find(VariableKeyInTable(name)));
 }
 
+void ModelImpl::RestoreMainGraph() const {
+  std::lock_guard<std::mutex> lock(main_graph_variables.mutex);
+  if (!main_graph_variables.bound.has_value()) return;
+  const bool own = RestoreBySaver(*this).ok();
+  for (auto& [key, variable] : *main_graph_variables.bound) {
+    // Keras 3 saves copies of its variables: the saver knows those, not what the calls capture.
+    const auto restored =
+        std::dynamic_pointer_cast<VariableResource>(own ? context.resources.Find(key) : nullptr);
+    if (restored == nullptr || !restored->initialized()) {
+      context.resources.Put(key, std::move(variable));
+    }
+  }
+  main_graph_variables.bound.reset();
+}
+
 Status RestoreObjects(ModelImpl* model) { return ObjectRestorer(model).Run(); }
 
 Status RestoreSession(ModelImpl* model) {
   const LoadedMetaGraph& meta = model->meta;
   const TensorMap assets = AssetFeeds(meta);
-  SM_RETURN_IF_ERROR(RestoreBySaver(model));
+  SM_RETURN_IF_ERROR(RestoreBySaver(*model));
   if (!meta.saver.has_value() && !meta.variables_prefix.empty()) {
     SM_RETURN_IF_ERROR(RestoreByName(model).At("restoring variables"));
   }
   if (!meta.init_op.empty()) {
-    SM_RETURN_IF_ERROR(RunTargets(model, assets, {meta.init_op}).At("initialising"));
+    SM_RETURN_IF_ERROR(RunTargets(*model, assets, {meta.init_op}).At("initialising"));
   } else if (auto it = meta.collections.find("table_initializer"); it != meta.collections.end()) {
-    SM_RETURN_IF_ERROR(RunTargets(model, assets, it->second.nodes).At("initialising tables"));
+    SM_RETURN_IF_ERROR(RunTargets(*model, assets, it->second.nodes).At("initialising tables"));
   }
   for (const LoadedVariable& v : meta.variables) {
     std::shared_ptr<VariableResource> resource = FindVariable(model->context, v.name);

@@ -22,6 +22,7 @@ StatusOr<std::vector<Tensor>> Session::Run(const TensorMap& feeds,
                                            const std::vector<std::string>& targets,
                                            const RunOptions& options) const {
   SM_RETURN_IF_ERROR(status());
+  model_->RestoreMainGraph();
   RunState run = model_->context.MakeRun(options);
   SM_ASSIGN_OR_RETURN(std::vector<Tensor> outputs,
                       model_->RunSession(feeds, fetches, targets, run));
