@@ -25,7 +25,7 @@ ALLOWED = [
     (re.compile(r"\.pb\.h$"), re.compile(r"src/(loader|writer|server)/|tests/")),
     (re.compile(r"^google/protobuf/"), re.compile(r"src/(loader|writer|server)/|tests/")),
     (re.compile(r"^(unsupported/)?Eigen/"), re.compile(r"src/kernels/.*\.(cc|inc)$|src/kernels/.*_eigen\.h$|src/kernels/isa/")),
-    (re.compile(r"^(tbb|oneapi)/"), re.compile(r"src/base/thread_pool\.cc$")),
+    (re.compile(r"^(tbb|oneapi)/"), re.compile(r"examples/")),
     (re.compile(r"^absl/"), re.compile(r"src/.*\.cc$|src/kernels/.*\.h$|include/savedmodel/absl_status\.h$|tests/")),
     (re.compile(r"^nlohmann/|^CLI/"), re.compile(r"(src/cli|tests|benchmarks|src/server)/|src/loader/keras_metadata\.cc$")),
 ]

@@ -1,22 +1,221 @@
-// The default pool, on oneTBB. The only file that includes it.
+// The default pool. Kernels hand over loops of a few microseconds, so handing over must cost far
+// less than that: the workers look for work in a few places that callers write to, and keep looking
+// for a while before they sleep. All pools of a process share the workers; a pool is a limit.
 #include "savedmodel/thread_pool.h"
 
-#include <oneapi/tbb/blocked_range.h>
-#include <oneapi/tbb/global_control.h>
-#include <oneapi/tbb/info.h>
-#include <oneapi/tbb/parallel_for.h>
-#include <oneapi/tbb/task_arena.h>
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
 
 namespace savedmodel {
 namespace {
 
-class TbbPool final : public ThreadPool {
+// How often a worker looks before it sleeps: some ten microseconds, the time between two loops of a
+// model. Waking a sleeper takes as long again.
+constexpr int kLooks = 2000;
+// Loops that run at a time with help; a caller that finds no room works alone.
+constexpr int kRooms = 16;
+
+void Pause() {
+#if defined(__SSE2__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// A loop that is being run: calls of `fn` with indices that are taken one after the other.
+struct Loop {
+  FunctionRef<void(int64_t)> fn;
+  int64_t n;
+  std::atomic<int64_t> next{0};
+  std::atomic<bool> failed{false};
+  std::exception_ptr error;  // the first that `fn` threw
+
+  // Takes part until no index is left.
+  void Work() {
+    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < n;) {
+      try {
+        fn(i);
+      } catch (...) {
+        if (!failed.exchange(true)) error = std::current_exception();
+        next.store(n, std::memory_order_relaxed);
+      }
+    }
+  }
+};
+
+// Where a loop is offered. Its caller leaves only when no helper is inside.
+struct alignas(64) Room {
+  static constexpr uint32_t kTaken = 1u << 31;  // a caller has it
+  static constexpr uint32_t kOpen = 1u << 30;   // helpers may enter
+  std::atomic<uint32_t> state{0};               // the bits above, and the number of helpers inside
+  std::atomic<uint32_t> seats{0};
+  Loop* loop = nullptr;
+
+  // False when there is nothing to do here.
+  bool Help() {
+    uint32_t s = state.load(std::memory_order_relaxed);
+    do {
+      if ((s & kOpen) == 0 || (s & ~(kTaken | kOpen)) >= seats.load(std::memory_order_relaxed)) {
+        return false;
+      }
+    } while (!state.compare_exchange_weak(s, s + 1, std::memory_order_acquire,
+                                          std::memory_order_relaxed));
+    loop->Work();
+    state.fetch_and(~kOpen, std::memory_order_relaxed);
+    state.fetch_sub(1, std::memory_order_release);
+    return true;
+  }
+};
+
+class Workers {
  public:
-  explicit TbbPool(int num_threads)
-      : num_threads_(num_threads > 0 ? num_threads : tbb::info::default_concurrency()),
-        allow_(tbb::global_control::max_allowed_parallelism,
-               static_cast<size_t>(std::max(num_threads_, tbb::info::default_concurrency()))),
-        arena_(num_threads_) {}
+  // Those of the process, which live as long as a pool does.
+  static std::shared_ptr<Workers> Shared() {
+    static std::mutex* const mutex = new std::mutex;
+    static std::weak_ptr<Workers>* const shared = new std::weak_ptr<Workers>;
+    std::lock_guard<std::mutex> lock(*mutex);
+    std::shared_ptr<Workers> workers = shared->lock();
+    if (workers == nullptr) *shared = workers = std::make_shared<Workers>();
+    return workers;
+  }
+
+  ~Workers() {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  // Runs the loop on the calling thread and at most `helpers` others.
+  void Run(int helpers, int64_t n, FunctionRef<void(int64_t)> fn) {
+    if (started_.load(std::memory_order_acquire) < helpers) Start(helpers);
+    Loop loop{fn, n};
+    busy_.fetch_add(1, std::memory_order_relaxed);
+    Room* room = Offer(&loop, static_cast<int>(std::min<int64_t>(helpers, n - 1)));
+    loop.Work();
+    if (room != nullptr) Withdraw(room);
+    busy_.fetch_sub(1, std::memory_order_relaxed);
+    if (loop.error != nullptr) std::rethrow_exception(loop.error);
+  }
+
+ private:
+  void Start(int count) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    try {
+      while (static_cast<int>(threads_.size()) < count) threads_.emplace_back([this] { Serve(); });
+    } catch (const std::system_error&) {  // no more threads to be had: those there are must do
+    }
+    started_.store(count, std::memory_order_release);
+  }
+
+  Room* Offer(Loop* loop, int helpers) {
+    for (Room& room : rooms_) {
+      uint32_t free = 0;
+      if (room.state.load(std::memory_order_relaxed) != free ||
+          !room.state.compare_exchange_strong(free, Room::kTaken, std::memory_order_acquire)) {
+        continue;
+      }
+      room.loop = loop;
+      room.seats.store(static_cast<uint32_t>(helpers), std::memory_order_relaxed);
+      room.state.store(Room::kTaken | Room::kOpen, std::memory_order_release);
+      offers_.fetch_add(1);  // before `asleep_` is read: a worker does it the other way round
+      const int sleepers = asleep_.load();
+      if (sleepers > 0) Wake(std::min(sleepers, helpers - looking_.load()));
+      return &room;
+    }
+    return nullptr;
+  }
+
+  void Wake(int count) {
+    if (count <= 0) return;
+    { std::lock_guard<std::mutex> lock(mutex_); }  // one that is about to sleep does so first
+    for (int i = 0; i < count; ++i) wake_.notify_one();
+  }
+
+  static void Withdraw(Room* room) {
+    uint32_t s = room->state.fetch_and(~Room::kOpen, std::memory_order_acquire);
+    for (int looks = 0; (s & ~(Room::kTaken | Room::kOpen)) != 0; ++looks) {
+      if (looks < kLooks) {
+        Pause();
+      } else {
+        std::this_thread::yield();
+      }
+      s = room->state.load(std::memory_order_acquire);
+    }
+    room->state.store(0, std::memory_order_release);
+  }
+
+  // Helps one caller, unless the processor is full of them. False when there is nothing to do.
+  bool HelpSomebody() {
+    if (busy_.fetch_add(1, std::memory_order_relaxed) >= processors_) {
+      busy_.fetch_sub(1, std::memory_order_relaxed);
+      return false;
+    }
+    const bool helped =
+        std::any_of(rooms_.begin(), rooms_.end(), [](Room& room) { return room.Help(); });
+    busy_.fetch_sub(1, std::memory_order_relaxed);
+    return helped;
+  }
+
+  void Serve() {
+    uint32_t seen = offers_.load();
+    looking_.fetch_add(1);
+    for (;;) {
+      looking_.fetch_sub(1);
+      while (HelpSomebody()) {
+      }
+      looking_.fetch_add(1);
+      int looks = 0;
+      while (looks < kLooks && offers_.load(std::memory_order_relaxed) == seen) {
+        Pause();
+        ++looks;
+      }
+      if (looks == kLooks) {
+        std::unique_lock<std::mutex> lock(mutex_);
+        looking_.fetch_sub(1);
+        asleep_.fetch_add(1);
+        wake_.wait(lock, [&] { return stopping_ || offers_.load() != seen; });
+        asleep_.fetch_sub(1);
+        looking_.fetch_add(1);
+        if (stopping_) return;
+      }
+      seen = offers_.load();
+    }
+  }
+
+  const int processors_ = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  std::array<Room, kRooms> rooms_;
+  alignas(64) std::atomic<uint32_t> offers_{0};  // so many loops have been offered
+  alignas(64) std::atomic<int> busy_{0};         // threads that run loops
+  std::atomic<int> looking_{0}, asleep_{0};      // workers
+  std::atomic<int> started_{0};                  // workers that were asked for
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;
+};
+
+class SharedPool final : public ThreadPool {
+ public:
+  explicit SharedPool(int num_threads)
+      : num_threads_(num_threads > 0
+                         ? num_threads
+                         : std::max(1, static_cast<int>(std::thread::hardware_concurrency()))) {}
 
   int num_threads() const override { return num_threads_; }
 
@@ -25,20 +224,12 @@ class TbbPool final : public ThreadPool {
       for (int64_t i = 0; i < n; ++i) fn(i);
       return;
     }
-    arena_.execute([&] {
-      tbb::parallel_for(
-          tbb::blocked_range<int64_t>(0, n, 1),
-          [&](const tbb::blocked_range<int64_t>& range) {
-            for (int64_t i = range.begin(); i < range.end(); ++i) fn(i);
-          },
-          tbb::simple_partitioner());
-    });
+    workers_->Run(num_threads_ - 1, n, fn);
   }
 
  private:
   const int num_threads_;
-  tbb::global_control allow_;
-  tbb::task_arena arena_;
+  const std::shared_ptr<Workers> workers_ = Workers::Shared();
 };
 
 }  // namespace
@@ -46,7 +237,7 @@ class TbbPool final : public ThreadPool {
 ThreadPool::~ThreadPool() = default;
 
 std::shared_ptr<ThreadPool> MakeThreadPool(int num_threads) {
-  return std::make_shared<TbbPool>(num_threads);
+  return std::make_shared<SharedPool>(num_threads);
 }
 
 }  // namespace savedmodel
