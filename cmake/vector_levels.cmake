@@ -1,5 +1,8 @@
 # The compute core, once per instruction set. All but a level's entry is made local to its object:
 # otherwise the linker may keep the copy of an inline function that newer processors alone can run.
+# By GNU's linker also where the compiler brings its own: others cannot merge groups.
+find_program(SAVEDMODEL_LD NAMES ld.bfd ld REQUIRED)
+find_program(SAVEDMODEL_OBJCOPY NAMES objcopy REQUIRED)
 set(vector_objects)  # out: what goes into the library
 function(add_vector_level name)
   add_library(vector_${name} OBJECT ${PROJECT_SOURCE_DIR}/src/kernels/isa/level/vector_code.cc)
@@ -11,8 +14,8 @@ function(add_vector_level name)
     "$<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique;-Wno-maybe-uninitialized>")
   set(object ${PROJECT_BINARY_DIR}/vector_code_${name}.o)
   add_custom_command(OUTPUT ${object}
-    COMMAND ${CMAKE_LINKER} -r --force-group-allocation -o ${object} $<TARGET_OBJECTS:vector_${name}>
-    COMMAND ${CMAKE_OBJCOPY} --keep-global-symbol=savedmodel_vector_code_${name} ${object}
+    COMMAND ${SAVEDMODEL_LD} -r --force-group-allocation -o ${object} $<TARGET_OBJECTS:vector_${name}>
+    COMMAND ${SAVEDMODEL_OBJCOPY} --keep-global-symbol=savedmodel_vector_code_${name} ${object}
     DEPENDS $<TARGET_OBJECTS:vector_${name}> COMMAND_EXPAND_LISTS)
   set_source_files_properties(${object} PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
   set(vector_objects ${vector_objects} ${object} PARENT_SCOPE)

@@ -108,6 +108,9 @@ Status HoistProjections(OptimizeContext* context, Graph* graph);
 // Puts one op in place of GELU, layer normalisation and cells of recurrent layers.
 Status RecognizeLayers(OptimizeContext* context, Graph* graph);
 
+// Puts one op in place of the products, masks and softmax of attention.
+Status RecognizeAttention(OptimizeContext* context, Graph* graph);
+
 // Puts scalar ops behind the one producer they have into its epilogue.
 Status FuseEpilogues(OptimizeContext* context, Graph* graph);
 

@@ -5,22 +5,14 @@
 #include <optional>
 
 #include "src/base/status_macros.h"
-#include "src/optimizer/optimizer.h"
+#include "src/optimizer/patterns.h"
 
 namespace savedmodel {
 namespace {
 
-// x times a number.
-struct Scaled {
-  NodeOutput x;
-  double factor = 1;
-};
-
-bool Near(double a, double b) { return std::abs(a - b) <= 1e-5 * std::abs(b); }
-
-class Recognizer {
+class Recognizer : private PatternPass {
  public:
-  Recognizer(OptimizeContext* context, Graph* graph) : context_(context), graph_(graph) {}
+  Recognizer(OptimizeContext* context, Graph* graph) : PatternPass(context, graph) {}
 
   Status Run() {
     SM_ASSIGN_OR_RETURN(const std::vector<NodeId> order, graph_->TopologicalOrder());
@@ -41,66 +33,6 @@ class Recognizer {
 
  private:
   // --------------------------------------------------------------------------- parts of patterns
-
-  // The node of `v` when it is a plain `op` with `inputs` inputs that waits for nothing.
-  const Node* As(NodeOutput v, std::string_view op, size_t inputs) const {
-    const Node& node = graph_->node(v.node);
-    const bool same = node.op == op || (op == "AddV2" && node.op == "Add");
-    return same && node.inputs.size() == inputs && node.control_inputs.empty() &&
-                   node.epilogue.empty()
-               ? &node
-               : nullptr;
-  }
-
-  // Both orders of the operands of a commutative `op`.
-  template <class F>
-  bool Either(NodeOutput v, std::string_view op, F&& fn) const {
-    const Node* node = As(v, op, 2);
-    return node != nullptr &&
-           (fn(node->inputs[0], node->inputs[1]) || fn(node->inputs[1], node->inputs[0]));
-  }
-
-  // The value of `v` when it is a constant that waits for nothing.
-  const Tensor* Constant(NodeOutput v) const {
-    return graph_->node(v.node).control_inputs.empty() ? graph_->constant(v) : nullptr;
-  }
-
-  // The one number that constant `v` holds.
-  std::optional<double> Number(NodeOutput v) const {
-    const Tensor* t = Constant(v);
-    if (t == nullptr || t->num_elements() != 1 || t->dtype() != DType::kFloat) return {};
-    return *t->data<float>();
-  }
-  bool IsNumber(NodeOutput v, double expected) const {
-    const std::optional<double> number = Number(v);
-    return number && Near(*number, expected);
-  }
-
-  // `v` without the products with numbers, quotients by them and negations that made it.
-  Scaled Unscale(NodeOutput v) const {
-    Scaled s{v};
-    for (int hops = 0; hops < 4; ++hops) {
-      if (const Node* node = As(s.x, "Neg", 1)) {
-        s = {node->inputs[0], -s.factor};
-      } else if (const Node* node = As(s.x, "RealDiv", 2)) {
-        const std::optional<double> by = Number(node->inputs[1]);
-        if (!by || *by == 0) break;
-        s = {node->inputs[0], s.factor / *by};
-      } else if (!Either(s.x, "Mul", [&](NodeOutput x, NodeOutput by) {
-                   const std::optional<double> number = Number(by);
-                   if (number) s = {x, s.factor * *number};
-                   return number.has_value();
-                 })) {
-        break;
-      }
-    }
-    return s;
-  }
-
-  bool IsScaled(NodeOutput v, NodeOutput x, double factor) const {
-    const Scaled s = Unscale(v);
-    return s.x == x && Near(s.factor, factor);
-  }
 
   bool IsSquare(NodeOutput v, NodeOutput x) const {
     if (const Node* node = As(v, "Square", 1)) return node->inputs[0] == x;
@@ -159,25 +91,6 @@ class Recognizer {
   }
 
   // ------------------------------------------------------------------------------- replacements
-
-  // A new node of `op`, the outputs of which have the shape of that of `id`.
-  NodeOutput Make(NodeId id, const std::string& op, std::vector<NodeOutput> inputs,
-                  Attrs attrs = Attrs(), int outputs = 1) {
-    Node node;
-    node.name = graph_->node(id).name;
-    node.op = op;
-    node.registered = context_->env.registry->Find(op);
-    node.inputs = std::move(inputs);
-    node.attrs = std::move(attrs);
-    node.control_inputs = graph_->node(id).control_inputs;
-    node.output_types.assign(outputs, DType::kFloat);
-    node.output_shapes.assign(outputs, graph_->shape({id, 0}));
-    return {graph_->AddNode(std::move(node)), 0};
-  }
-  void Redirect(NodeId id, NodeOutput to) {
-    redirects_.Set({id, 0}, to);
-    redirects_.SetControl(id, to.node);
-  }
 
   // Powers that are products and roots, as TensorFlow's own optimizer writes them.
   void ReplacePower(NodeId id) {
@@ -438,10 +351,6 @@ class Recognizer {
       return true;
     });
   }
-
-  OptimizeContext* context_;
-  Graph* graph_;
-  Redirects redirects_;
 };
 
 }  // namespace

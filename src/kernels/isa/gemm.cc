@@ -1,6 +1,8 @@
 // Products: blocking for the caches, packing, division into jobs.
 #include "src/kernels/isa/gemm.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -12,8 +14,16 @@ namespace {
 // Depth of the part of a panel that is multiplied at a time, so that it stays in the first
 // (narrow panels) or second cache level while rows stream past it.
 int64_t DepthOfBlock(const VectorCode& code) { return code.lanes == 16 ? 768 : 384; }
-// Floats of A in a block of rows, which stay in the second cache level over all panels.
-constexpr int64_t kBlockFloats = 48 * 1024;
+// Floats of A in a block of rows, which stay in the second cache level over all panels: with a part
+// of a panel beside them.
+int64_t BlockFloats() {
+  static const int64_t floats = [] {
+    const long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);  // 0 where it is not known
+    return std::clamp<int64_t>(bytes, 512 * 1024, 2048 * 1024) * 3 / 8 /
+           static_cast<int64_t>(sizeof(float));
+  }();
+  return floats;
+}
 // Pointers to runs that a block of rows may need.
 constexpr int64_t kBlockRuns = 128 * 1024;
 // Fewer rows than this read a row-major B in place: packing it would cost more than it saves.
@@ -63,7 +73,7 @@ int64_t RowsOfBlock(const VectorCode& code, const Product& p) {
   if (p.taps > kBlockRuns / 24) return std::max<int64_t>(1, kBlockRuns / p.taps);
   const int64_t depth = std::min(p.taps * p.depth, DepthOfBlock(code));
   const int64_t most =
-      std::clamp<int64_t>(kBlockFloats / std::max<int64_t>(1, depth), 24, kBlockRuns / p.taps);
+      std::clamp<int64_t>(BlockFloats() / std::max<int64_t>(1, depth), 24, kBlockRuns / p.taps);
   const int64_t blocks = std::max<int64_t>(1, CeilDiv(p.rows, most));
   return CeilDiv(CeilDiv(p.rows, blocks), 12) * 12;
 }

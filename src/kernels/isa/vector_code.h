@@ -88,6 +88,18 @@ struct NormalizeArgs {
   float epsilon = 0;
 };
 
+// Attention's weights from its scores, in place: the softmax of each row of scale * score + bias,
+// or `fill` where the mask says no.
+struct AttentionArgs {
+  float* scores = nullptr;
+  int64_t stride = 0, columns = 0;
+  float scale = 1, fill = 0;
+  const float* bias = nullptr;  // null for none
+  int64_t bias_row_stride = 0, bias_column_stride = 0;
+  const bool* mask = nullptr;  // null for none
+  int64_t mask_row_stride = 0, mask_column_stride = 0;
+};
+
 // One step of a long short-term memory. A row of `gates` has four blocks of `units`
 // pre-activations; order[k] says which block is the input, forget, candidate and output gate's.
 struct LstmArgs {
@@ -127,6 +139,7 @@ struct VectorCode {
   void (*map)(ScalarOp op, float parameter, const float* x, float* y, int64_t n);
   // y = softmax(x), or its logarithm, of each row; y may be x.
   void (*softmax)(const float* x, float* y, int64_t rows, int64_t columns, bool log);
+  void (*attention_weights)(const AttentionArgs& args, int64_t rows);
   // From pixels to frequencies, and from frequencies to outputs; m is 2 or 4.
   void (*winograd_input)(int m, const WinogradArgs& args);
   void (*winograd_output)(int m, const WinogradArgs& args);

@@ -4,12 +4,31 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> NnFamilies() {
   return {
-      ActivationGradOps(), ActivationOps(), BatchNormOps(),        BiasOps(),
-      ConvBackpropOps(),   ConvOps(),       CrossEntropyOps(),     CtcOps(),
-      DepthwiseOps(),      DilationOps(),   EinsumOps(),           FakeQuantOps(),
-      FractionalPoolOps(), FusedOps(),      MatMulOps(),           PoolArgmaxOps(),
-      PoolOps(),           QuantizeOps(),   QuantizedProductOps(), QuantizedValueOps(),
-      RecognizedOps(),     RnnOps(),        SoftmaxOps(),          SpectrogramOps(),
+      ActivationGradOps(),
+      ActivationOps(),
+      AttentionOps(),
+      BatchNormOps(),
+      BiasOps(),
+      ConvBackpropOps(),
+      ConvOps(),
+      CrossEntropyOps(),
+      CtcOps(),
+      DepthwiseOps(),
+      DilationOps(),
+      EinsumOps(),
+      FakeQuantOps(),
+      FractionalPoolOps(),
+      FusedOps(),
+      MatMulOps(),
+      PoolArgmaxOps(),
+      PoolOps(),
+      QuantizeOps(),
+      QuantizedProductOps(),
+      QuantizedValueOps(),
+      RecognizedOps(),
+      RnnOps(),
+      SoftmaxOps(),
+      SpectrogramOps(),
   };
 }
 

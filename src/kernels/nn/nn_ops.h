@@ -9,6 +9,7 @@ namespace savedmodel {
 
 Span<const OpDef> ActivationGradOps();
 Span<const OpDef> ActivationOps();
+Span<const OpDef> AttentionOps();
 Span<const OpDef> BatchNormOps();
 Span<const OpDef> BiasOps();
 Span<const OpDef> ConvBackpropOps();

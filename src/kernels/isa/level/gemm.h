@@ -16,6 +16,7 @@ constexpr int kAccumulators = 24;
 constexpr int kMaxVectors = 2;
 constexpr int kAccumulators = 12;
 #endif
+constexpr int kLine = 64 / sizeof(float);  // floats in a cache line
 constexpr int MaxRows(int vectors) {
   return kAccumulators / vectors < 12 ? kAccumulators / vectors : 12;
 }
@@ -57,11 +58,16 @@ inline __attribute__((always_inline)) void Finish(const PanelArgs& p, Vec (&sums
   }
 }
 
+// Cache lines that a tile fetches for what comes after it, `lines` of them for every fourth k.
+struct Ahead {
+  const float* from;
+  int lines;
+};
+
 // One tile. Few accumulators are kept `kCopies` times, one for each k modulo that, so that the
-// additions of one do not wait for another's. Meanwhile the lines from `ahead` on are fetched, one
-// for every fourth k.
+// additions of one do not wait for another's.
 template <int kRows, int kVectors>
-void Tile(const PanelArgs& p, const float* const* a, int64_t row, const float* ahead) {
+void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
   constexpr int kCopies = kRows * kVectors >= 8 ? 1 : kRows * kVectors >= 4 ? 2 : 4;
   Vec sums[kCopies][kRows][kVectors];
 #pragma GCC unroll 4
@@ -92,8 +98,9 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, const float* a
     };
     int64_t k = 0;
     for (; k + 4 <= depth; k += 4) {
-      __builtin_prefetch(ahead, 0, 2);
-      ahead += 64 / sizeof(float);
+      for (int i = 0; i < ahead.lines; ++i, ahead.from += kLine) {
+        __builtin_prefetch(ahead.from, 0, 2);
+      }
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) step(k + i, sums[i % kCopies]);
     }
@@ -111,8 +118,7 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, const float* a
 }
 
 template <int kRows, int kVectors>
-void CallTile(int rows, const PanelArgs& p, const float* const* a, int64_t row,
-              const float* ahead) {
+void CallTile(int rows, const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
   if (rows == kRows) {
     Tile<kRows, kVectors>(p, a, row, ahead);
   } else if constexpr (kRows > 1) {
@@ -120,14 +126,21 @@ void CallTile(int rows, const PanelArgs& p, const float* const* a, int64_t row,
   }
 }
 
-// All rows of the panel, spread evenly over tiles.
+// All rows of the panel, spread evenly over tiles, which fetch the next panel between them. A
+// panel that is read once is fetched fast enough without.
 template <int kVectors>
 void PanelOf(const PanelArgs& p) {
   constexpr int kRows = MaxRows(kVectors);
+  constexpr int kPanelLines = 4 * kVectors * kLanes / kLine;  // of four k
   const int64_t rows = p.row_end - p.row_begin;
   const int64_t depth = p.taps * p.depth;
-  const float* ahead = p.next;
   int64_t tiles = (rows + kRows - 1) / kRows;
+  Ahead ahead{p.next, 0};
+  if (tiles > 1) {
+    const int64_t lines = (kPanelLines + tiles - 1) / tiles;
+    ahead.lines = static_cast<int>(lines < 4 ? lines : 4);
+  }
+  const float* const end = p.next + depth * kVectors * kLanes;
   for (int64_t done = 0; tiles > 0; --tiles) {
     const int64_t n = (rows - done + tiles - 1) / tiles;
     const int64_t row = p.row_begin + done;
@@ -135,8 +148,8 @@ void PanelOf(const PanelArgs& p) {
     if (p.num_steps > 0) {
       ApplySteps(p.steps, p.num_steps, p.c, p.c_stride, row, row + n, p.first_column, p.columns);
     }
-    ahead += depth / 4 * (64 / sizeof(float));
-    if (ahead >= p.next + depth * kVectors * kLanes) ahead = p.next;
+    ahead.from += depth / 4 * ahead.lines * kLine;
+    if (ahead.from >= end) ahead = {p.next, 0};
     done += n;
   }
 }
@@ -156,6 +169,43 @@ void Panel(const PanelArgs& p) {
   }
 }
 
+// Exchanges rows and columns: in steps, blocks of half the size that lie across from each other.
+template <int kStep>
+inline __attribute__((always_inline)) void ExchangeBlocks(Vec (&rows)[kLanes]) {
+  IntVec low, high;
+  for (int lane = 0; lane < kLanes; ++lane) {
+    const bool upper = (lane & kStep) != 0;
+    low[lane] = upper ? kLanes + lane - kStep : lane;
+    high[lane] = upper ? kLanes + lane : lane + kStep;
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kLanes; ++r) {
+    if ((r & kStep) != 0) continue;
+    const Vec a = rows[r], b = rows[r + kStep];
+    rows[r] = __builtin_shuffle(a, b, low);
+    rows[r + kStep] = __builtin_shuffle(a, b, high);
+  }
+  if constexpr (kStep > 1) ExchangeBlocks<kStep / 2>(rows);
+}
+
+// Columns of b that are consecutive floats, a square block at a time.
+void PackColumns(const float* b, int64_t column_stride, int64_t depth, int64_t columns,
+                 int64_t width, float* panel) {
+  for (int64_t j = 0; j < width; j += kLanes) {
+    for (int64_t k = 0; k < depth; k += kLanes) {
+      const int64_t n = depth - k < kLanes ? depth - k : kLanes;
+      Vec block[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) {
+        const float* from = b + (j + i) * column_stride + k;
+        block[i] = j + i >= columns ? Vec{} : n < kLanes ? LoadSome(from, n) : Load(from);
+      }
+      ExchangeBlocks<kLanes / 2>(block);
+      for (int64_t i = 0; i < n; ++i) Store(panel + (k + i) * width + j, block[i]);
+    }
+  }
+}
+
 void Pack(const float* b, int64_t row_stride, int64_t column_stride, int64_t depth, int64_t columns,
           int64_t width, float* panel) {
   if (column_stride == 1) {
@@ -165,6 +215,7 @@ void Pack(const float* b, int64_t row_stride, int64_t column_stride, int64_t dep
     }
     return;
   }
+  if (row_stride == 1) return PackColumns(b, column_stride, depth, columns, width, panel);
   for (int64_t j = 0; j < width; ++j) {
     if (j < columns) {
       for (int64_t k = 0; k < depth; ++k)

@@ -22,6 +22,7 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .apply = Apply,
       .map = Map,
       .softmax = SoftmaxRows,
+      .attention_weights = AttentionWeights,
       .winograd_input = WinogradInput,
       .winograd_output = WinogradOutput,
       .normalize = NormalizeRows,

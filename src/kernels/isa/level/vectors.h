@@ -49,6 +49,13 @@ inline void StoreSome(float* p, Vec v, int64_t n) {
   for (int i = 0; i < n; ++i) p[i] = v[i];
 }
 #endif
+// -1 in the lanes of the first n that are true, 0 in the others.
+inline IntVec LoadBools(const bool* p, int64_t n) {
+  typedef int8_t Bytes __attribute__((vector_size(SM_LANES)));
+  Bytes bytes{};
+  __builtin_memcpy(&bytes, p, static_cast<size_t>(n));
+  return -__builtin_convertvector(bytes, IntVec);
+}
 inline float Sum(Vec v) {
   float s = 0;
   for (int i = 0; i < kLanes; ++i) s += v[i];

@@ -1,0 +1,112 @@
+// What passes that recognise patterns share: matching by what ops compute, replacing.
+#pragma once
+
+#include <cmath>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "src/optimizer/optimizer.h"
+
+namespace savedmodel {
+
+// x times a number.
+struct Scaled {
+  NodeOutput x;
+  double factor = 1;
+};
+
+inline bool Near(double a, double b) { return std::abs(a - b) <= 1e-5 * std::abs(b); }
+
+// A pass over a graph that puts one op in place of several. What else uses a part of a pattern
+// keeps it alive.
+class PatternPass {
+ protected:
+  PatternPass(OptimizeContext* context, Graph* graph) : context_(context), graph_(graph) {}
+
+  // The node of `v` when it is a plain `op` with `inputs` inputs that waits for nothing.
+  const Node* As(NodeOutput v, std::string_view op, size_t inputs) const {
+    const Node& node = graph_->node(v.node);
+    const bool same = node.op == op || (op == "AddV2" && node.op == "Add");
+    return same && node.inputs.size() == inputs && node.control_inputs.empty() &&
+                   node.epilogue.empty()
+               ? &node
+               : nullptr;
+  }
+
+  // Both orders of the operands of a commutative `op`.
+  template <class F>
+  bool Either(NodeOutput v, std::string_view op, F&& fn) const {
+    const Node* node = As(v, op, 2);
+    return node != nullptr &&
+           (fn(node->inputs[0], node->inputs[1]) || fn(node->inputs[1], node->inputs[0]));
+  }
+
+  // The value of `v` when it is a constant that waits for nothing.
+  const Tensor* Constant(NodeOutput v) const {
+    return graph_->node(v.node).control_inputs.empty() ? graph_->constant(v) : nullptr;
+  }
+
+  // The one number that constant `v` holds.
+  std::optional<double> Number(NodeOutput v) const {
+    const Tensor* t = Constant(v);
+    if (t == nullptr || t->num_elements() != 1 || t->dtype() != DType::kFloat) return {};
+    return *t->data<float>();
+  }
+  bool IsNumber(NodeOutput v, double expected) const {
+    const std::optional<double> number = Number(v);
+    return number && Near(*number, expected);
+  }
+
+  // `v` without the products with numbers, quotients by them and negations that made it.
+  Scaled Unscale(NodeOutput v) const {
+    Scaled s{v};
+    for (int hops = 0; hops < 4; ++hops) {
+      if (const Node* node = As(s.x, "Neg", 1)) {
+        s = {node->inputs[0], -s.factor};
+      } else if (const Node* node = As(s.x, "RealDiv", 2)) {
+        const std::optional<double> by = Number(node->inputs[1]);
+        if (!by || *by == 0) break;
+        s = {node->inputs[0], s.factor / *by};
+      } else if (!Either(s.x, "Mul", [&](NodeOutput x, NodeOutput by) {
+                   const std::optional<double> number = Number(by);
+                   if (number) s = {x, s.factor * *number};
+                   return number.has_value();
+                 })) {
+        break;
+      }
+    }
+    return s;
+  }
+
+  bool IsScaled(NodeOutput v, NodeOutput x, double factor) const {
+    const Scaled s = Unscale(v);
+    return s.x == x && Near(s.factor, factor);
+  }
+
+  // A new node of `op`, the outputs of which have the shape of that of `id`.
+  NodeOutput Make(NodeId id, const std::string& op, std::vector<NodeOutput> inputs,
+                  Attrs attrs = Attrs(), int outputs = 1) {
+    Node node;
+    node.name = graph_->node(id).name;
+    node.op = op;
+    node.registered = context_->env.registry->Find(op);
+    node.inputs = std::move(inputs);
+    node.attrs = std::move(attrs);
+    node.control_inputs = graph_->node(id).control_inputs;
+    node.output_types.assign(outputs, DType::kFloat);
+    node.output_shapes.assign(outputs, graph_->shape({id, 0}));
+    return {graph_->AddNode(std::move(node)), 0};
+  }
+  void Redirect(NodeId id, NodeOutput to) {
+    redirects_.Set({id, 0}, to);
+    redirects_.SetControl(id, to.node);
+  }
+
+  OptimizeContext* context_;
+  Graph* graph_;
+  Redirects redirects_;
+};
+
+}  // namespace savedmodel
