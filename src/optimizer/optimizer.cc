@@ -145,6 +145,7 @@ Status Optimize(OptimizeContext* context, Graph* graph) {
   SM_RETURN_IF_ERROR(PruneControl(context, graph));
   SM_RETURN_IF_ERROR(MergeCommon(context, graph));
   graph->Compact();
+  FoldPads(graph);
   SM_RETURN_IF_ERROR(FoldBatchNorms(context, graph));
   graph->Compact();
   return Status();

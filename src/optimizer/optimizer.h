@@ -98,6 +98,9 @@ Status PruneControl(OptimizeContext* context, Graph* graph);
 // Computes equal pure nodes once.
 Status MergeCommon(OptimizeContext* context, Graph* graph);
 
+// Makes zeros that an op puts around an image the padding of the convolution behind it.
+void FoldPads(Graph* graph);
+
 // Folds batch normalisation with known statistics into the convolution before it.
 Status FoldBatchNorms(OptimizeContext* context, Graph* graph);
 

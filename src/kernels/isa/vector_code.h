@@ -52,15 +52,19 @@ struct PanelArgs {
   int64_t first_column = 0;  // of the panel, for the steps' operands
 };
 
-// One row of outputs of a depthwise convolution with one filter per channel.
+// Some rows of outputs of a depthwise convolution with one filter per channel.
 struct DepthwiseArgs {
-  const float* const* rows = nullptr;  // input row of each kernel row; null where it is padding
+  // Input row of tap k of output row r's window at [r * rows_stride + k]; null where it is padding.
+  const float* const* rows = nullptr;
+  int64_t rows_stride = 0;
+  int out_rows = 1;
   int64_t window_rows = 0, window_columns = 0;
   int64_t channels = 0, in_width = 0, out_width = 0;
   int64_t stride = 1, dilation = 1, left = 0;  // input column of output column 0's first tap
   const float* filter = nullptr;               // [window_rows][window_columns][channels]
-  float* out = nullptr;                        // [out_width][channels]
+  float* out = nullptr;                        // [out_rows][out_width][channels]
   const float* bias = nullptr;
+  float low = -__builtin_inff(), high = __builtin_inff();  // limits of the result
 };
 
 // One tile of a convolution F(m x m, 3 x 3) with stride 1, of all channels: (m + 2)^2 pixels of the

@@ -155,33 +155,47 @@ Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& 
 void RunFloatDepthwise(OpContext& ctx, const WindowGeometry& g, const float* filter, const float* x,
                        const Epilogue& epilogue, float* y) {
   const VectorCode& code = Vectors();
-  const double cost = 0.1 * static_cast<double>(g.taps()) * g.channels * g.out[2];
-  ctx.ParallelFor(g.batch * g.out[1], cost, [&](int64_t begin, int64_t end) {
-    std::vector<const float*> rows(g.window[1]);
-    for (int64_t row = begin; row < end; ++row) {
-      const int64_t top = row % g.out[1] * g.stride[1] - g.before[1];
-      for (int64_t kh = 0; kh < g.window[1]; ++kh) {
-        const int64_t h = top + kh * g.dilation[1];
-        const float* image = x + row / g.out[1] * g.in_pixels() * g.channels;
-        rows[kh] = h < 0 || h >= g.in[1] ? nullptr : image + h * g.in[2] * g.channels;
+  constexpr int64_t kRows = 2;  // at a time: they read the same input
+  const int64_t blocks = (g.out[1] + kRows - 1) / kRows;
+  const VectorStep* step = epilogue.steps.data();
+  const VectorStep* const end_of_steps = step + epilogue.steps.size();
+  // Windows that overlap share the pointers to their rows.
+  const bool overlap = g.dilation[1] == 1 && g.stride[1] <= g.window[1];
+  const int64_t rows_stride = overlap ? g.stride[1] : g.window[1];
+  DepthwiseArgs args{.rows_stride = rows_stride,
+                     .window_rows = g.window[1],
+                     .window_columns = g.window[2],
+                     .channels = g.channels,
+                     .in_width = g.in[2],
+                     .out_width = g.out[2],
+                     .stride = g.stride[2],
+                     .dilation = g.dilation[2],
+                     .left = -g.before[2],
+                     .filter = filter,
+                     .bias = epilogue.bias};
+  TakeLimits(&step, end_of_steps, &args.low, &args.high);
+  const double cost = 0.03 * static_cast<double>(g.taps()) * g.channels * g.out[2] * kRows;
+  ctx.ParallelFor(g.batch * blocks, cost, [&](int64_t begin, int64_t end) {
+    std::vector<const float*> rows((kRows - 1) * rows_stride + g.window[1]);
+    DepthwiseArgs part = args;
+    part.rows = rows.data();
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t image = block / blocks, row = block % blocks * kRows;
+      part.out_rows = static_cast<int>(std::min(kRows, g.out[1] - row));
+      for (int64_t r = 0; r < part.out_rows; ++r) {
+        for (int64_t k = 0; k < g.window[1]; ++k) {
+          const int64_t h = (row + r) * g.stride[1] - g.before[1] + k * g.dilation[1];
+          rows[r * rows_stride + k] = h < 0 || h >= g.in[1]
+                                          ? nullptr
+                                          : x + (image * g.in_pixels() + h * g.in[2]) * g.channels;
+        }
       }
-      float* out = y + row * g.out[2] * g.channels;
-      code.depthwise({.rows = rows.data(),
-                      .window_rows = g.window[1],
-                      .window_columns = g.window[2],
-                      .channels = g.channels,
-                      .in_width = g.in[2],
-                      .out_width = g.out[2],
-                      .stride = g.stride[2],
-                      .dilation = g.dilation[2],
-                      .left = -g.before[2],
-                      .filter = filter,
-                      .out = out,
-                      .bias = epilogue.bias});
-      if (epilogue.steps.empty()) continue;
-      const Epilogue part = epilogue.FromRow(row * g.out[2]);
-      code.apply(part.steps.data(), static_cast<int>(part.steps.size()), out, g.channels, 0,
-                 g.out[2], g.channels);
+      const int64_t pixel = (image * g.out[1] + row) * g.out[2];
+      part.out = y + pixel * g.channels;
+      code.depthwise(part);
+      if (step == end_of_steps) continue;
+      code.apply(step, static_cast<int>(end_of_steps - step), y, g.channels, pixel,
+                 pixel + part.out_rows * g.out[2], g.channels);
     }
   });
 }

@@ -1,6 +1,8 @@
 // Register-tiled products of rows of A with a panel of B.
 #pragma once
 
+#include <utility>
+
 #include "src/kernels/isa/level/steps.h"
 #include "src/kernels/isa/level/vectors.h"
 #include "src/kernels/isa/vector_code.h"
@@ -169,21 +171,27 @@ void Panel(const PanelArgs& p) {
   }
 }
 
+// The lanes of a without bit `kStep` in their number, each followed at that distance by b's; and
+// those with it.
+template <int kStep, int... lane>
+inline Vec LowBlocks(Vec a, Vec b, std::integer_sequence<int, lane...>) {
+  return __builtin_shufflevector(a, b, ((lane & kStep) != 0 ? kLanes + lane - kStep : lane)...);
+}
+template <int kStep, int... lane>
+inline Vec HighBlocks(Vec a, Vec b, std::integer_sequence<int, lane...>) {
+  return __builtin_shufflevector(a, b, ((lane & kStep) != 0 ? kLanes + lane : lane + kStep)...);
+}
+
 // Exchanges rows and columns: in steps, blocks of half the size that lie across from each other.
 template <int kStep>
 inline __attribute__((always_inline)) void ExchangeBlocks(Vec (&rows)[kLanes]) {
-  IntVec low, high;
-  for (int lane = 0; lane < kLanes; ++lane) {
-    const bool upper = (lane & kStep) != 0;
-    low[lane] = upper ? kLanes + lane - kStep : lane;
-    high[lane] = upper ? kLanes + lane : lane + kStep;
-  }
+  constexpr std::make_integer_sequence<int, kLanes> kLaneNumbers;
 #pragma GCC unroll 16
   for (int r = 0; r < kLanes; ++r) {
     if ((r & kStep) != 0) continue;
     const Vec a = rows[r], b = rows[r + kStep];
-    rows[r] = __builtin_shuffle(a, b, low);
-    rows[r + kStep] = __builtin_shuffle(a, b, high);
+    rows[r] = LowBlocks<kStep>(a, b, kLaneNumbers);
+    rows[r + kStep] = HighBlocks<kStep>(a, b, kLaneNumbers);
   }
   if constexpr (kStep > 1) ExchangeBlocks<kStep / 2>(rows);
 }

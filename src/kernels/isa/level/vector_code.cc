@@ -1,4 +1,5 @@
 // One level of the compute core; compiled once per instruction set.
+#include "src/kernels/isa/level/depthwise.h"
 #include "src/kernels/isa/level/gemm.h"
 #include "src/kernels/isa/level/layers.h"
 #include "src/kernels/isa/level/rows.h"

@@ -27,6 +27,12 @@ inline Vec Load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(
 inline void Store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
 // x - 0 is x for every x, and folds to a broadcast.
 inline Vec Splat(float x) { return x - Vec{}; }
+// Keeps a value that is used several times from being loaded as often.
+inline __attribute__((always_inline)) void KeepInRegister([[maybe_unused]] Vec* v) {
+#if defined(__SSE2__)
+  asm("" : "+v"(*v));
+#endif
+}
 // The first n lanes; the others 0. Nothing beyond them is read or written.
 #if SM_LANES == 16
 inline __mmask16 FirstLanes(int64_t n) { return static_cast<__mmask16>((1u << n) - 1); }
