@@ -75,7 +75,7 @@ int64_t RowsOfBlock(const VectorCode& code, const Product& p) {
   const int64_t most =
       std::clamp<int64_t>(BlockFloats() / std::max<int64_t>(1, depth), 24, kBlockRuns / p.taps);
   const int64_t blocks = std::max<int64_t>(1, CeilDiv(p.rows, most));
-  return CeilDiv(CeilDiv(p.rows, blocks), 12) * 12;
+  return CeilDiv(CeilDiv(p.rows, blocks), 24) * 24;  // tiles are 6 or 8 rows high
 }
 
 // Points `args` to the part of B at rows [k, k + depth) and its columns.

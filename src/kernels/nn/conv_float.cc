@@ -56,28 +56,48 @@ StatusOr<Tensor> PadRows(OpContext& ctx, const WindowGeometry& g, const float* x
   return padded;
 }
 
-// Writes the runs of one output pixel.
-const float** WindowRuns(const WindowGeometry& g, const Runs& runs, int64_t pixel,
-                         const float** out) {
-  const int64_t ow = pixel % g.out[2], oh = pixel / g.out[2] % g.out[1];
-  const int64_t od = pixel / (g.out[2] * g.out[1]) % g.out[0], n = pixel / g.out_pixels();
-  const int64_t left = ow * g.stride[2] - runs.left;
+// The input row of each row of the windows of one row of output pixels; null where it is outside.
+void FindRows(const WindowGeometry& g, const Runs& runs, int64_t out_row,
+              std::vector<const float*>* rows) {
+  const int64_t oh = out_row % g.out[1], od = out_row / g.out[1] % g.out[0];
+  const int64_t n = out_row / (g.out[1] * g.out[0]);
+  rows->clear();
   for (int64_t kd = 0; kd < g.window[0]; ++kd) {
     const int64_t d = od * g.stride[0] - g.before[0] + kd * g.dilation[0];
     for (int64_t kh = 0; kh < g.window[1]; ++kh) {
       const int64_t h = oh * g.stride[1] - g.before[1] + kh * g.dilation[1];
-      if (d < 0 || d >= g.in[0] || h < 0 || h >= g.in[1]) {
-        out = std::fill_n(out, runs.columns, runs.outside);
-        continue;
-      }
-      const float* row = runs.x + ((n * g.in[0] + d) * g.in[1] + h) * runs.width * g.channels;
-      for (int64_t kw = 0; kw < runs.columns; ++kw) {
-        const int64_t w = left + kw * g.dilation[2];
-        *out++ = w < 0 || w >= runs.width ? runs.outside : row + w * g.channels + runs.channel;
+      const bool outside = d < 0 || d >= g.in[0] || h < 0 || h >= g.in[1];
+      const int64_t row = (n * g.in[0] + d) * g.in[1] + h;
+      rows->push_back(outside ? nullptr : runs.x + row * runs.width * g.channels + runs.channel);
+    }
+  }
+}
+
+// Writes the runs of output pixels [begin, end).
+void WindowRuns(const WindowGeometry& g, const Runs& runs, int64_t begin, int64_t end,
+                const float** out) {
+  thread_local std::vector<const float*> rows;
+  const int64_t step = g.dilation[2] * g.channels;
+  for (int64_t row = begin / g.out[2]; begin < end; ++row) {
+    FindRows(g, runs, row, &rows);
+    const int64_t last = std::min(end, (row + 1) * g.out[2]);
+    for (int64_t ow = begin - row * g.out[2]; begin < last; ++begin, ++ow) {
+      const int64_t left = ow * g.stride[2] - runs.left;
+      const int64_t right = left + (runs.columns - 1) * g.dilation[2];
+      const bool inside = left >= 0 && right < runs.width;
+      for (const float* from : rows) {
+        if (from == nullptr) {
+          out = std::fill_n(out, runs.columns, runs.outside);
+          continue;
+        }
+        const float* run = from + left * g.channels;
+        for (int64_t kw = 0; kw < runs.columns; ++kw, run += step) {
+          const int64_t w = left + kw * g.dilation[2];
+          *out++ = inside || (w >= 0 && w < runs.width) ? run : runs.outside;
+        }
       }
     }
   }
-  return out;
 }
 
 }  // namespace
@@ -127,12 +147,9 @@ Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& 
   for (int64_t group = 0; group < filter.groups; ++group) {
     runs.channel = group * filter.depth;
     const auto find = [&](int64_t begin, int64_t end, const float** out) {
+      if (!pointwise) return WindowRuns(g, runs, begin, end, out);
       for (int64_t pixel = begin; pixel < end; ++pixel) {
-        if (pointwise) {
-          *out++ = x + pixel * g.channels + runs.channel;
-        } else {
-          out = WindowRuns(g, runs, pixel, out);
-        }
+        *out++ = x + pixel * g.channels + runs.channel;
       }
     };
     const Epilogue part = epilogue.FromColumn(group * per_group);

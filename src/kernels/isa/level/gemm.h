@@ -20,7 +20,7 @@ constexpr int kAccumulators = 12;
 #endif
 constexpr int kLine = 64 / sizeof(float);  // floats in a cache line
 constexpr int MaxRows(int vectors) {
-  return kAccumulators / vectors < 12 ? kAccumulators / vectors : 12;
+  return kAccumulators / vectors < 8 ? kAccumulators / vectors : 8;  // more need too many pointers
 }
 
 // Adds what follows a finished tile in registers, and writes it at row `row` of the output.
@@ -35,7 +35,7 @@ inline __attribute__((always_inline)) void Finish(const PanelArgs& p, Vec (&sums
                                        : Load(from + v * kLanes);
   };
   const auto add_rows = [&](const float* from, int64_t stride) __attribute__((always_inline)) {
-#pragma GCC unroll 12
+#pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) sums[r][v] += load(from + r * stride, v);
@@ -45,7 +45,7 @@ inline __attribute__((always_inline)) void Finish(const PanelArgs& p, Vec (&sums
   if (p.accumulate) add_rows(c, p.c_stride);
   if (p.bias != nullptr) add_rows(p.bias, 0);
   if (p.residual != nullptr) add_rows(p.residual + row * p.residual_stride, p.residual_stride);
-#pragma GCC unroll 12
+#pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
@@ -74,7 +74,7 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
   Vec sums[kCopies][kRows][kVectors];
 #pragma GCC unroll 4
   for (int i = 0; i < kCopies; ++i) {
-#pragma GCC unroll 12
+#pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) sums[i][r][v] = Vec{};
@@ -84,13 +84,13 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
   const int64_t b_stride = p.b_stride, depth = p.depth;
   for (int64_t t = 0; t < p.taps; ++t) {
     const float* rows[kRows];
-#pragma GCC unroll 12
+#pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) rows[r] = a[r * p.taps_stride + t] + p.a_offset;
     const auto step = [&](int64_t k, Vec(&into)[kRows][kVectors]) __attribute__((always_inline)) {
       Vec row_b[kVectors];
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) row_b[v] = Load(b + v * kLanes);
-#pragma GCC unroll 12
+#pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
         const Vec x = Splat(rows[r][k]);
 #pragma GCC unroll 4
@@ -110,7 +110,7 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
   }
 #pragma GCC unroll 4
   for (int i = 1; i < kCopies; ++i) {
-#pragma GCC unroll 12
+#pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) sums[0][r][v] += sums[i][r][v];
