@@ -26,7 +26,20 @@ inline Vec AtLeast(Vec x, float low) { return x < Splat(low) ? Splat(low) : x; }
 inline Vec AtMost(Vec x, float high) { return x > Splat(high) ? Splat(high) : x; }
 #endif
 // Nearest integer, ties to even, for |x| < 2^22.
+#if SM_LANES == 16
+inline Vec RoundSmall(Vec x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT); }
+#else
 inline Vec RoundSmall(Vec x) { return (x + 12582912.0f) - 12582912.0f; }
+#endif
+// 1 / x within two units in the last place, for normal x of normal inverse.
+#if SM_LANES == 16
+inline Vec Inverse(Vec x) {
+  const Vec y = _mm512_rcp14_ps(x);
+  return y * (2.0f - x * y);
+}
+#else
+inline Vec Inverse(Vec x) { return 1.0f / x; }
+#endif
 
 // A lane at a time, for functions that are rare in the middle of a model.
 template <class F>
@@ -66,13 +79,9 @@ inline Vec Ceil(Vec x) {
 }
 #endif
 
-// 2^n of integers in [-126, 127].
-inline Vec PowerOfTwo(IntVec n) { return FromBits((n + 127) << 23); }
-
-// e^x = mantissa * 2^exponent, for |x| < 128.
+// e^x = mantissa * 2^exponent, the exponent a whole number, for |x| < 128.
 struct ExpParts {
-  Vec mantissa;
-  IntVec exponent;
+  Vec mantissa, exponent;
 };
 inline ExpParts SplitExp(Vec x) {
   const Vec n = RoundSmall(x * 1.44269504088896341f);
@@ -85,14 +94,26 @@ inline ExpParts SplitExp(Vec x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * (r * r) + r + 1.0f;
-  return {p, __builtin_convertvector(n, IntVec)};
+  return {p, n};
 }
+
+// x * 2^n; `Small` where the result is a normal number.
+#if SM_LANES == 16
+inline Vec Scale(Vec x, Vec n) { return _mm512_scalef_ps(x, n); }
+inline Vec ScaleSmall(Vec x, Vec n) { return Scale(x, n); }
+#else
+inline Vec PowerOfTwo(IntVec n) { return FromBits((n + 127) << 23); }
+inline Vec Scale(Vec x, Vec n) {
+  // In two factors, so that results beyond the normal range come out right.
+  const IntVec exponent = __builtin_convertvector(n, IntVec), half = exponent >> 1;
+  return x * PowerOfTwo(half) * PowerOfTwo(exponent - half);
+}
+inline Vec ScaleSmall(Vec x, Vec n) { return x * PowerOfTwo(__builtin_convertvector(n, IntVec)); }
+#endif
 
 inline Vec Exp(Vec x) {
   const ExpParts e = SplitExp(AtMost(AtLeast(x, -104.0f), 89.0f));
-  // In two factors, so that results beyond the normal range come out right.
-  const IntVec half = e.exponent >> 1;
-  return e.mantissa * PowerOfTwo(half) * PowerOfTwo(e.exponent - half);
+  return Scale(e.mantissa, e.exponent);
 }
 
 // exp(x) - 1 without cancellation near 0.
@@ -159,14 +180,14 @@ inline Vec Tanh(Vec x) {
   q = q * z + 1.18534705686654e-04f;
   q = q * z + 2.26843463243900e-03f;
   q = q * z + 4.89352518554385e-03f;
-  const Vec y = c * p / q;
+  const Vec y = c * p * Inverse(q);
   return Abs(x) < Splat(0.0004f) ? x : y;
 }
 
-// Beyond ±88 the result is 1, or too small for a normal number.
+// Beyond ±87 the result is 1, or too small for a normal number.
 inline Vec Sigmoid(Vec x) {
-  const ExpParts e = SplitExp(AtMost(AtLeast(-x, -87.0f), 88.0f));
-  return 1.0f / (1.0f + e.mantissa * PowerOfTwo(e.exponent));
+  const ExpParts e = SplitExp(AtMost(AtLeast(-x, -87.0f), 87.0f));
+  return Inverse(1.0f + ScaleSmall(e.mantissa, e.exponent));
 }
 
 inline Vec Erf(Vec x) {
@@ -184,7 +205,7 @@ inline Vec Erf(Vec x) {
   q = q * z - 1.68282697438203e-03f;
   q = q * z - 7.37332916720468e-03f;
   q = q * z - 1.42647390514189e-02f;
-  return c * p / q;
+  return c * p * Inverse(q);
 }
 
 // 1 - erf(x) with the relative accuracy of a float in the tail too, where it is
