@@ -68,14 +68,40 @@ std::vector<Part> Parts(const VectorCode& code, const Product& p) {
   return parts;
 }
 
-// Rows of a block: even blocks, so that the last one is not left with a few.
-int64_t RowsOfBlock(const VectorCode& code, const Product& p) {
-  if (p.taps > kBlockRuns / 24) return std::max<int64_t>(1, kBlockRuns / p.taps);
+// Tiles are 6 or 8 rows high.
+constexpr int64_t kRowsOfTiles = 24;
+
+// Most rows of a block.
+int64_t MostRows(const VectorCode& code, const Product& p) {
+  if (p.taps > kBlockRuns / kRowsOfTiles) return std::max<int64_t>(1, kBlockRuns / p.taps);
   const int64_t depth = std::min(p.taps * p.depth, DepthOfBlock(code));
-  const int64_t most =
-      std::clamp<int64_t>(BlockFloats() / std::max<int64_t>(1, depth), 24, kBlockRuns / p.taps);
-  const int64_t blocks = std::max<int64_t>(1, CeilDiv(p.rows, most));
-  return CeilDiv(CeilDiv(p.rows, blocks), 24) * 24;  // tiles are 6 or 8 rows high
+  return std::clamp<int64_t>(BlockFloats() / std::max<int64_t>(1, depth), kRowsOfTiles,
+                             kBlockRuns / p.taps);
+}
+
+// How a product is cut into jobs: blocks of rows times groups of panels.
+struct Jobs {
+  int64_t rows;  // of a block
+  int64_t blocks, groups;
+};
+
+// At least `wanted` jobs, where there are so many rows or panels.
+Jobs Cut(const VectorCode& code, const Product& p, int64_t wanted) {
+  const int64_t panels = CeilDiv(p.columns, code.max_vectors * code.lanes);
+  Jobs jobs{};
+  jobs.blocks = std::max<int64_t>(1, CeilDiv(p.rows, MostRows(code, p)));
+  // What is shorter is read by all jobs.
+  if (p.columns > p.rows) jobs.groups = std::min(panels, CeilDiv(wanted, jobs.blocks));
+  jobs.groups = std::max<int64_t>(1, jobs.groups);
+  if (jobs.blocks * jobs.groups < wanted) {
+    jobs.blocks = std::clamp(CeilDiv(p.rows, 2 * kRowsOfTiles), jobs.blocks,
+                             std::max(jobs.blocks, CeilDiv(wanted, jobs.groups)));
+    jobs.groups = std::min(panels, CeilDiv(wanted, jobs.blocks));
+  }
+  // Even blocks, so that the last one is not left with a few rows.
+  jobs.rows = CeilDiv(CeilDiv(p.rows, jobs.blocks), kRowsOfTiles) * kRowsOfTiles;
+  jobs.blocks = CeilDiv(p.rows, jobs.rows);
+  return jobs;
 }
 
 // Points `args` to the part of B at rows [k, k + depth) and its columns.
@@ -138,6 +164,7 @@ void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64
       args.c_stride = p.c_stride;
       args.row_begin = row_begin;
       args.row_end = row_end;
+      args.all_rows = p.rows;
       args.columns = std::min(width, p.columns - column);
       args.vectors = static_cast<int>(CeilDiv(args.columns, code.lanes));
       args.accumulate = i > 0;
@@ -264,22 +291,18 @@ void Epilogue::ApplyTo(OpContext& ctx, float* out, int64_t n, int64_t columns) c
 
 void RunProduct(OpContext& ctx, const Product& p) {
   const VectorCode& code = Vectors();
-  const int64_t width = code.max_vectors * code.lanes;
-  const int64_t panels = CeilDiv(p.columns, width);
-  const int64_t rows = RowsOfBlock(code, p);
-  const int64_t blocks = CeilDiv(p.rows, rows);
+  const int64_t panels = CeilDiv(p.columns, code.max_vectors * code.lanes);
   const int64_t threads = ctx.run().pool == nullptr ? 1 : ctx.run().pool->num_threads();
   // Several jobs for each thread, so that a late one does not keep the others waiting.
-  const int64_t groups =
-      threads == 1 ? 1 : std::clamp<int64_t>(CeilDiv(4 * threads, blocks), 1, panels);
+  const Jobs jobs = Cut(code, p, threads == 1 ? 1 : 4 * threads);
   const double depth = static_cast<double>(p.taps) * static_cast<double>(p.depth);
-  const double cost = 0.04 * depth * static_cast<double>(std::min(rows, p.rows)) *
-                      static_cast<double>(p.columns) / static_cast<double>(groups);
-  ctx.ParallelFor(blocks * groups, cost + 100, [&](int64_t begin, int64_t end) {
+  const double cost = 0.04 * depth * static_cast<double>(std::min(jobs.rows, p.rows)) *
+                      static_cast<double>(p.columns) / static_cast<double>(jobs.groups);
+  ctx.ParallelFor(jobs.blocks * jobs.groups, cost + 100, [&](int64_t begin, int64_t end) {
     for (int64_t job = begin; job < end; ++job) {
-      const int64_t row = job / groups * rows, group = job % groups;
-      RunBlock(code, p, row, std::min(p.rows, row + rows), panels * group / groups,
-               panels * (group + 1) / groups);
+      const int64_t row = job / jobs.groups * jobs.rows, group = job % jobs.groups;
+      RunBlock(code, p, row, std::min(p.rows, row + jobs.rows), panels * group / jobs.groups,
+               panels * (group + 1) / jobs.groups);
     }
   });
 }
@@ -287,9 +310,9 @@ void RunProduct(OpContext& ctx, const Product& p) {
 void RunProductSerially(const Product& p) {
   const VectorCode& code = Vectors();
   const int64_t panels = CeilDiv(p.columns, code.max_vectors * code.lanes);
-  const int64_t rows = RowsOfBlock(code, p);
-  for (int64_t row = 0; row < p.rows; row += rows) {
-    RunBlock(code, p, row, std::min(p.rows, row + rows), 0, panels);
+  const Jobs jobs = Cut(code, p, 1);
+  for (int64_t row = 0; row < p.rows; row += jobs.rows) {
+    RunBlock(code, p, row, std::min(p.rows, row + jobs.rows), 0, panels);
   }
 }
 

@@ -38,6 +38,7 @@ struct PanelArgs {
   float* c = nullptr;    // row 0, first column of the panel
   int64_t c_stride = 0;
   int64_t row_begin = 0, row_end = 0;
+  int64_t all_rows = 0;         // of the product that these rows are a part of
   int64_t columns = 0;          // valid ones, at most lanes * vectors
   int vectors = 1;              // width of the panel in vectors
   bool accumulate = false;      // c += instead of c =

@@ -66,11 +66,10 @@ struct Ahead {
   int lines;
 };
 
-// One tile. Few accumulators are kept `kCopies` times, one for each k modulo that, so that the
-// additions of one do not wait for another's.
-template <int kRows, int kVectors>
+// One tile. Accumulators are kept `kCopies` times, one for each k modulo that, so that where they
+// are few the additions of one do not wait for another's.
+template <int kRows, int kVectors, int kCopies>
 void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
-  constexpr int kCopies = kRows * kVectors >= 8 ? 1 : kRows * kVectors >= 4 ? 2 : 4;
   Vec sums[kCopies][kRows][kVectors];
 #pragma GCC unroll 4
   for (int i = 0; i < kCopies; ++i) {
@@ -119,10 +118,17 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
   Finish<kRows, kVectors>(p, sums[0], row);
 }
 
+// Only a tile that is the whole product sums in several accumulators: what a row of it gives
+// must not depend on the rows that another number of threads would put beside it.
 template <int kRows, int kVectors>
 void CallTile(int rows, const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
   if (rows == kRows) {
-    Tile<kRows, kVectors>(p, a, row, ahead);
+    constexpr int kCopies = kRows * kVectors >= 8 ? 1 : kRows * kVectors >= 4 ? 2 : 4;
+    if (kCopies > 1 && rows == p.all_rows) {
+      Tile<kRows, kVectors, kCopies>(p, a, row, ahead);
+    } else {
+      Tile<kRows, kVectors, 1>(p, a, row, ahead);
+    }
   } else if constexpr (kRows > 1) {
     CallTile<kRows - 1, kVectors>(rows, p, a, row, ahead);
   }
