@@ -35,25 +35,56 @@ void Pause() {
 #endif
 }
 
-// A loop that is being run: calls of `fn` with indices that are taken one after the other.
-struct Loop {
-  FunctionRef<void(int64_t)> fn;
-  int64_t n;
-  std::atomic<int64_t> next{0};
-  std::atomic<bool> failed{false};
-  std::exception_ptr error;  // the first that `fn` threw
+// A loop that is being run. Each thread has a share of the indices, the same of all loops with as
+// many: what a thread wrote in one loop is in its cache when it reads that in the next. Who is done
+// takes from the others' shares.
+class Loop {
+ public:
+  Loop(FunctionRef<void(int64_t)> fn, int64_t n, int threads)
+      : fn_(fn), threads_(std::min<int>(threads, kShares)) {
+    for (int i = 0; i < threads_; ++i) {
+      shares_[i].next.store(n * i / threads_, std::memory_order_relaxed);
+      shares_[i].end = n * (i + 1) / threads_;
+    }
+  }
 
-  // Takes part until no index is left.
-  void Work() {
-    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < n;) {
-      try {
-        fn(i);
-      } catch (...) {
-        if (!failed.exchange(true)) error = std::current_exception();
-        next.store(n, std::memory_order_relaxed);
+  // Takes part as thread `thread` until no index is left.
+  void Work(int thread) {
+    for (int i = 0; i < threads_; ++i) {
+      Share& share = shares_[(thread + i) % threads_];
+      for (int64_t at; (at = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) {
+        try {
+          fn_(at);
+        } catch (...) {
+          Fail();
+        }
       }
     }
   }
+
+  void RethrowError() const {
+    if (error_ != nullptr) std::rethrow_exception(error_);
+  }
+
+ private:
+  static constexpr int kShares = 64;  // more threads than that share a share
+  struct alignas(64) Share {
+    std::atomic<int64_t> next;
+    int64_t end;
+  };
+
+  void Fail() {
+    if (!failed_.exchange(true)) error_ = std::current_exception();
+    for (int i = 0; i < threads_; ++i) {
+      shares_[i].next.store(shares_[i].end, std::memory_order_relaxed);
+    }
+  }
+
+  const FunctionRef<void(int64_t)> fn_;
+  const int threads_;
+  Share shares_[kShares];
+  std::atomic<bool> failed_{false};
+  std::exception_ptr error_;  // the first that `fn` threw
 };
 
 // Where a loop is offered. Its caller leaves only when no helper is inside.
@@ -64,8 +95,8 @@ struct alignas(64) Room {
   std::atomic<uint32_t> seats{0};
   Loop* loop = nullptr;
 
-  // False when there is nothing to do here.
-  bool Help() {
+  // Helps as thread `thread`. False when there is nothing to do here.
+  bool Help(int thread) {
     uint32_t s = state.load(std::memory_order_relaxed);
     do {
       if ((s & kOpen) == 0 || (s & ~(kTaken | kOpen)) >= seats.load(std::memory_order_relaxed)) {
@@ -73,7 +104,7 @@ struct alignas(64) Room {
       }
     } while (!state.compare_exchange_weak(s, s + 1, std::memory_order_acquire,
                                           std::memory_order_relaxed));
-    loop->Work();
+    loop->Work(thread);
     state.fetch_and(~kOpen, std::memory_order_relaxed);
     state.fetch_sub(1, std::memory_order_release);
     return true;
@@ -104,20 +135,23 @@ class Workers {
   // Runs the loop on the calling thread and at most `helpers` others.
   void Run(int helpers, int64_t n, FunctionRef<void(int64_t)> fn) {
     if (started_.load(std::memory_order_acquire) < helpers) Start(helpers);
-    Loop loop{fn, n};
+    Loop loop(fn, n, helpers + 1);
     busy_.fetch_add(1, std::memory_order_relaxed);
     Room* room = Offer(&loop, static_cast<int>(std::min<int64_t>(helpers, n - 1)));
-    loop.Work();
+    loop.Work(0);
     if (room != nullptr) Withdraw(room);
     busy_.fetch_sub(1, std::memory_order_relaxed);
-    if (loop.error != nullptr) std::rethrow_exception(loop.error);
+    loop.RethrowError();
   }
 
  private:
   void Start(int count) {
     std::lock_guard<std::mutex> lock(mutex_);
     try {
-      while (static_cast<int>(threads_.size()) < count) threads_.emplace_back([this] { Serve(); });
+      while (static_cast<int>(threads_.size()) < count) {
+        const int thread = static_cast<int>(threads_.size()) + 1;
+        threads_.emplace_back([this, thread] { Serve(thread); });
+      }
     } catch (const std::system_error&) {  // no more threads to be had: those there are must do
     }
     started_.store(count, std::memory_order_release);
@@ -161,23 +195,23 @@ class Workers {
   }
 
   // Helps one caller, unless the processor is full of them. False when there is nothing to do.
-  bool HelpSomebody() {
+  bool HelpSomebody(int thread) {
     if (busy_.fetch_add(1, std::memory_order_relaxed) >= processors_) {
       busy_.fetch_sub(1, std::memory_order_relaxed);
       return false;
     }
     const bool helped =
-        std::any_of(rooms_.begin(), rooms_.end(), [](Room& room) { return room.Help(); });
+        std::any_of(rooms_.begin(), rooms_.end(), [&](Room& room) { return room.Help(thread); });
     busy_.fetch_sub(1, std::memory_order_relaxed);
     return helped;
   }
 
-  void Serve() {
+  void Serve(int thread) {
     uint32_t seen = offers_.load();
     looking_.fetch_add(1);
     for (;;) {
       looking_.fetch_sub(1);
-      while (HelpSomebody()) {
+      while (HelpSomebody(thread)) {
       }
       looking_.fetch_add(1);
       int looks = 0;

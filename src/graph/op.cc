@@ -152,8 +152,10 @@ void OpContext::ParallelFor(int64_t n, double cost, FunctionRef<void(int64_t, in
     if (!RunPart(run_, cost, fn, 0, n)) throw RunInterrupted();
     return;
   }
-  const int64_t parts = std::min({n, kMostParts, static_cast<int64_t>(work / kLeastPart),
-                                  static_cast<int64_t>(pool->num_threads()) * 4});
+  // As many for each thread, so that it gets the same part of what it wrote in the loop before.
+  const int64_t threads = pool->num_threads();
+  int64_t parts = std::min({n, kMostParts, static_cast<int64_t>(work / kLeastPart), threads * 4});
+  if (parts > threads) parts -= parts % threads;
   std::atomic<bool> interrupted{false};
   pool->Run(parts, [&](int64_t part) {
     FlushDenormals flush;

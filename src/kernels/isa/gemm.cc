@@ -85,13 +85,18 @@ struct Jobs {
   int64_t blocks, groups;
 };
 
-// At least `wanted` jobs, where there are so many rows or panels.
-Jobs Cut(const VectorCode& code, const Product& p, int64_t wanted) {
+// Jobs for `threads` threads: several for each, where there are so many rows or panels, so that a
+// late one does not keep the others waiting.
+Jobs Cut(const VectorCode& code, const Product& p, int64_t threads) {
+  constexpr int64_t kSmallMatrix = 256 * 1024;  // floats that each thread may well read for itself
+  const int64_t wanted = threads == 1 ? 1 : 4 * threads;
   const int64_t panels = CeilDiv(p.columns, code.max_vectors * code.lanes);
   Jobs jobs{};
   jobs.blocks = std::max<int64_t>(1, CeilDiv(p.rows, MostRows(code, p)));
-  // What is shorter is read by all jobs.
-  if (p.columns > p.rows) jobs.groups = std::min(panels, CeilDiv(wanted, jobs.blocks));
+  // Rows are what other ops are cut by; but what is shorter is read by all jobs.
+  const bool by_rows = p.rows >= 2 * kRowsOfTiles * threads &&
+                       (p.columns <= p.rows || p.taps * p.depth * p.columns <= kSmallMatrix);
+  if (!by_rows) jobs.groups = std::min(panels, CeilDiv(wanted, jobs.blocks));
   jobs.groups = std::max<int64_t>(1, jobs.groups);
   if (jobs.blocks * jobs.groups < wanted) {
     jobs.blocks = std::clamp(CeilDiv(p.rows, 2 * kRowsOfTiles), jobs.blocks,
@@ -293,8 +298,7 @@ void RunProduct(OpContext& ctx, const Product& p) {
   const VectorCode& code = Vectors();
   const int64_t panels = CeilDiv(p.columns, code.max_vectors * code.lanes);
   const int64_t threads = ctx.run().pool == nullptr ? 1 : ctx.run().pool->num_threads();
-  // Several jobs for each thread, so that a late one does not keep the others waiting.
-  const Jobs jobs = Cut(code, p, threads == 1 ? 1 : 4 * threads);
+  const Jobs jobs = Cut(code, p, threads);
   const double depth = static_cast<double>(p.taps) * static_cast<double>(p.depth);
   const double cost = 0.04 * depth * static_cast<double>(std::min(jobs.rows, p.rows)) *
                       static_cast<double>(p.columns) / static_cast<double>(jobs.groups);
