@@ -142,6 +142,8 @@ struct VectorCode {
                 int64_t row_begin, int64_t row_end, int64_t columns);
   // y[i] = op(x[i]); y may be x.
   void (*map)(ScalarOp op, float parameter, const float* x, float* y, int64_t n);
+  // sums[j] += x[r * row_stride + j] for `rows` rows of `columns` columns, row by row.
+  void (*add_rows)(const float* x, int64_t row_stride, int64_t rows, int64_t columns, float* sums);
   // y = softmax(x), or its logarithm, of each row; y may be x.
   void (*softmax)(const float* x, float* y, int64_t rows, int64_t columns, bool log);
   void (*attention_weights)(const AttentionArgs& args, int64_t rows);

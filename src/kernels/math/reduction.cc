@@ -21,6 +21,7 @@ namespace {
 template <class T>
 struct SumReducer {
   using Acc = ComputeType<T>;
+  static constexpr bool kAdds = true;
   static Acc Identity() { return Acc(0); }
   static Acc Load(const T& x) { return Acc(x); }
   static Acc Combine(const Acc& a, const Acc& b) { return WrapAdd(a, b); }
@@ -33,6 +34,7 @@ struct MeanReducer {
   using Acc = std::conditional_t<std::is_integral_v<T>,
                                  std::conditional_t<std::is_signed_v<T>, int64_t, uint64_t>,
                                  ComputeType<T>>;
+  static constexpr bool kAdds = true;
   static Acc Identity() { return Acc(0); }
   static Acc Load(const T& x) { return Acc(x); }
   static Acc Combine(const Acc& a, const Acc& b) { return WrapAdd(a, b); }
@@ -225,6 +227,32 @@ void ReduceOuter(OpContext& ctx, const ReductionPlan& plan, const T* x, T* y) {
   });
 }
 
+// Sums of floats over rows that are evenly apart, one for each column: in the compute core, through
+// partial sums of a fixed number of rows.
+template <class R>
+void SumRows(OpContext& ctx, const ReductionPlan& plan, const float* x, float* y) {
+  constexpr int64_t kRows = 128;
+  const int64_t width = plan.kept.back().size, step = plan.reduced[0].step;
+  const int64_t parts = (plan.inputs + kRows - 1) / kRows, outer = plan.outputs / width;
+  const std::vector<ReductionPlan::Dim> outer_dims(plan.kept.begin(), plan.kept.end() - 1);
+  std::vector<float> sums(static_cast<size_t>(plan.outputs * parts), 0.0f);
+  ctx.ParallelFor(
+      outer * parts, 0.05 * kRows * static_cast<double>(width), [&](int64_t begin, int64_t end) {
+        for (int64_t job = begin; job < end; ++job) {
+          const int64_t row = job % parts * kRows, at = job / parts;
+          ForEachOffset(outer_dims, at, at + 1, [&](int64_t base) {
+            Vectors().add_rows(x + base + row * step, step, std::min(kRows, plan.inputs - row),
+                               width, &sums[job * width]);
+          });
+        }
+      });
+  for (int64_t at = 0; at < outer; ++at) {
+    float* total = &sums[at * parts * width];
+    Vectors().add_rows(total + width, width, parts - 1, width, total);
+    for (int64_t i = 0; i < width; ++i) y[at * width + i] = R::Finish(total[i], plan.inputs);
+  }
+}
+
 template <DTypeSet set, template <class> class Reducer>
 Status RunReduction(OpContext& ctx) {
   const ReductionPlan plan = PlanReduction(ctx.input(0).shape(), ctx.IntsInput(1));
@@ -241,6 +269,15 @@ Status RunReduction(OpContext& ctx) {
     } else if (plan.reduced.back().step == 1) {
       ReduceInner<R>(ctx, plan, x, y);
     } else {
+      if constexpr (std::is_same_v<T, float> && requires { R::kAdds; }) {
+        constexpr int64_t kMostPartial = 1
+                                         << 20;  // sums; there are as many times fewer than inputs
+        if (plan.reduced.size() == 1 && plan.kept.back().step == 1 &&
+            plan.outputs <= kMostPartial) {
+          SumRows<R>(ctx, plan, x, y);
+          return Status();
+        }
+      }
       ReduceOuter<R>(ctx, plan, x, y);
     }
     return Status();

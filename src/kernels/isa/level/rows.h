@@ -1,4 +1,4 @@
-// Softmax of rows.
+// Rows: their sum, the softmax of each.
 #pragma once
 
 #include "src/kernels/isa/level/math.h"
@@ -23,6 +23,51 @@ inline float RowMaximum(const float* x, int64_t n) {
     if (!(x[i] <= largest)) largest = x[i];
   }
   return largest;
+}
+
+// `kVectors` vectors of columns, the first `columns` of them.
+template <int kVectors>
+inline void AddColumns(const float* x, int64_t row_stride, int64_t rows, int64_t columns,
+                       float* sums) {
+  const int64_t tail = columns - (kVectors - 1) * kLanes;
+  const auto load = [&](const float* from, int v) {
+    from += v * kLanes;
+    return v == kVectors - 1 && tail < kLanes ? LoadSome(from, tail) : Load(from);
+  };
+  Vec totals[kVectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) totals[v] = load(sums, v);
+  for (int64_t r = 0; r < rows; ++r, x += row_stride) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) totals[v] += load(x, v);
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    if (v == kVectors - 1 && tail < kLanes) {
+      StoreSome(sums + v * kLanes, totals[v], tail);
+    } else {
+      Store(sums + v * kLanes, totals[v]);
+    }
+  }
+}
+
+void AddRows(const float* x, int64_t row_stride, int64_t rows, int64_t columns, float* sums) {
+  for (int64_t j = 0; j < columns; j += 4 * kLanes) {
+    const int64_t n = columns - j < 4 * kLanes ? columns - j : 4 * kLanes;
+    switch ((n + kLanes - 1) / kLanes) {
+      case 1:
+        AddColumns<1>(x + j, row_stride, rows, n, sums + j);
+        break;
+      case 2:
+        AddColumns<2>(x + j, row_stride, rows, n, sums + j);
+        break;
+      case 3:
+        AddColumns<3>(x + j, row_stride, rows, n, sums + j);
+        break;
+      default:
+        AddColumns<4>(x + j, row_stride, rows, n, sums + j);
+    }
+  }
 }
 
 void SoftmaxRows(const float* x, float* y, int64_t rows, int64_t columns, bool log) {

@@ -22,6 +22,7 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .depthwise = Depthwise,
       .apply = Apply,
       .map = Map,
+      .add_rows = AddRows,
       .softmax = SoftmaxRows,
       .attention_weights = AttentionWeights,
       .winograd_input = WinogradInput,
