@@ -162,6 +162,7 @@ Status Specialize(OptimizeContext* context, Span<const Shape> arg_shapes, Graph*
   SM_RETURN_IF_ERROR(PruneControl(context, graph));
   SM_RETURN_IF_ERROR(MergeCommon(context, graph));
   SM_RETURN_IF_ERROR(HoistProjections(context, graph));
+  SM_RETURN_IF_ERROR(RecognizeRecurrences(context, graph));
   SM_RETURN_IF_ERROR(RecognizeLayers(context, graph));
   SM_RETURN_IF_ERROR(RecognizeAttention(context, graph));
   graph->Compact();

@@ -111,6 +111,9 @@ Status HoistProjections(OptimizeContext* context, Graph* graph);
 // Puts one op in place of GELU, layer normalisation and cells of recurrent layers.
 Status RecognizeLayers(OptimizeContext* context, Graph* graph);
 
+// Puts one op in place of loops over cells of recurrent layers.
+Status RecognizeRecurrences(OptimizeContext* context, Graph* graph);
+
 // Puts one op in place of the products, masks and softmax of attention.
 Status RecognizeAttention(OptimizeContext* context, Graph* graph);
 

@@ -26,6 +26,7 @@ std::vector<Span<const OpDef>> NnFamilies() {
       QuantizedProductOps(),
       QuantizedValueOps(),
       RecognizedOps(),
+      RecurrentOps(),
       RnnOps(),
       SoftmaxOps(),
       SpectrogramOps(),

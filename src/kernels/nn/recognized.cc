@@ -45,58 +45,6 @@ StatusOr<KernelPtr> BuildLayerNorm(BuildContext& build) {
   });
 }
 
-// Input `state` is [batch, units], the inputs before it [batch, blocks * units]; the outputs have
-// the state's shape.
-Status CellShape(ShapeContext& ctx, int state, int blocks) {
-  for (int i = 0; i <= state; ++i) SM_RETURN_IF_ERROR(ctx.ExpectRank(i, 2));
-  const Shape& shape = ctx.input(state);
-  if (!shape.fully_known()) return Status();
-  const Shape expected({shape[0], blocks * shape[1]});
-  for (int i = 0; i < state; ++i) {
-    if (!ctx.input(i).fully_known()) return Status();
-    SM_CHECK_ARG(ctx.input(i) == expected, "found gates of shape ", ctx.input(i), ", expected ",
-                 expected, " for a state of shape ", shape);
-  }
-  for (int i = 0; i < ctx.num_outputs(); ++i) ctx.set_output(i, shape);
-  return Status();
-}
-Status LstmShape(ShapeContext& ctx) { return CellShape(ctx, 1, 4); }
-Status GruShape(ShapeContext& ctx) { return CellShape(ctx, 2, 3); }
-
-StatusOr<KernelPtr> BuildLstm(BuildContext& build) {
-  LstmArgs args;
-  args.forget_bias = build.attrs().Float("forget_bias");
-  const std::vector<int64_t>& order = build.attrs().Ints("order");
-  SM_CHECK_ARG(order.size() == 4, "found an order of ", order.size(), " gates, expected 4");
-  for (int i = 0; i < 4; ++i) {
-    SM_CHECK_ARG(order[i] >= 0 && order[i] < 4, "found gate ", order[i],
-                 ", expected one in [0, 4)");
-    args.order[i] = static_cast<int>(order[i]);
-  }
-  return MakeKernel([args](OpContext& ctx) {
-    LstmArgs run = args;
-    run.gates = ctx.in<float>(0);
-    run.state = ctx.in<float>(1);
-    run.result = ctx.out<float>(0);
-    run.next_state = ctx.out<float>(1);
-    run.units = ctx.input(1).shape()[1];
-    ctx.ParallelFor(ctx.input(1).shape()[0], 4 * static_cast<double>(run.units),
-                    [&](int64_t begin, int64_t end) { Vectors().lstm(run, begin, end); });
-    return Status();
-  });
-}
-
-Status RunGru(OpContext& ctx) {
-  const GruArgs args{.x = ctx.in<float>(0),
-                     .recurrent = ctx.in<float>(1),
-                     .state = ctx.in<float>(2),
-                     .result = ctx.out<float>(0),
-                     .units = ctx.input(2).shape()[1]};
-  ctx.ParallelFor(ctx.input(2).shape()[0], 3 * static_cast<double>(args.units),
-                  [&](int64_t begin, int64_t end) { Vectors().gru(args, begin, end); });
-  return Status();
-}
-
 constexpr OpDef kOps[] = {
     {.signature = "_Gelu(x: float) -> (y: float)",
      .shape = shape::SameAsInput0,
@@ -108,17 +56,10 @@ constexpr OpDef kOps[] = {
      .build = BuildPlain<RunMap<kGeluTanh>>,
      .fusion = {.scalar = kGeluTanh},
      .in_place = InPlace::kInput0},
-    {.signature = "_GruCell(x: float, recurrent: float, state: float) -> (next_state: float)",
-     .shape = GruShape,
-     .build = BuildPlain<RunGru>},
     {.signature = "_LayerNorm(x: float, gamma: float, beta: float) -> (y: float); epsilon: float",
      .shape = LayerNormShape,
      .build = BuildLayerNorm,
      .in_place = InPlace::kInput0},
-    {.signature = "_LstmCell(gates: float, state: float) -> (output: float, next_state: float); "
-                  "order: list(int); forget_bias: float = 0.0",
-     .shape = LstmShape,
-     .build = BuildLstm},
     {.signature = "_Swish(x: float) -> (y: float)",
      .shape = shape::SameAsInput0,
      .build = BuildPlain<RunMap<kSwish>>,
