@@ -15,6 +15,9 @@ class SAVEDMODEL_EXPORT ThreadPool {
   virtual ~ThreadPool();
   /// The most threads that work at a time, the calling one included; >= 1.
   virtual int num_threads() const = 0;
+  /// How many of them, the calling one included, would begin a loop at once, without being woken:
+  /// loops of a few microseconds are only divided among those. A hint; may change at any time.
+  virtual int num_awake() const { return 1; }
   /// Calls `fn(i)` once for each i in [0, n), on any of the threads, and returns when all are done.
   /// May be called from several threads at once and from inside `fn`.
   virtual void Run(int64_t n, FunctionRef<void(int64_t)> fn) = 0;

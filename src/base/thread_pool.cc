@@ -132,6 +132,8 @@ class Workers {
     for (std::thread& thread : threads_) thread.join();
   }
 
+  int num_looking() const { return looking_.load(std::memory_order_relaxed); }
+
   // Runs the loop on the calling thread and at most `helpers` others.
   void Run(int helpers, int64_t n, FunctionRef<void(int64_t)> fn) {
     if (started_.load(std::memory_order_acquire) < helpers) Start(helpers);
@@ -252,6 +254,7 @@ class SharedPool final : public ThreadPool {
                          : std::max(1, static_cast<int>(std::thread::hardware_concurrency()))) {}
 
   int num_threads() const override { return num_threads_; }
+  int num_awake() const override { return std::min(num_threads_, 1 + workers_->num_looking()); }
 
   void Run(int64_t n, FunctionRef<void(int64_t)> fn) override {
     if (num_threads_ == 1 || n <= 1) {

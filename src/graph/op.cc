@@ -142,13 +142,15 @@ bool RunPart(const RunState& run, double cost, FunctionRef<void(int64_t, int64_t
 }  // namespace
 
 void OpContext::ParallelFor(int64_t n, double cost, FunctionRef<void(int64_t, int64_t)> fn) const {
-  // A part below this many nanoseconds costs more to hand over than to run.
-  constexpr double kLeastPart = 15000;
+  // A part below this many nanoseconds costs more to hand over than to run: to a thread that is
+  // awake, to one that sleeps.
+  constexpr double kLeastPart = 1500, kLeastPartAsleep = 15000;
   constexpr int64_t kMostParts = 64;
   if (n <= 0) return;
   const double work = static_cast<double>(n) * cost;
   ThreadPool* pool = run_.pool;
-  if (pool == nullptr || work < 2 * kLeastPart || n == 1 || pool->num_threads() == 1) {
+  const bool alone = pool == nullptr || n == 1 || pool->num_threads() == 1;
+  if (alone || work < 2 * (pool->num_awake() > 1 ? kLeastPart : kLeastPartAsleep)) {
     if (!RunPart(run_, cost, fn, 0, n)) throw RunInterrupted();
     return;
   }
