@@ -169,7 +169,7 @@ void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64
       args.c_stride = p.c_stride;
       args.row_begin = row_begin;
       args.row_end = row_end;
-      args.all_rows = p.rows;
+      args.all_rows = std::max(p.rows, p.all_rows);
       args.columns = std::min(width, p.columns - column);
       args.vectors = static_cast<int>(CeilDiv(args.columns, code.lanes));
       args.accumulate = i > 0;

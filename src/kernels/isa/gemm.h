@@ -67,6 +67,8 @@ struct Product {
   float* c = nullptr;
   int64_t c_stride = 0;
   const Epilogue* epilogue = nullptr;
+  // Of a product that a caller divides among threads by rows: all of them. 0: there are no others.
+  int64_t all_rows = 0;
 };
 
 // Computes the product with the run's threads.

@@ -112,58 +112,83 @@ class Loop {
         units_(ctx.input(first_state_).shape()[1]),
         last_only_(last_only) {}
 
-  // Calls turn(x, products, hidden, next hidden) for each turn: the turn's rows of the input; the
-  // product of the hidden state and the weights, with the bias, to which `add_rows` adds x.
+  // Divides the batch, the rows of which do not need each other, among threads; if there are too
+  // few rows, each product. For a part of the batch, `make_turn(first row, rows)` gives a function
+  // turn(x, products, hidden, next hidden) that computes the states of those rows in one turn: x
+  // are the input's rows, the products those of the hidden state and the weights, with the bias, to
+  // which `add_rows` adds x.
   template <class F>
-  Status Run(bool add_rows, F&& turn) {
-    SM_ASSIGN_OR_RETURN(Tensor products, Temp(gates_));
-    SM_ASSIGN_OR_RETURN(Tensor other, Temp(units_));
-    float* out = ctx_.out<float>(0);
-    const float* hidden = ctx_.in<float>(first_state_);
-    for (int64_t t = 0; t < turns_; ++t) {
-      SM_RETURN_IF_ERROR(ctx_.run().CheckInterrupt());
-      const float* x = ctx_.in<float>(0) + t * batch_ * gates_;
-      float* y = static_cast<float*>(products.raw_mutable_data());
-      // Where only the last is kept, turns alternate between two places and end in the output.
-      float* next = last_only_ ? ((turns_ - t) % 2 == 1 ? out : other.mutable_data<float>())
-                               : out + t * state_size();
-      Multiply(hidden, add_rows ? x : nullptr, y);
-      turn(x, y, hidden, next);
-      hidden = next;
+  Status Run(bool add_rows, F&& make_turn) {
+    SM_ASSIGN_OR_RETURN(products_, Temp(gates_));
+    SM_ASSIGN_OR_RETURN(other_, Temp(units_));
+    const int64_t threads = ctx_.run().pool == nullptr ? 1 : ctx_.run().pool->num_threads();
+    if (threads == 1 || batch_ < threads) {
+      RunRows(0, batch_, true, add_rows, make_turn(0, batch_));
+      return Status();
     }
-    std::copy_n(hidden, state_size(), ctx_.out<float>(1));
+    const double cost = 0.04 * static_cast<double>(turns_ * batch_ / threads) *
+                        static_cast<double>(units_ * gates_);
+    ctx_.ParallelFor(threads, cost, [&](int64_t begin, int64_t end) {
+      const int64_t first = batch_ * begin / threads, rows = batch_ * end / threads - first;
+      RunRows(first, rows, false, add_rows, make_turn(first, rows));
+    });
     return Status();
   }
 
-  int64_t batch() const { return batch_; }
   int64_t units() const { return units_; }
   int64_t gates() const { return gates_; }
-  int64_t state_size() const { return batch_ * units_; }
 
  private:
   StatusOr<Tensor> Temp(int64_t columns) {
     return ctx_.AllocateTemp(DType::kFloat, Shape({batch_, columns}));
   }
 
-  void Multiply(const float* hidden, const float* x, float* y) {
-    const auto rows = [&](int64_t begin, int64_t end, const float** out) {
+  template <class F>
+  void RunRows(int64_t first, int64_t rows, bool divide, bool add_rows, F&& turn) {
+    const int64_t state = first * units_;
+    float* const out = ctx_.out<float>(0) + state;
+    float* const other = static_cast<float*>(other_.raw_mutable_data()) + state;
+    float* const products = static_cast<float*>(products_.raw_mutable_data()) + first * gates_;
+    const float* hidden = ctx_.in<float>(first_state_) + state;
+    for (int64_t t = 0; t < turns_; ++t) {
+      const float* x = ctx_.in<float>(0) + (t * batch_ + first) * gates_;
+      // Where only the last is kept, turns alternate between two places and end in the output.
+      float* next = last_only_ ? ((turns_ - t) % 2 == 1 ? out : other) : out + t * batch_ * units_;
+      const double cost = 0.04 * static_cast<double>(rows * units_ * gates_);
+      ctx_.ParallelFor(1, cost, [&](int64_t, int64_t) {  // sees whether the run is over
+        Multiply(hidden, rows, divide, add_rows ? x : nullptr, products);
+        turn(x, products, hidden, next);
+      });
+      hidden = next;
+    }
+    std::copy_n(hidden, rows * units_, ctx_.out<float>(1) + state);
+  }
+
+  void Multiply(const float* hidden, int64_t rows, bool divide, const float* x, float* y) {
+    const auto runs = [&](int64_t begin, int64_t end, const float** out) {
       for (int64_t r = begin; r < end; ++r) *out++ = hidden + r * units_;
     };
-    epilogue_.bias = ctx_.input(2).num_elements() == 0 ? nullptr : ctx_.in<float>(2);
-    epilogue_.steps.clear();
+    Epilogue epilogue;
+    epilogue.bias = ctx_.input(2).num_elements() == 0 ? nullptr : ctx_.in<float>(2);
     if (x != nullptr) {
-      epilogue_.steps.push_back(
+      epilogue.steps.push_back(
           {.op = ScalarOp::kAdd, .operand = x, .row_stride = gates_, .column_stride = 1});
     }
-    RunProduct(ctx_, {.rows = batch_,
-                      .columns = gates_,
-                      .depth = units_,
-                      .runs = rows,
-                      .packed = weights_,
-                      .b = {ctx_.in<float>(1), gates_, 1},
-                      .c = y,
-                      .c_stride = gates_,
-                      .epilogue = &epilogue_});
+    const Product product{.rows = rows,
+                          .columns = gates_,
+                          .depth = units_,
+                          .runs = runs,
+                          .packed = weights_,
+                          .b = {ctx_.in<float>(1), gates_, 1},
+                          .c = y,
+                          .c_stride = gates_,
+                          .epilogue = &epilogue,
+                          .all_rows = batch_};
+    if (divide) {
+      RunProduct(ctx_, product);
+    } else {
+      RunProductSerially(product);
+    }
   }
 
   OpContext& ctx_;
@@ -171,7 +196,7 @@ class Loop {
   const int first_state_;
   const int64_t turns_, batch_, gates_, units_;
   const bool last_only_;
-  Epilogue epilogue_;
+  Tensor products_, other_;
 };
 
 using Packed = std::shared_ptr<const std::vector<PackedMatrix>>;
@@ -192,15 +217,17 @@ StatusOr<KernelPtr> BuildLstmLoop(BuildContext& build) {
   const bool last_only = build.attrs().Bool("last_only");
   return MakeKernel([args, packed, last_only](OpContext& ctx) {
     Loop loop(ctx, First(packed), last_only, 2);
-    LstmArgs cell = args;
-    cell.units = loop.units();
-    cell.state = ctx.in<float>(4);
-    cell.next_state = ctx.out<float>(2);
-    return loop.Run(true, [&](const float*, const float* gates, const float*, float* next) {
-      cell.gates = gates;
-      cell.result = next;
-      Vectors().lstm(cell, 0, loop.batch());
-      cell.state = cell.next_state;  // from the second turn on in place
+    return loop.Run(true, [&](int64_t first, int64_t rows) {
+      LstmArgs cell = args;
+      cell.units = loop.units();
+      cell.state = ctx.in<float>(4) + first * cell.units;
+      cell.next_state = ctx.out<float>(2) + first * cell.units;
+      return [cell, rows](const float*, const float* gates, const float*, float* next) mutable {
+        cell.gates = gates;
+        cell.result = next;
+        Vectors().lstm(cell, 0, rows);
+        cell.state = cell.next_state;  // from the second turn on in place
+      };
     });
   });
 }
@@ -210,25 +237,28 @@ StatusOr<KernelPtr> BuildGruLoop(BuildContext& build) {
   const bool last_only = build.attrs().Bool("last_only");
   return MakeKernel([packed, last_only](OpContext& ctx) -> Status {
     Loop loop(ctx, First(packed), last_only, 1);
-    SM_ASSIGN_OR_RETURN(Tensor sums,
-                        ctx.AllocateTemp(DType::kFloat, Shape({loop.batch(), loop.gates()})));
-    const VectorStep bias{.op = ScalarOp::kAdd, .operand = ctx.in<float>(3), .column_stride = 1};
-    GruArgs cell;
-    cell.units = loop.units();
-    return loop.Run(false,
-                    [&](const float* x, const float* recurrent, const float* hidden, float* next) {
-                      cell.x = x;
-                      if (ctx.input(3).num_elements() > 0) {
-                        float* sum = static_cast<float*>(sums.raw_mutable_data());
-                        std::copy_n(x, loop.batch() * loop.gates(), sum);
-                        Vectors().apply(&bias, 1, sum, loop.gates(), 0, loop.batch(), loop.gates());
-                        cell.x = sum;
-                      }
-                      cell.recurrent = recurrent;
-                      cell.state = hidden;
-                      cell.result = next;
-                      Vectors().gru(cell, 0, loop.batch());
-                    });
+    SM_ASSIGN_OR_RETURN(
+        Tensor sums,
+        ctx.AllocateTemp(DType::kFloat, Shape({ctx.input(0).shape()[1], loop.gates()})));
+    return loop.Run(false, [&](int64_t first, int64_t rows) {
+      const bool has_bias = ctx.input(3).num_elements() > 0;
+      const VectorStep bias{.op = ScalarOp::kAdd, .operand = ctx.in<float>(3), .column_stride = 1};
+      float* sum = static_cast<float*>(sums.raw_mutable_data()) + first * loop.gates();
+      GruArgs cell;
+      cell.units = loop.units();
+      return [=, gates = loop.gates()](const float* x, const float* recurrent, const float* hidden,
+                                       float* next) mutable {
+        if (has_bias) {
+          std::copy_n(x, rows * gates, sum);
+          Vectors().apply(&bias, 1, sum, gates, 0, rows, gates);
+        }
+        cell.x = has_bias ? sum : x;
+        cell.recurrent = recurrent;
+        cell.state = hidden;
+        cell.result = next;
+        Vectors().gru(cell, 0, rows);
+      };
+    });
   });
 }
 
