@@ -252,8 +252,8 @@ class RecurrencePass : private PatternPass {
     const NodeOutput rows = Rows(loop, turn);
     const Node* reserve = As(node.inputs[turn.output], "TensorListReserve", 2);
     if (rows.node < 0 || reserve == nullptr || turns <= 0) return false;
-    const Tensor* size = Constant(reserve->inputs[1]);
-    const Tensor* start = Constant(node.inputs[turn.time]);
+    const Tensor* size = graph_->constant(reserve->inputs[1]);
+    const Tensor* start = graph_->constant(node.inputs[turn.time]);
     const Shape x = graph_->shape(rows), hidden = graph_->shape(node.inputs[turn.hidden]);
     if (size == nullptr || start == nullptr || LoopFunction::Integer(*start) != 0 ||
         LoopFunction::Integer(*size) != (turn.last_only ? 1 : turns) || !x.fully_known() ||
