@@ -44,6 +44,7 @@ struct Args {
   std::string model, case_name = "b1";
   int threads = 1;
   int runs = 0;
+  Precision precision = Precision::kFloat32;
 };
 
 struct BenchCase {
@@ -57,6 +58,7 @@ Args Parse(int argc, char** argv) {
     const std::string key = argv[i], value = argv[i + 1];
     if (key == "--model") args.model = value;
     if (key == "--case") args.case_name = value;
+    if (key == "--precision" && value == "bfloat16") args.precision = Precision::kBFloat16;
     if (key == "--threads") args.threads = std::atoi(value.c_str());
     if (key == "--runs") args.runs = std::atoi(value.c_str());
   }
@@ -143,6 +145,7 @@ int Main(int argc, char** argv) {
 
   LoadOptions options;
   options.num_threads = args.threads;
+  options.precision = args.precision;
   auto start = Clock::now();
   auto model = Load(args.model + "/saved_model", options);
   if (!model.ok()) Fail("load", model.status().ToString());

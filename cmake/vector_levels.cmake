@@ -5,7 +5,11 @@ find_program(SAVEDMODEL_LD NAMES ld.bfd ld REQUIRED)
 find_program(SAVEDMODEL_OBJCOPY NAMES objcopy REQUIRED)
 set(vector_objects)  # out: what goes into the library
 function(add_vector_level name)
-  add_library(vector_${name} OBJECT ${PROJECT_SOURCE_DIR}/src/kernels/isa/level/vector_code.cc)
+  set(source ${PROJECT_SOURCE_DIR}/src/kernels/isa/level/vector_code.cc)
+  if(EXISTS ${PROJECT_SOURCE_DIR}/src/kernels/isa/level/${name}.cc)
+    set(source ${PROJECT_SOURCE_DIR}/src/kernels/isa/level/${name}.cc)
+  endif()
+  add_library(vector_${name} OBJECT ${source})
   target_include_directories(vector_${name} PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR})
   target_compile_definitions(vector_${name} PRIVATE SM_LEVEL=${name})
   target_compile_options(vector_${name} PRIVATE -O3 -Wall -Wextra -fno-math-errno
@@ -24,7 +28,9 @@ add_vector_level(portable)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   target_compile_definitions(savedmodel_objects PRIVATE SAVEDMODEL_X86_LEVELS)
   add_vector_level(avx2 -mavx2 -mfma)
-  add_vector_level(avx512 -mavx2 -mfma -mavx512f -mavx512dq -mavx512vl -mavx512bw)
+  set(avx512 -mavx2 -mfma -mavx512f -mavx512dq -mavx512vl -mavx512bw)
+  add_vector_level(avx512 ${avx512})
+  add_vector_level(avx512_bf16 ${avx512} -mavx512bf16)
 endif()
 
 # Plain loops of layers that are worth vectorising.

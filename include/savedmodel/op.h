@@ -141,6 +141,9 @@ enum class ScalarOp : uint8_t {
   kCeil,
   kRint,
   kSign,
+  kGelu,      // x * (1 + erf(x / sqrt(2))) / 2
+  kGeluTanh,  // the same by tanh, as GPT-2 has it
+  kSwish,     // x * sigmoid(x)
   // binary
   kAdd,
   kSub,
@@ -151,6 +154,10 @@ enum class ScalarOp : uint8_t {
   kSquaredDifference,
   kPow,
 };
+
+/// What products and convolutions of floats multiply: float32 values as they are, or rounded to
+/// bfloat16 where the processor multiplies those faster (AVX512-BF16). They add in float32 always.
+enum class Precision : uint8_t { kFloat32, kBFloat16 };
 
 /// What the optimizer may fuse around an op.
 struct Fusion {
@@ -371,6 +378,8 @@ class SAVEDMODEL_EXPORT BuildContext {
       const FuncAttr& f, Span<const Shape> input_shapes) = 0;
   /// Threads that a run of this plan may use, at most.
   virtual int num_threads() const { return 1; }
+  /// What LoadOptions asks for.
+  virtual Precision precision() const { return Precision::kFloat32; }
   /// A packed form of constant `source` under `kind`, made by `pack` once and shared by every plan
   /// that asks for the same.
   virtual StatusOr<std::shared_ptr<const void>> Packed(

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <initializer_list>
 #include <string>
 #include <vector>
@@ -25,10 +26,20 @@ class SAVEDMODEL_EXPORT Shape {
   Shape(std::initializer_list<int64_t> dims) : Shape(dims.begin(), dims.size()) {}
   explicit Shape(const std::vector<int64_t>& dims) : Shape(dims.data(), dims.size()) {}
   Shape(const int64_t* dims, size_t rank);
-  Shape(const Shape& other);
-  Shape(Shape&& other) noexcept;
-  Shape& operator=(const Shape& other);
-  Shape& operator=(Shape&& other) noexcept;
+  Shape(const Shape& other) { CopyFrom(other); }
+  Shape(Shape&& other) noexcept { TakeFrom(other); }
+  Shape& operator=(const Shape& other) {
+    if (this == &other) return *this;
+    Release();
+    CopyFrom(other);
+    return *this;
+  }
+  Shape& operator=(Shape&& other) noexcept {
+    if (this == &other) return *this;
+    Release();
+    TakeFrom(other);
+    return *this;
+  }
   ~Shape() { Release(); }
 
   /// The shape with these dimensions. INVALID_ARGUMENT where it would be invalid.
@@ -87,6 +98,21 @@ class SAVEDMODEL_EXPORT Shape {
   void Release() {
     if (rank_ > kInline) delete[] heap_;
   }
+  void CopyFrom(const Shape& other) {
+    std::memcpy(inline_, other.inline_, sizeof(inline_));
+    rank_ = other.rank_;
+    num_elements_ = other.num_elements_;
+    if (rank_ > kInline) CopyHeap();
+  }
+  void TakeFrom(Shape& other) {
+    std::memcpy(inline_, other.inline_, sizeof(inline_));
+    rank_ = other.rank_;
+    num_elements_ = other.num_elements_;
+    other.rank_ = 0;
+    other.num_elements_ = 1;
+  }
+  // Makes the dimensions, which another shape owns, its own.
+  void CopyHeap();
 
   int rank_ = 0;
   int64_t num_elements_ = 1;

@@ -167,6 +167,7 @@ StatusOr<std::shared_ptr<const Plan>> Executable::CompilePlan(Span<const Shape> 
     env.registry = context_->registry;
     env.functions = &c->library;
     env.packs = context_->packs.get();
+    env.precision = context_->options.precision;
     env.num_threads = context_->pool->num_threads();
     env.run = &run;
     env.compile = [c](const FuncAttr& f, Span<const Shape> s) { return c->CompileFunction(f, s); };

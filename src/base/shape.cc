@@ -36,35 +36,10 @@ Shape::Shape(const int64_t* dims, size_t rank) {
   num_elements_ = unknown ? -1 : zero ? 0 : product;
 }
 
-Shape::Shape(const Shape& other) : rank_(other.rank_), num_elements_(other.num_elements_) {
-  if (rank_ > kInline) {
-    heap_ = new int64_t[rank_];
-    std::memcpy(heap_, other.heap_, rank_ * sizeof(int64_t));
-  } else {
-    std::memcpy(inline_, other.inline_, sizeof(inline_));
-  }
-}
-
-Shape::Shape(Shape&& other) noexcept : rank_(other.rank_), num_elements_(other.num_elements_) {
-  std::memcpy(inline_, other.inline_, sizeof(inline_));
-  other.rank_ = 0;
-  other.num_elements_ = 1;
-}
-
-Shape& Shape::operator=(const Shape& other) {
-  if (this != &other) *this = Shape(other);
-  return *this;
-}
-
-Shape& Shape::operator=(Shape&& other) noexcept {
-  if (this == &other) return *this;
-  Release();
-  rank_ = other.rank_;
-  num_elements_ = other.num_elements_;
-  std::memcpy(inline_, other.inline_, sizeof(inline_));
-  other.rank_ = 0;
-  other.num_elements_ = 1;
-  return *this;
+void Shape::CopyHeap() {
+  const int64_t* dims = heap_;
+  heap_ = new int64_t[rank_];
+  std::memcpy(heap_, dims, rank_ * sizeof(int64_t));
 }
 
 StatusOr<Shape> Shape::Make(const std::vector<int64_t>& dims) {

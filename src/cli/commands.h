@@ -18,6 +18,7 @@ struct ModelArgs {
   std::vector<std::string> tags;  // empty: "serve", or the only tag set there is
   std::string signature;          // empty: "serving_default", or the only signature there is
   int threads = 0;
+  Precision precision = Precision::kFloat32;
   bool json = false;
 };
 

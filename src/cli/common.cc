@@ -54,6 +54,7 @@ StatusOr<const TensorSpec*> FindSpec(const std::vector<TensorSpec>& specs,
 StatusOr<Model> LoadModel(const ModelArgs& args) {
   LoadOptions options;
   options.num_threads = args.threads;
+  options.precision = args.precision;
   if (!args.tags.empty()) {
     options.tags = args.tags;
   } else {

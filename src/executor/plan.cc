@@ -23,7 +23,11 @@ StatusOr<std::unique_ptr<Frame>> Plan::MakeFrame() const {
     }
   }
   for (int slot : input_slots_) frame->inputs.push_back(&frame->slots[slot]);
-  for (int slot : output_slots_) frame->outputs.push_back(&frame->slots[slot]);
+  for (int slot : output_slots_) {
+    frame->outputs.push_back(&frame->slots[slot]);
+    const bool in_arena = slots_[slot].home == Home::kArena;
+    frame->homes.push_back(in_arena ? arena + slots_[slot].offset : nullptr);
+  }
   if (can_be_dead_) frame->dead.resize(steps_.size());
   return frame;
 }
@@ -156,10 +160,10 @@ Status Plan::RunStep(const Step& step, Frame& frame, RunState& run) const {
 void Plan::RestoreViews(const Step& step, Frame& frame) const {
   char* arena = static_cast<char*>(frame.arena.raw_mutable_data());
   for (int i = 0; i < step.num_outputs; ++i) {
-    const Slot& slot = slots_[output_slots_[step.first_output + i]];
     Tensor& out = *frame.outputs[step.first_output + i];
-    if (slot.home != Home::kArena || out.has_value()) continue;
-    out = Tensor::View(slot.dtype, slot.shape, arena + slot.offset);
+    if (out.has_value()) continue;
+    const Slot& slot = slots_[output_slots_[step.first_output + i]];
+    if (slot.home == Home::kArena) out = Tensor::View(slot.dtype, slot.shape, arena + slot.offset);
   }
 }
 
@@ -217,12 +221,16 @@ Status Plan::Allocate(const Step& step, Frame& frame, OpContext& context) const 
 Status Plan::AfterKernel(const Step& step, Frame& frame) const {
   char* arena = static_cast<char*>(frame.arena.raw_mutable_data());
   for (int i = 0; i < step.num_outputs; ++i) {
-    const Slot& slot = slots_[output_slots_[step.first_output + i]];
     Tensor& out = *frame.outputs[step.first_output + i];
+    const void* const expected = frame.homes[step.first_output + i];
+    const Slot& slot = slots_[output_slots_[step.first_output + i]];
+    if (expected != nullptr && out.raw_data() == expected &&
+        out.shape().rank() == slot.shape.rank()) {
+      continue;
+    }
     if (can_be_dead_ && !out.has_value()) continue;
     if (slot.home == Home::kArena) {
       void* home = arena + slot.offset;
-      if (out.raw_data() == home && out.shape().rank() == slot.shape.rank()) continue;
       if (out.dtype() != slot.dtype || out.shape() != slot.shape) {
         return Internal("output ", i, " became ", out.TypeString(), ", expected ", slot.dtype,
                         slot.shape);

@@ -51,10 +51,11 @@ struct Step {
 struct Frame {
   Tensor arena;
   std::vector<Tensor> slots;
-  std::vector<Tensor*> inputs;   // of all steps, one after another
-  std::vector<Tensor*> outputs;  // likewise
-  std::vector<char> dead;        // by step; empty when no value of the plan can be dead
-  std::vector<Shape> shapes;     // scratch of shape inference
+  std::vector<Tensor*> inputs;     // of all steps, one after another
+  std::vector<Tensor*> outputs;    // likewise
+  std::vector<const void*> homes;  // parallel to outputs: places in the arena, null for none
+  std::vector<char> dead;          // by step; empty when no value of the plan can be dead
+  std::vector<Shape> shapes;       // scratch of shape inference
 };
 
 // Immutable after Make; any number of threads may run it, each in its own frame.

@@ -30,6 +30,7 @@ class NodeBuildContext final : public BuildContext {
   const Tensor* constant_input(int i) const override { return graph_.constant(node_.inputs[i]); }
   Span<const EpilogueStep> epilogue() const override { return node_.epilogue; }
   int num_threads() const override { return env_.num_threads; }
+  Precision precision() const override { return env_.precision; }
 
   StatusOr<std::shared_ptr<const CompiledFunction>> CompileFunction(
       const FuncAttr& f, Span<const Shape> input_shapes) override {

@@ -37,6 +37,7 @@ struct CompileEnv {
   const FunctionLibrary* functions = nullptr;
   PackCache* packs = nullptr;
   int num_threads = 1;
+  Precision precision = Precision::kFloat32;
   // State that folding may look at (never write): limits and resources of the load.
   RunState* run = nullptr;
   CompileFn compile;

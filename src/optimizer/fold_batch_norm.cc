@@ -126,20 +126,42 @@ class BatchNormFolder {
     for (int64_t c = 0; c < channels; ++c) {
       shift[c] = static_cast<float>((bias != nullptr ? bias[c] * factor[c] : 0.0) + offset[c]);
     }
+    const std::string name = graph_->node(id).name;
+    const NodeId shift_id = graph_->AddConst(name + "/bias", Tensor::Vector(shift));
+    if (depthwise) {
+      SM_RETURN_IF_ERROR(ScaleFilter(name, convolution, filter, factor));
+    } else {
+      LeaveScale(name, convolution, factor);
+    }
+    MakeBiasAdd(id, {convolution, 0}, {shift_id, 0});
+    return Status();
+  }
+
+  // Small filters are replaced by scaled ones.
+  Status ScaleFilter(const std::string& name, NodeId convolution, const Tensor& filter,
+                     const std::vector<double>& factor) {
     SM_ASSIGN_OR_RETURN(Tensor scaled, Tensor::Allocate(DType::kFloat, filter.shape()));
     const float* from = filter.data<float>();
     float* to = static_cast<float*>(scaled.raw_mutable_data());
+    const int64_t channels = static_cast<int64_t>(factor.size());
     for (int64_t i = 0, n = filter.num_elements(); i < n; i += channels) {
       for (int64_t c = 0; c < channels; ++c) {
         to[i + c] = static_cast<float>(from[i + c] * factor[c]);
       }
     }
-    const std::string name = graph_->node(id).name;
     const NodeId filter_id = graph_->AddConst(name + "/filter", std::move(scaled));
-    const NodeId shift_id = graph_->AddConst(name + "/bias", Tensor::Vector(shift));
     graph_->node(convolution).inputs[1] = {filter_id, 0};
-    MakeBiasAdd(id, {convolution, 0}, {shift_id, 0});
     return Status();
+  }
+
+  // The others stay as they are, mapped from a file; the kernel scales them when it packs them.
+  void LeaveScale(const std::string& name, NodeId convolution, const std::vector<double>& factor) {
+    const std::vector<float> scale(factor.begin(), factor.end());
+    const NodeId scale_id = graph_->AddConst(name + "/scale", Tensor::Vector(scale));
+    Node& node = graph_->node(convolution);
+    node.op = "_ScaledConv2D";
+    node.registered = context_->env.registry->Find(node.op);
+    node.inputs.push_back({scale_id, 0});
   }
 
   void MakeBiasAdd(NodeId id, NodeOutput value, NodeOutput bias) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "src/base/status_macros.h"
+#include "src/base/strcat.h"
 
 namespace savedmodel {
 namespace {
@@ -35,6 +36,7 @@ int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 struct Scratch {
   std::vector<const float*> runs;
   std::vector<float> panel;
+  std::vector<uint16_t> rows;  // of A in bfloat16
 };
 Scratch& ThreadScratch() {
   thread_local Scratch scratch;
@@ -74,7 +76,9 @@ constexpr int64_t kRowsOfTiles = 24;
 // Most rows of a block.
 int64_t MostRows(const VectorCode& code, const Product& p) {
   if (p.taps > kBlockRuns / kRowsOfTiles) return std::max<int64_t>(1, kBlockRuns / p.taps);
-  const int64_t depth = std::min(p.taps * p.depth, DepthOfBlock(code));
+  const bool small = p.packed != nullptr && p.packed->is_bfloat16();  // rows are whole, but half
+  const int64_t depth =
+      small ? p.taps * p.depth / 2 : std::min(p.taps * p.depth, DepthOfBlock(code));
   return std::clamp<int64_t>(BlockFloats() / std::max<int64_t>(1, depth), kRowsOfTiles,
                              kBlockRuns / p.taps);
 }
@@ -146,6 +150,66 @@ void SetEpilogue(const Epilogue& epilogue, int64_t column, PanelArgs* args) {
   args->first_column = column;
 }
 
+// What becomes of the sums of a panel, the first column of which is `column`.
+PanelArgs OutputOf(const VectorCode& code, const Product& p, int64_t column, int64_t row_begin,
+                   int64_t row_end) {
+  PanelArgs args;
+  args.c = p.c + column;
+  args.c_stride = p.c_stride;
+  args.row_begin = row_begin;
+  args.row_end = row_end;
+  args.all_rows = std::max(p.rows, p.all_rows);
+  args.columns = std::min<int64_t>(code.max_vectors * code.lanes, p.columns - column);
+  args.vectors = static_cast<int>(CeilDiv(args.columns, code.lanes));
+  return args;
+}
+
+// The same as RunBlock, of a packed matrix in bfloat16: the block's rows are rounded together
+// first.
+void RunBFloat16Block(const VectorCode& code, const Product& p, int64_t row_begin, int64_t row_end,
+                      int64_t panel_begin, int64_t panel_end) {
+  const BFloat16Code& small = *BFloat16s();
+  Scratch& scratch = ThreadScratch();
+  const int64_t depth = p.taps * p.depth, rows = row_end - row_begin;
+  constexpr int64_t kAligned = 32;
+  const int64_t stride = CeilDiv(depth + 1, kAligned) * kAligned + kAligned;  // no power of two
+  if (static_cast<int64_t>(scratch.rows.size()) < rows * stride) scratch.rows.resize(rows * stride);
+  for (int64_t r = 0; r < rows; ++r) {
+    uint16_t* row = &scratch.rows[r * stride];
+    for (int64_t t = 0; t < p.taps; ++t) {
+      small.round(scratch.runs[r * p.taps + t], row + t * p.depth, p.depth);
+    }
+    row[depth] = 0;  // beside the last of an odd number
+  }
+  const int64_t width = code.max_vectors * code.lanes, pairs = (depth + 1) / 2;
+  const int64_t parts = std::max<int64_t>(1, CeilDiv(pairs, DepthOfBlock(code) * 9 / 8));
+  for (int64_t i = 0; i < parts; ++i) {
+    const int64_t begin = pairs * i / parts, end = pairs * (i + 1) / parts;
+    for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
+      const int64_t column = panel * width;
+      BFloat16Code::PanelArgs args;
+      args.out = OutputOf(code, p, column, row_begin, row_end);
+      const int64_t panel_width = args.out.vectors * code.lanes;
+      args.a = scratch.rows.data() + 2 * begin;
+      args.a_stride = stride;
+      args.pairs = end - begin;
+      args.b = p.packed->pairs(column) + 2 * begin * panel_width;
+      const int64_t after = panel + 1 < panel_end ? column + width : panel_begin * width;
+      args.out.next =
+          reinterpret_cast<const float*>(p.packed->pairs(after) + 2 * begin * panel_width);
+      args.out.accumulate = i > 0;
+      const bool last = i + 1 == parts && p.epilogue != nullptr;
+      if (last) SetEpilogue(*p.epilogue, column, &args.out);
+      small.panel(args);
+      if (!last || args.out.num_steps == 0) continue;
+      const Epilogue of_panel = p.epilogue->FromColumn(column);
+      const VectorStep* steps = of_panel.steps.data() + of_panel.steps.size() - args.out.num_steps;
+      code.apply(steps, args.out.num_steps, args.out.c, p.c_stride, row_begin, row_end,
+                 args.out.columns);
+    }
+  }
+}
+
 // Rows [row_begin, row_end) of panels [panel_begin, panel_end).
 void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64_t row_end,
               int64_t panel_begin, int64_t panel_end) {
@@ -153,25 +217,21 @@ void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64
   const size_t needed = static_cast<size_t>((row_end - row_begin) * p.taps);
   if (scratch.runs.size() < needed) scratch.runs.resize(needed);
   p.runs(row_begin, row_end, scratch.runs.data());
+  if (p.packed != nullptr && p.packed->is_bfloat16()) {
+    return RunBFloat16Block(code, p, row_begin, row_end, panel_begin, panel_end);
+  }
   const std::vector<Part> parts = Parts(code, p);
   const int64_t width = code.max_vectors * code.lanes;
   for (size_t i = 0; i < parts.size(); ++i) {
     const Part& part = parts[i];
     for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
       const int64_t column = panel * width;
-      PanelArgs args;
+      PanelArgs args = OutputOf(code, p, column, row_begin, row_end);
       args.a = scratch.runs.data() + part.tap;
       args.taps = part.taps;
       args.taps_stride = p.taps;
       args.a_offset = part.offset;
       args.depth = part.depth;
-      args.c = p.c + column;
-      args.c_stride = p.c_stride;
-      args.row_begin = row_begin;
-      args.row_end = row_end;
-      args.all_rows = std::max(p.rows, p.all_rows);
-      args.columns = std::min(width, p.columns - column);
-      args.vectors = static_cast<int>(CeilDiv(args.columns, code.lanes));
       args.accumulate = i > 0;
       PointToB(code, p, column, part.tap * p.depth + part.offset, part.taps * part.depth,
                &scratch.panel, &args);
@@ -188,38 +248,47 @@ void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64
 
 }  // namespace
 
-StatusOr<PackedMatrix> PackedMatrix::Pack(const MatrixView& b, int64_t depth, int64_t columns) {
+StatusOr<PackedMatrix> PackedMatrix::Pack(const MatrixView& b, int64_t depth, int64_t columns,
+                                          Precision precision) {
   const VectorCode& code = Vectors();
+  const BFloat16Code* small = precision == Precision::kBFloat16 ? BFloat16s() : nullptr;
   const int64_t width = code.max_vectors * code.lanes;
   PackedMatrix packed;
-  packed.depth_ = depth;
+  packed.depth_ = small == nullptr ? depth : depth + depth % 2;
   const int64_t padded = CeilDiv(columns, code.lanes) * code.lanes;
-  SM_ASSIGN_OR_RETURN(packed.data_, Tensor::Allocate(DType::kFloat, Shape({depth, padded})));
-  float* to = static_cast<float*>(packed.data_.raw_mutable_data());
+  SM_ASSIGN_OR_RETURN(packed.data_,
+                      Tensor::Allocate(small == nullptr ? DType::kFloat : DType::kBFloat16,
+                                       Shape({packed.depth_, padded})));
+  std::vector<float> wide(small == nullptr ? 0 : static_cast<size_t>(depth * width));
   for (int64_t column = 0; column < columns; column += width) {
     const int64_t valid = std::min(width, columns - column);
     const int64_t panel_width = CeilDiv(valid, code.lanes) * code.lanes;
+    float* to = small == nullptr ? const_cast<float*>(packed.panel(column)) : wide.data();
     code.pack(b.data + column * b.column_stride, b.row_stride, b.column_stride, depth, valid,
               panel_width, to);
-    to += depth * panel_width;
+    if (small != nullptr) {
+      small->pack(to, depth, panel_width, const_cast<uint16_t*>(packed.pairs(column)));
+    }
   }
   return packed;
 }
 
 StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackConstant(
     BuildContext& build, int input, const std::string& kind, int64_t count, int64_t depth,
-    int64_t columns, FunctionRef<MatrixView(int64_t)> view) {
+    int64_t columns, Precision precision, FunctionRef<MatrixView(int64_t)> view) {
   using Matrices = std::vector<PackedMatrix>;
   const Tensor* constant = build.constant_input(input);
   if (constant == nullptr || constant->dtype() != DType::kFloat || constant->num_elements() == 0) {
     return std::shared_ptr<const Matrices>();
   }
+  const std::string key = StrCat(kind, precision == Precision::kBFloat16 ? " in bfloat16" : "");
   SM_ASSIGN_OR_RETURN(std::shared_ptr<const void> packed,
-                      build.Packed(*constant, kind, [&]() -> StatusOr<std::shared_ptr<const void>> {
+                      build.Packed(*constant, key, [&]() -> StatusOr<std::shared_ptr<const void>> {
                         auto matrices = std::make_shared<Matrices>();
                         for (int64_t i = 0; i < count; ++i) {
-                          SM_ASSIGN_OR_RETURN(PackedMatrix matrix,
-                                              PackedMatrix::Pack(view(i), depth, columns));
+                          SM_ASSIGN_OR_RETURN(
+                              PackedMatrix matrix,
+                              PackedMatrix::Pack(view(i), depth, columns, precision));
                           matrices->push_back(std::move(matrix));
                         }
                         return std::shared_ptr<const void>(std::move(matrices));

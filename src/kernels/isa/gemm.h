@@ -20,19 +20,27 @@ struct MatrixView {
 // A matrix B in panels of the widest vectors, ready to be streamed through: made once per constant.
 class PackedMatrix {
  public:
-  static StatusOr<PackedMatrix> Pack(const MatrixView& b, int64_t depth, int64_t columns);
+  // In bfloat16 where `precision` says so and the processor can.
+  static StatusOr<PackedMatrix> Pack(const MatrixView& b, int64_t depth, int64_t columns,
+                                     Precision precision = Precision::kFloat32);
   const float* panel(int64_t column) const { return data_.data<float>() + column * depth_; }
+
+  bool is_bfloat16() const { return data_.dtype() == DType::kBFloat16; }
+  // Of a matrix in bfloat16, which has rows in pairs.
+  const uint16_t* pairs(int64_t column) const {
+    return static_cast<const uint16_t*>(data_.raw_data()) + column * depth_;
+  }
 
  private:
   Tensor data_;
-  int64_t depth_ = 0;
+  int64_t depth_ = 0;  // even in bfloat16
 };
 
 // Packs `count` matrices of constant input `input` of a node, `view(i)` being the i-th; null when
 // the input is not constant. Shared by all plans under `kind`.
 StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackConstant(
     BuildContext& build, int input, const std::string& kind, int64_t count, int64_t depth,
-    int64_t columns, FunctionRef<MatrixView(int64_t)> view);
+    int64_t columns, Precision precision, FunctionRef<MatrixView(int64_t)> view);
 
 // The fused steps of a node, with operands resolved for one run.
 class Epilogue {

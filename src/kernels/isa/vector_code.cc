@@ -30,4 +30,16 @@ const VectorCode& Vectors() {
   return code;
 }
 
+const BFloat16Code* BFloat16s() {
+  static const BFloat16Code* const code = []() -> const BFloat16Code* {
+#if defined(SAVEDMODEL_X86_LEVELS)
+    if (Vectors().lanes == 16 && __builtin_cpu_supports("avx512bf16")) {
+      return savedmodel_vector_code_avx512_bf16();
+    }
+#endif
+    return nullptr;
+  }();
+  return code;
+}
+
 }  // namespace savedmodel

@@ -11,11 +11,6 @@
 
 namespace savedmodel {
 
-// Scalar functions that only this library's passes put into graphs, after the public ones.
-inline constexpr ScalarOp kGelu = ScalarOp{128};      // x * (1 + erf(x / sqrt(2))) / 2
-inline constexpr ScalarOp kGeluTanh = ScalarOp{129};  // the same by tanh, as GPT-2 has it
-inline constexpr ScalarOp kSwish = ScalarOp{130};     // x * sigmoid(x)
-
 // A scalar function applied to each element of a matrix that is still in cache: y = f(y), or
 // y = f(y, operand[row * row_stride + column * column_stride]).
 struct VectorStep {
@@ -155,6 +150,29 @@ struct VectorCode {
   void (*gru)(const GruArgs& args, int64_t row_begin, int64_t row_end);
 };
 
+// Products of values rounded to bfloat16, added in float.
+struct BFloat16Code {
+  // Rows [out.row_begin, out.row_end) and the columns of one panel, of a matrix A that has
+  // `a_stride` elements from one row to the next (a is at row_begin) and a panel `b` of pairs of
+  // rows: b[k / 2][column][k % 2]. `pairs` of both are multiplied. `out` says what to do with the
+  // sums, but for its steps.
+  struct PanelArgs {
+    const uint16_t* a = nullptr;
+    int64_t a_stride = 0, pairs = 0;
+    const uint16_t* b = nullptr;
+    savedmodel::PanelArgs out;
+  };
+  void (*panel)(const PanelArgs& args);
+  // y[i] = x[i] rounded to nearest, ties to even.
+  void (*round)(const float* x, uint16_t* y, int64_t n);
+  // Makes a panel of pairs from one of `depth` rows of `width` floats; an odd row gets one of
+  // zeros.
+  void (*pack)(const float* panel, int64_t depth, int64_t width, uint16_t* pairs);
+};
+
+// Null where the processor, or the level that SAVEDMODEL_ISA names, cannot multiply bfloat16.
+const BFloat16Code* BFloat16s();
+
 // The best level that this processor has, or the one that the environment variable SAVEDMODEL_ISA
 // names (portable, avx2, avx512), if the processor has it. Chosen once.
 const VectorCode& Vectors();
@@ -166,4 +184,5 @@ extern "C" {
 const savedmodel::VectorCode* savedmodel_vector_code_portable();
 const savedmodel::VectorCode* savedmodel_vector_code_avx2();
 const savedmodel::VectorCode* savedmodel_vector_code_avx512();
+const savedmodel::BFloat16Code* savedmodel_vector_code_avx512_bf16();
 }

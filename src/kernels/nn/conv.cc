@@ -116,6 +116,7 @@ struct ConvNode {
   std::vector<EpilogueStep> epilogue;
   std::shared_ptr<const std::vector<PackedMatrix>> packed;
   int winograd = 0;
+  bool is_scaled = false;  // input 2 is a factor for each output channel
 };
 
 Status RunConv(OpContext& ctx, const ConvNode& node) {
@@ -131,7 +132,10 @@ Status RunConv(OpContext& ctx, const ConvNode& node) {
                     [&](const Tensor& x, const Tensor& filter, Tensor* y) -> Status {
                       if (x.dtype() != DType::kFloat) return RunPlain(ctx, g, x, filter, y);
                       const int64_t depth = f[f.rank() - 2];
+                      const float* scale = node.is_scaled ? ctx.in<float>(2) : nullptr;
                       const FloatFilter weights{.data = filter.data<float>(),
+                                                .scale = scale,
+                                                .taps = g.taps(),
                                                 .depth = depth,
                                                 .out_channels = f[f.rank() - 1],
                                                 .groups = g.channels / depth,
@@ -144,6 +148,8 @@ Status RunConv(OpContext& ctx, const ConvNode& node) {
 
 // Packs a constant filter for the way that suits the shapes, as far as they are known.
 Status Pack(BuildContext& build, const Tensor& filter, int64_t groups, ConvNode* node) {
+  const Tensor* scale = node->is_scaled ? build.constant_input(2) : nullptr;
+  if (node->is_scaled && scale == nullptr) return Status();
   const Shape& input = build.input_shape(0);
   if (filter.dtype() == DType::kFloat && input.fully_known() && input.num_elements() > 0) {
     WindowAttrs attrs = node->attrs;
@@ -151,19 +157,23 @@ Status Pack(BuildContext& build, const Tensor& filter, int64_t groups, ConvNode*
     SM_ASSIGN_OR_RETURN(const WindowGeometry g, ResolveWindow(attrs, input));
     if (AllFinite(filter.data<float>(), filter.num_elements())) {
       node->winograd = WinogradTile(g, filter.shape()[filter.shape().rank() - 1], groups);
+      // Plain products of bfloat16 are quicker than those of small tiles, which stay in float.
+      const bool small = build.precision() == Precision::kBFloat16 && BFloat16s() != nullptr;
+      if (small && node->winograd == 2) node->winograd = 0;
     }
   }
   if (node->winograd != 0) {
-    SM_ASSIGN_OR_RETURN(node->packed, PackWinogradFilter(build, 1, node->winograd));
+    SM_ASSIGN_OR_RETURN(node->packed, PackWinogradFilter(build, scale, node->winograd));
   } else {
-    SM_ASSIGN_OR_RETURN(node->packed, PackFilter(build, 1, groups));
+    SM_ASSIGN_OR_RETURN(node->packed, PackFilter(build, scale, groups));
   }
   return Status();
 }
 
-template <int rank>
+template <int rank, bool is_scaled = false>
 StatusOr<KernelPtr> BuildConv(BuildContext& build) {
   ConvNode node;
+  node.is_scaled = is_scaled;
   SM_ASSIGN_OR_RETURN(node.attrs, ReadWindowAttrs(build.attrs(), rank));
   node.epilogue.assign(build.epilogue().begin(), build.epilogue().end());
   const Tensor* filter = build.constant_input(1);
@@ -186,6 +196,15 @@ StatusOr<KernelPtr> BuildConv2D(BuildContext& build) { return BuildConv<2>(build
 
 namespace {
 
+Status ScaledConv2DShape(ShapeContext& ctx) {
+  SM_RETURN_IF_ERROR(ctx.ExpectRank(2, 1));
+  const Shape &filter = ctx.input(1), &scale = ctx.input(2);
+  if (filter.fully_known() && filter.rank() == 4 && scale.fully_known()) {
+    SM_CHECK_ARG(scale[0] == filter[3], "found a scale of shape ", scale, " for filter ", filter);
+  }
+  return ConvShape<2>(ctx);
+}
+
 constexpr OpDef kOps[] = {
     {.signature = "Conv2D(input: T, filter: T) -> (output: T); "
                   "T: {half,bfloat16,float,double,int32}; strides: list(int); "
@@ -201,6 +220,13 @@ constexpr OpDef kOps[] = {
                   "dilations: list(int) = [1, 1, 1, 1, 1]",
      .shape = ConvShape<3>,
      .build = BuildConv<3>,
+     .fusion = {.accepts_epilogue = true}},
+    {.signature = "_ScaledConv2D(input: float, filter: float, scale: float) -> (output: float); "
+                  "strides: list(int); padding: {'SAME','VALID','EXPLICIT'}; "
+                  "explicit_paddings: list(int) = []; data_format: {'NHWC','NCHW'} = 'NHWC'; "
+                  "dilations: list(int) = [1, 1, 1, 1]",
+     .shape = ScaledConv2DShape,
+     .build = BuildConv<2, true>,
      .fusion = {.accepts_epilogue = true}},
 };
 static_assert(RowsAreSound(kOps));

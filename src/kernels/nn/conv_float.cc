@@ -100,21 +100,45 @@ void WindowRuns(const WindowGeometry& g, const Runs& runs, int64_t begin, int64_
   }
 }
 
+void ScaleColumns(const float* x, const float* scale, int64_t n, int64_t columns, float* y) {
+  for (int64_t i = 0; i < n; i += columns) {
+    for (int64_t c = 0; c < columns; ++c) y[i + c] = x[i + c] * scale[c];
+  }
+}
+
 }  // namespace
 
+std::string ScaledFilter::key() const {
+  if (scale_ == nullptr) return "";
+  return " scaled by " +
+         std::string(static_cast<const char*>(scale_->raw_data()), scale_->num_bytes());
+}
+
+const float* ScaledFilter::data() {
+  if (scale_ == nullptr) return filter_.data<float>();
+  if (scaled_.empty()) {
+    scaled_.resize(static_cast<size_t>(filter_.num_elements()));
+    ScaleColumns(filter_.data<float>(), scale_->data<float>(), filter_.num_elements(),
+                 scale_->num_elements(), scaled_.data());
+  }
+  return scaled_.data();
+}
+
 StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackFilter(BuildContext& build,
-                                                                      int input, int64_t groups) {
-  const Tensor* filter = build.constant_input(input);
+                                                                      const Tensor* scale,
+                                                                      int64_t groups) {
+  const Tensor* filter = build.constant_input(1);
   if (filter == nullptr || filter->dtype() != DType::kFloat) {
     return std::shared_ptr<const std::vector<PackedMatrix>>();
   }
   const Shape& shape = filter->shape();
   const int64_t out_channels = shape[shape.rank() - 1], per_group = out_channels / groups;
-  return PackConstant(
-      build, input, StrCat("convolution in ", groups, " groups"), groups,
-      shape.Product(0, shape.rank() - 1), per_group, [&](int64_t group) {
-        return MatrixView{filter->data<float>() + group * per_group, out_channels, 1};
-      });
+  ScaledFilter scaled(*filter, scale);
+  return PackConstant(build, 1, StrCat("convolution in ", groups, " groups", scaled.key()), groups,
+                      shape.Product(0, shape.rank() - 1), per_group, build.precision(),
+                      [&](int64_t group) {
+                        return MatrixView{scaled.data() + group * per_group, out_channels, 1};
+                      });
 }
 
 Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& filter,
@@ -142,6 +166,17 @@ Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& 
     SM_ASSIGN_OR_RETURN(zeros, Tensor::Zeros(DType::kFloat, Shape({depth}), ctx.run().budget));
     runs.outside = zeros.data<float>();
   }
+  const float* plain = filter.data;
+  const bool unpacked = filter.packed == nullptr || filter.winograd != 0;
+  Tensor scaled;
+  if (unpacked && filter.scale != nullptr) {
+    const int64_t rows = filter.taps * filter.depth;
+    SM_ASSIGN_OR_RETURN(scaled,
+                        ctx.AllocateTemp(DType::kFloat, Shape({rows, filter.out_channels})));
+    float* to = static_cast<float*>(scaled.raw_mutable_data());
+    ScaleColumns(filter.data, filter.scale, rows * filter.out_channels, filter.out_channels, to);
+    plain = to;
+  }
   const int64_t per_group = filter.out_channels / filter.groups;
   const bool pointwise = IsPointwise(g);
   for (int64_t group = 0; group < filter.groups; ++group) {
@@ -153,18 +188,16 @@ Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& 
       }
     };
     const Epilogue part = epilogue.FromColumn(group * per_group);
-    RunProduct(
-        ctx, {.rows = g.batch * g.out_pixels(),
-              .columns = per_group,
-              .taps = g.window[0] * g.window[1] * runs.columns,
-              .depth = depth,
-              .runs = find,
-              .packed = filter.packed == nullptr || filter.winograd != 0 ? nullptr
-                                                                         : &(*filter.packed)[group],
-              .b = {filter.data + group * per_group, filter.out_channels, 1},
-              .c = y + group * per_group,
-              .c_stride = filter.out_channels,
-              .epilogue = &part});
+    RunProduct(ctx, {.rows = g.batch * g.out_pixels(),
+                     .columns = per_group,
+                     .taps = g.window[0] * g.window[1] * runs.columns,
+                     .depth = depth,
+                     .runs = find,
+                     .packed = unpacked ? nullptr : &(*filter.packed)[group],
+                     .b = {plain + group * per_group, filter.out_channels, 1},
+                     .c = y + group * per_group,
+                     .c_stride = filter.out_channels,
+                     .epilogue = &part});
   }
   return Status();
 }

@@ -13,14 +13,32 @@ namespace savedmodel {
 // A filter [window..., depth, out_channels] for one matrix per group.
 struct FloatFilter {
   const float* data = nullptr;
+  const float* scale = nullptr;  // of each output channel, what `packed` has in it; null: 1
+  int64_t taps = 0;
   int64_t depth = 0, out_channels = 0, groups = 1;
   std::shared_ptr<const std::vector<PackedMatrix>> packed;  // null: `data` is used
   int winograd = 0;  // the m of F(m x m, 3 x 3) that `packed` is for; 0: direct
 };
 
-// Packs the filter where input `input` of the node is constant; null otherwise.
+// `filter`, the last dimension of which is that of `scale`, times the scale; null: as it is.
+class ScaledFilter {
+ public:
+  ScaledFilter(const Tensor& filter, const Tensor* scale) : filter_(filter), scale_(scale) {}
+  // Names what it is scaled by.
+  std::string key() const;
+  // The values, which live as long as the object.
+  const float* data();
+
+ private:
+  const Tensor& filter_;
+  const Tensor* scale_;
+  std::vector<float> scaled_;
+};
+
+// Packs the constant filter, input 1 of the node, times `scale`.
 StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackFilter(BuildContext& build,
-                                                                      int input, int64_t groups);
+                                                                      const Tensor* scale,
+                                                                      int64_t groups);
 
 // y = conv(x, filter), then the epilogue.
 Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& filter,

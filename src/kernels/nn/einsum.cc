@@ -378,7 +378,7 @@ StatusOr<PackedMatrices> PackSecond(BuildContext& build, const Equation& equatio
   const int64_t depth = plain ? outer : inner, columns = plain ? inner : outer;
   return PackConstant(build, 1,
                       StrCat("product ", depth, plain ? " by " : " transposed by ", columns), 1,
-                      depth, columns, [&](int64_t) {
+                      depth, columns, build.precision(), [&](int64_t) {
                         return MatrixView{b->data<float>(), plain ? columns : 1, plain ? 1 : depth};
                       });
 }

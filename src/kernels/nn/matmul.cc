@@ -199,9 +199,10 @@ StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackSecond(BuildConte
   const int64_t k = shape[transposed ? rank - 1 : rank - 2];
   const int64_t n = shape[transposed ? rank - 2 : rank - 1];
   const std::string kind = StrCat("product ", k, transposed ? " transposed by " : " by ", n);
-  return PackConstant(build, 1, kind, shape.Product(0, rank - 2), k, n, [&](int64_t i) {
-    return MatrixView{b->data<float>() + i * k * n, transposed ? 1 : n, transposed ? k : 1};
-  });
+  return PackConstant(
+      build, 1, kind, shape.Product(0, rank - 2), k, n, build.precision(), [&](int64_t i) {
+        return MatrixView{b->data<float>() + i * k * n, transposed ? 1 : n, transposed ? k : 1};
+      });
 }
 
 }  // namespace

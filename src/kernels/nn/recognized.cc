@@ -48,13 +48,13 @@ StatusOr<KernelPtr> BuildLayerNorm(BuildContext& build) {
 constexpr OpDef kOps[] = {
     {.signature = "_Gelu(x: float) -> (y: float)",
      .shape = shape::SameAsInput0,
-     .build = BuildPlain<RunMap<kGelu>>,
-     .fusion = {.scalar = kGelu},
+     .build = BuildPlain<RunMap<ScalarOp::kGelu>>,
+     .fusion = {.scalar = ScalarOp::kGelu},
      .in_place = InPlace::kInput0},
     {.signature = "_GeluTanh(x: float) -> (y: float)",
      .shape = shape::SameAsInput0,
-     .build = BuildPlain<RunMap<kGeluTanh>>,
-     .fusion = {.scalar = kGeluTanh},
+     .build = BuildPlain<RunMap<ScalarOp::kGeluTanh>>,
+     .fusion = {.scalar = ScalarOp::kGeluTanh},
      .in_place = InPlace::kInput0},
     {.signature = "_LayerNorm(x: float, gamma: float, beta: float) -> (y: float); epsilon: float",
      .shape = LayerNormShape,
@@ -62,8 +62,8 @@ constexpr OpDef kOps[] = {
      .in_place = InPlace::kInput0},
     {.signature = "_Swish(x: float) -> (y: float)",
      .shape = shape::SameAsInput0,
-     .build = BuildPlain<RunMap<kSwish>>,
-     .fusion = {.scalar = kSwish},
+     .build = BuildPlain<RunMap<ScalarOp::kSwish>>,
+     .fusion = {.scalar = ScalarOp::kSwish},
      .in_place = InPlace::kInput0},
 };
 static_assert(RowsAreSound(kOps));

@@ -205,9 +205,10 @@ StatusOr<Packed> PackWeights(BuildContext& build) {
   const Tensor* weights = build.constant_input(1);
   if (weights == nullptr || weights->shape().rank() != 2) return Packed();
   const Shape& shape = weights->shape();
-  return PackConstant(build, 1, "recurrent", 1, shape[0], shape[1], [&](int64_t) {
-    return MatrixView{weights->data<float>(), shape[1], 1};
-  });
+  return PackConstant(build, 1, "recurrent", 1, shape[0], shape[1], build.precision(),
+                      [&](int64_t) {
+                        return MatrixView{weights->data<float>(), shape[1], 1};
+                      });
 }
 const PackedMatrix* First(const Packed& packed) { return packed ? packed->data() : nullptr; }
 

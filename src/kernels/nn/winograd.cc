@@ -7,6 +7,7 @@
 
 #include "src/base/status_macros.h"
 #include "src/base/strcat.h"
+#include "src/kernels/nn/conv_float.h"
 
 namespace savedmodel {
 namespace {
@@ -224,16 +225,18 @@ std::vector<float> TransformWinogradFilter(const float* filter, int64_t pairs, i
 }
 
 StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackWinogradFilter(BuildContext& build,
-                                                                              int input, int m) {
-  const Tensor* filter = build.constant_input(input);
+                                                                              const Tensor* scale,
+                                                                              int m) {
+  const Tensor* filter = build.constant_input(1);
   if (filter == nullptr) return std::shared_ptr<const std::vector<PackedMatrix>>();
   const Shape& shape = filter->shape();
   const int64_t in = shape[shape.rank() - 2], out = shape[shape.rank() - 1];
+  ScaledFilter scaled(*filter, scale);
   std::vector<float> frequencies;
-  return PackConstant(build, input, StrCat("Winograd's ", m), (m + 2) * (m + 2), in, out,
-                      [&](int64_t i) {
+  return PackConstant(build, 1, StrCat("Winograd's ", m, scaled.key()), (m + 2) * (m + 2), in, out,
+                      Precision::kFloat32, [&](int64_t i) {
                         if (i == 0)
-                          frequencies = TransformWinogradFilter(filter->data<float>(), in * out, m);
+                          frequencies = TransformWinogradFilter(scaled.data(), in * out, m);
                         return MatrixView{frequencies.data() + i * in * out, out, 1};
                       });
 }

@@ -21,10 +21,11 @@ bool AllFinite(OpContext& ctx, const float* x, int64_t n);
 // Frequencies [(m + 2)^2][pairs] of filters [3][3][pairs].
 std::vector<float> TransformWinogradFilter(const float* filter, int64_t pairs, int m);
 
-// One packed matrix per frequency of the constant filter [..., 3, 3, in, out], input `input` of the
-// node; null when it is not constant.
+// One packed matrix per frequency of the constant filter [..., 3, 3, in, out], input 1 of the node,
+// times `scale` (null: 1); null when it is not constant.
 StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackWinogradFilter(BuildContext& build,
-                                                                              int input, int m);
+                                                                              const Tensor* scale,
+                                                                              int m);
 
 // y = conv(x, filter), then the epilogue.
 void RunWinograd(OpContext& ctx, const WindowGeometry& g, int m,

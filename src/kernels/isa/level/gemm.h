@@ -134,32 +134,40 @@ void CallTile(int rows, const PanelArgs& p, const float* const* a, int64_t row, 
   }
 }
 
-// All rows of the panel, spread evenly over tiles, which fetch the next panel between them. A
+// Calls tile(first row, rows, ahead) so that `rows` rows are spread evenly over tiles, which fetch
+// what is `next` between them: as many lines for each of `depth` steps as they read of the panel. A
 // panel that is read once is fetched fast enough without.
-template <int kVectors>
-void PanelOf(const PanelArgs& p) {
+template <int kVectors, class F>
+inline void TileRows(int64_t rows, int64_t depth, const float* next, F&& tile) {
   constexpr int kRows = MaxRows(kVectors);
-  constexpr int kPanelLines = 4 * kVectors * kLanes / kLine;  // of four k
-  const int64_t rows = p.row_end - p.row_begin;
-  const int64_t depth = p.taps * p.depth;
+  constexpr int kPanelLines = 4 * kVectors * kLanes / kLine;  // of four steps
   int64_t tiles = (rows + kRows - 1) / kRows;
-  Ahead ahead{p.next, 0};
+  Ahead ahead{next, 0};
   if (tiles > 1) {
     const int64_t lines = (kPanelLines + tiles - 1) / tiles;
     ahead.lines = static_cast<int>(lines < 4 ? lines : 4);
   }
-  const float* const end = p.next + depth * kVectors * kLanes;
+  const float* const end = next + depth * kVectors * kLanes;
   for (int64_t done = 0; tiles > 0; --tiles) {
     const int64_t n = (rows - done + tiles - 1) / tiles;
+    tile(done, static_cast<int>(n), ahead);
+    ahead.from += depth / 4 * ahead.lines * kLine;
+    if (ahead.from >= end) ahead = {next, 0};
+    done += n;
+  }
+}
+
+// All rows of the panel.
+template <int kVectors>
+void PanelOf(const PanelArgs& p) {
+  const int64_t rows = p.row_end - p.row_begin;
+  TileRows<kVectors>(rows, p.taps * p.depth, p.next, [&](int64_t done, int n, Ahead ahead) {
     const int64_t row = p.row_begin + done;
-    CallTile<kRows, kVectors>(static_cast<int>(n), p, p.a + done * p.taps_stride, row, ahead);
+    CallTile<MaxRows(kVectors), kVectors>(n, p, p.a + done * p.taps_stride, row, ahead);
     if (p.num_steps > 0) {
       ApplySteps(p.steps, p.num_steps, p.c, p.c_stride, row, row + n, p.first_column, p.columns);
     }
-    ahead.from += depth / 4 * ahead.lines * kLine;
-    if (ahead.from >= end) ahead = {p.next, 0};
-    done += n;
-  }
+  });
 }
 
 void Panel(const PanelArgs& p) {

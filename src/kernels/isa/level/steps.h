@@ -10,9 +10,6 @@ namespace {
 // Calls fn(f) with the vector function of unary `op`.
 template <class F>
 inline void WithUnary(ScalarOp op, float parameter, F&& fn) {
-  if (op == kGelu) return fn([](Vec x) { return Gelu(x); });
-  if (op == kGeluTanh) return fn([](Vec x) { return GeluTanh(x); });
-  if (op == kSwish) return fn([](Vec x) { return x * Sigmoid(x); });
   switch (op) {
     case ScalarOp::kAbs:
       return fn([](Vec x) { return Abs(x); });
@@ -73,6 +70,12 @@ inline void WithUnary(ScalarOp op, float parameter, F&& fn) {
         const Vec one = FromBits(Bits(SignOf(x)) | Bits(Splat(1)));
         return x == Splat(0) || x != x ? x : one;
       });
+    case ScalarOp::kGelu:
+      return fn([](Vec x) { return Gelu(x); });
+    case ScalarOp::kGeluTanh:
+      return fn([](Vec x) { return GeluTanh(x); });
+    case ScalarOp::kSwish:
+      return fn([](Vec x) { return x * Sigmoid(x); });
     default:
       return;
   }
