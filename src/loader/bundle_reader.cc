@@ -7,6 +7,7 @@
 
 #include "proto/savedmodel_checkpoint.pb.h"
 #include "src/base/crc32c.h"
+#include "src/base/mapped_pages.h"
 #include "src/base/status_macros.h"
 #include "src/loader/checkpoint_reader.h"
 #include "src/loader/proto_parsing.h"
@@ -162,6 +163,20 @@ class BundleReader final : public SlicedReader {
                     stored.offset, " does not match");
   }
 
+  // Of bytes that perhaps are never used (Keras 3 stores variables twice, tables are read in
+  // places): gives their pages back.
+  static uint32_t Checksum(std::string_view bytes) {
+    constexpr size_t kPart = 4 << 20, kWorthReleasing = 64 << 10;
+    uint32_t crc = 0;
+    while (!bytes.empty()) {
+      const std::string_view part = bytes.substr(0, kPart);
+      crc = ExtendCrc32c(crc, part);
+      if (part.size() > kWorthReleasing) ReleaseMappedPages(part.data(), part.size());
+      bytes.remove_prefix(part.size());
+    }
+    return crc;
+  }
+
   StatusOr<Tensor> ReadPlain(const Stored& stored, DType dtype, std::string_view bytes,
                              const std::shared_ptr<const FileContent>& file) const {
     const size_t element = DTypeSize(dtype);
@@ -170,7 +185,7 @@ class BundleReader final : public SlicedReader {
       return DataLoss(prefix_, ".index: found ", bytes.size(), " bytes for ", dtype, stored.shape,
                       ", expected ", element, " for each element");
     }
-    if (verify_checksums_) SM_RETURN_IF_ERROR(CheckCrc(stored, Crc32c(bytes)));
+    if (verify_checksums_) SM_RETURN_IF_ERROR(CheckCrc(stored, Checksum(bytes)));
     const bool aligned = reinterpret_cast<uintptr_t>(bytes.data()) % element == 0;
     // A bool other than 0 and 1 must not reach kernels, so these are always copied.
     if (aligned && dtype != DType::kBool) {
