@@ -48,27 +48,33 @@ struct Part {
   int64_t tap, taps, offset, depth;
 };
 
-std::vector<Part> Parts(const VectorCode& code, const Product& p) {
-  const int64_t limit = DepthOfBlock(code);
-  std::vector<Part> parts;
-  if (p.taps * p.depth <= limit + limit / 8) return {{0, p.taps, 0, p.depth}};
-  if (p.depth > limit + limit / 8) {
-    const int64_t pieces = CeilDiv(p.depth, limit);
-    for (int64_t t = 0; t < p.taps; ++t) {
-      for (int64_t i = 0; i < pieces; ++i) {
-        const int64_t begin = p.depth * i / pieces, end = p.depth * (i + 1) / pieces;
-        parts.push_back({t, 1, begin, end - begin});
-      }
+// How A's columns are cut: not at all, between taps, or each run into pieces.
+class Parts {
+ public:
+  Parts(const VectorCode& code, const Product& p) : p_(p) {
+    const int64_t limit = DepthOfBlock(code), most = limit + limit / 8;
+    if (p.taps * p.depth <= most) return;
+    if (p.depth > most) {
+      pieces_ = CeilDiv(p.depth, limit);
+      groups_ = p.taps;
+    } else {
+      groups_ = CeilDiv(p.taps, std::max<int64_t>(1, limit / p.depth));
     }
-    return parts;
   }
-  const int64_t pieces = CeilDiv(p.taps, std::max<int64_t>(1, limit / p.depth));
-  for (int64_t i = 0; i < pieces; ++i) {
-    const int64_t begin = p.taps * i / pieces, end = p.taps * (i + 1) / pieces;
-    parts.push_back({begin, end - begin, 0, p.depth});
+
+  int64_t size() const { return groups_ * pieces_; }
+
+  Part operator[](int64_t i) const {
+    const int64_t group = i / pieces_, piece = i % pieces_;
+    const int64_t tap = p_.taps * group / groups_, end = p_.taps * (group + 1) / groups_;
+    const int64_t offset = p_.depth * piece / pieces_;
+    return {tap, end - tap, offset, p_.depth * (piece + 1) / pieces_ - offset};
   }
-  return parts;
-}
+
+ private:
+  const Product& p_;
+  int64_t groups_ = 1, pieces_ = 1;
+};
 
 // Tiles are 6 or 8 rows high.
 constexpr int64_t kRowsOfTiles = 24;
@@ -220,10 +226,10 @@ void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64
   if (p.packed != nullptr && p.packed->is_bfloat16()) {
     return RunBFloat16Block(code, p, row_begin, row_end, panel_begin, panel_end);
   }
-  const std::vector<Part> parts = Parts(code, p);
+  const Parts parts(code, p);
   const int64_t width = code.max_vectors * code.lanes;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    const Part& part = parts[i];
+  for (int64_t i = 0; i < parts.size(); ++i) {
+    const Part part = parts[i];
     for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
       const int64_t column = panel * width;
       PanelArgs args = OutputOf(code, p, column, row_begin, row_end);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "savedmodel/op.h"
 #include "src/kernels/isa/vector_code.h"
 
@@ -57,7 +58,7 @@ class Epilogue {
   void ApplyTo(OpContext& ctx, float* out, int64_t n, int64_t columns) const;
 
   const float* bias = nullptr;
-  std::vector<VectorStep> steps;
+  absl::InlinedVector<VectorStep, 4> steps;
 };
 
 // Takes a step that limits values (Relu, Relu6) off the front of [*step, end): kernels do it before

@@ -186,6 +186,28 @@ Status Multiply(OpContext& ctx, const MatMulNode& node) {
   }
 }
 
+// a [..., k] times the one packed matrix: its rows lie one after another.
+Status MultiplyPacked(OpContext& ctx, const MatMulNode& node) {
+  const Shape& out = ctx.output(0).shape();
+  if (out.num_elements() == 0) return Status();
+  SM_ASSIGN_OR_RETURN(const Epilogue epilogue, Epilogue::Resolve(ctx, node.epilogue, out));
+  const Shape& shape = ctx.input(0).shape();
+  const int64_t depth = shape[shape.rank() - 1], columns = out[out.rank() - 1];
+  const float* a = ctx.in<float>(0);
+  const auto runs = [a, depth](int64_t begin, int64_t end, const float** rows) {
+    for (int64_t row = begin; row < end; ++row) *rows++ = a + row * depth;
+  };
+  RunProduct(ctx, {.rows = out.num_elements() / columns,
+                   .columns = columns,
+                   .depth = depth,
+                   .runs = runs,
+                   .packed = node.packed->data(),
+                   .c = ctx.out<float>(0),
+                   .c_stride = columns,
+                   .epilogue = &epilogue});
+  return Status();
+}
+
 // Packs a constant float b.
 StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackSecond(BuildContext& build,
                                                                       bool transposed) {
@@ -211,6 +233,10 @@ StatusOr<KernelPtr> BuildMatMul(BuildContext& build) {
   MatMulNode node{.attrs = ReadAttrs(build.attrs())};
   node.epilogue.assign(build.epilogue().begin(), build.epilogue().end());
   SM_ASSIGN_OR_RETURN(node.packed, PackSecond(build, node.attrs.transpose_b));
+  const bool one_matrix = node.packed != nullptr && build.constant_input(1)->shape().rank() == 2;
+  if (one_matrix && !node.attrs.transpose_a && build.output_dtype(0) == DType::kFloat) {
+    return MakeKernel([node](OpContext& ctx) { return MultiplyPacked(ctx, node); });
+  }
   return MakeKernel([node](OpContext& ctx) -> Status {
     if (ctx.output(0).num_elements() == 0) return Status();
     return VisitDType<kNumbers>(ctx.output_dtype(0), [&](auto tag) {
