@@ -168,6 +168,8 @@ Status Specialize(OptimizeContext* context, Span<const Shape> arg_shapes, Graph*
   graph->Compact();
   SM_RETURN_IF_ERROR(FuseEpilogues(context, graph));
   graph->Compact();
+  SM_RETURN_IF_ERROR(FuseDepthwiseBlocks(context, graph));
+  graph->Compact();
   return Status();
 }
 

@@ -120,6 +120,10 @@ Status RecognizeAttention(OptimizeContext* context, Graph* graph);
 // Puts scalar ops behind the one producer they have into its epilogue.
 Status FuseEpilogues(OptimizeContext* context, Graph* graph);
 
+// Puts one op in place of a widening, a depthwise and a narrowing convolution whose wide values do
+// not fit into the cache. After FuseEpilogues.
+Status FuseDepthwiseBlocks(OptimizeContext* context, Graph* graph);
+
 // ------------------------------------------------------------------------------------- helpers
 
 // Replaces outputs all over a graph.

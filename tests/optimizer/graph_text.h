@@ -27,6 +27,15 @@ class GraphText {
              "}\n";
     return *this;
   }
+  GraphText& Floats(const std::string& name, const Tensor& value) {
+    std::string tensor = "tensor { dtype: DT_FLOAT tensor_shape {";
+    for (const int64_t d : value.shape()) tensor += " dim { size: " + std::to_string(d) + " }";
+    tensor += " }";
+    for (const float v : value.values<float>()) tensor += " float_val: " + std::to_string(v);
+    text_ += "node { name: '" + name + "' op: 'Const' " + Type("dtype") +
+             Attr("value", tensor + " }") + "}\n";
+    return *this;
+  }
   GraphText& Int(const std::string& name, int value) { return Ints(name, {value}, ""); }
   GraphText& Ints(const std::string& name, const std::vector<int>& values) {
     return Ints(name, values, "dim { size: " + std::to_string(values.size()) + " }");

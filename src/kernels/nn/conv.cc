@@ -165,7 +165,7 @@ Status Pack(BuildContext& build, const Tensor& filter, int64_t groups, ConvNode*
   if (node->winograd != 0) {
     SM_ASSIGN_OR_RETURN(node->packed, PackWinogradFilter(build, scale, node->winograd));
   } else {
-    SM_ASSIGN_OR_RETURN(node->packed, PackFilter(build, scale, groups));
+    SM_ASSIGN_OR_RETURN(node->packed, PackFilter(build, 1, scale, groups));
   }
   return Status();
 }

@@ -125,17 +125,18 @@ const float* ScaledFilter::data() {
 }
 
 StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackFilter(BuildContext& build,
+                                                                      int input,
                                                                       const Tensor* scale,
                                                                       int64_t groups) {
-  const Tensor* filter = build.constant_input(1);
+  const Tensor* filter = build.constant_input(input);
   if (filter == nullptr || filter->dtype() != DType::kFloat) {
     return std::shared_ptr<const std::vector<PackedMatrix>>();
   }
   const Shape& shape = filter->shape();
   const int64_t out_channels = shape[shape.rank() - 1], per_group = out_channels / groups;
   ScaledFilter scaled(*filter, scale);
-  return PackConstant(build, 1, StrCat("convolution in ", groups, " groups", scaled.key()), groups,
-                      shape.Product(0, shape.rank() - 1), per_group, build.precision(),
+  return PackConstant(build, input, StrCat("convolution in ", groups, " groups", scaled.key()),
+                      groups, shape.Product(0, shape.rank() - 1), per_group, build.precision(),
                       [&](int64_t group) {
                         return MatrixView{scaled.data() + group * per_group, out_channels, 1};
                       });

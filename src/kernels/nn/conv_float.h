@@ -35,8 +35,9 @@ class ScaledFilter {
   std::vector<float> scaled_;
 };
 
-// Packs the constant filter, input 1 of the node, times `scale`.
+// Packs the constant filter that is input `input` of the node, times `scale`.
 StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackFilter(BuildContext& build,
+                                                                      int input,
                                                                       const Tensor* scale,
                                                                       int64_t groups);
 

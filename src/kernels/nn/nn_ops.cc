@@ -13,6 +13,7 @@ std::vector<Span<const OpDef>> NnFamilies() {
       ConvOps(),
       CrossEntropyOps(),
       CtcOps(),
+      DepthwiseBlockOps(),
       DepthwiseOps(),
       DilationOps(),
       EinsumOps(),

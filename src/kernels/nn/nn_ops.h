@@ -16,6 +16,7 @@ Span<const OpDef> ConvBackpropOps();
 Span<const OpDef> ConvOps();
 Span<const OpDef> CrossEntropyOps();
 Span<const OpDef> CtcOps();
+Span<const OpDef> DepthwiseBlockOps();
 Span<const OpDef> DepthwiseOps();
 Span<const OpDef> DilationOps();
 Span<const OpDef> EinsumOps();
