@@ -139,6 +139,10 @@ struct VectorCode {
   void (*map)(ScalarOp op, float parameter, const float* x, float* y, int64_t n);
   // sums[j] += x[r * row_stride + j] for `rows` rows of `columns` columns, row by row.
   void (*add_rows)(const float* x, int64_t row_stride, int64_t rows, int64_t columns, float* sums);
+  // y[i] = the largest of taps[t][i] over all taps, NaN never, or their sum over `count` (not 0).
+  void (*pool_maximum)(const float* const* taps, int64_t num_taps, int64_t n, float* y);
+  void (*pool_average)(const float* const* taps, int64_t num_taps, int64_t n, float count,
+                       float* y);
   // y = softmax(x), or its logarithm, of each row; y may be x.
   void (*softmax)(const float* x, float* y, int64_t rows, int64_t columns, bool log);
   void (*attention_weights)(const AttentionArgs& args, int64_t rows);

@@ -2,9 +2,11 @@
 #include <algorithm>
 #include <limits>
 #include <type_traits>
+#include <vector>
 
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
+#include "src/kernels/isa/vector_code.h"
 #include "src/kernels/nn/nn_ops.h"
 #include "src/kernels/nn/quantized.h"
 #include "src/kernels/nn/spatial.h"
@@ -97,18 +99,47 @@ void PoolPixel(const WindowGeometry& g, const T* image, const std::array<int64_t
   }
 }
 
+// The same of floats, in the compute core. `pixels` is scratch.
+template <class Pool>
+void PoolFloats(const WindowGeometry& g, const float* image, const std::array<int64_t, 3>& start,
+                std::vector<const float*>* pixels, float* y) {
+  std::array<TapRange, 3> taps;
+  for (int i = 0; i < 3; ++i) taps[i] = TapsInside(start[i], g.window[i], 1, g.in[i]);
+  pixels->clear();
+  for (int64_t d = start[0] + taps[0].begin; d < start[0] + taps[0].end; ++d) {
+    for (int64_t h = start[1] + taps[1].begin; h < start[1] + taps[1].end; ++h) {
+      const float* row = image + ((d * g.in[1] + h) * g.in[2] + start[2]) * g.channels;
+      for (int64_t w = taps[2].begin; w < taps[2].end; ++w) {
+        pixels->push_back(row + w * g.channels);
+      }
+    }
+  }
+  const int64_t count = static_cast<int64_t>(pixels->size());
+  if (std::is_same_v<Pool, Max>) {
+    Vectors().pool_maximum(pixels->data(), count, g.channels, y);
+  } else {
+    Vectors().pool_average(pixels->data(), count, g.channels, static_cast<float>(count), y);
+  }
+}
+
 template <class Pool, class T>
 void PoolSpatial(OpContext& ctx, const WindowGeometry& g, const T* x, T* y) {
   const double cost = 0.3 * static_cast<double>(g.channels) * g.taps() * g.out[2];
   ctx.ParallelFor(g.batch * g.out[0] * g.out[1], cost, [&](int64_t begin, int64_t end) {
+    std::vector<const float*> pixels;
     for (int64_t row = begin; row < end; ++row) {
       const int64_t oh = row % g.out[1], od = row / g.out[1] % g.out[0];
       const T* image = x + row / g.out[1] / g.out[0] * g.in_pixels() * g.channels;
       for (int64_t ow = 0; ow < g.out[2]; ++ow) {
-        PoolPixel<Pool>(g, image,
-                        {od * g.stride[0] - g.before[0], oh * g.stride[1] - g.before[1],
-                         ow * g.stride[2] - g.before[2]},
-                        y + (row * g.out[2] + ow) * g.channels);
+        const std::array<int64_t, 3> start = {od * g.stride[0] - g.before[0],
+                                              oh * g.stride[1] - g.before[1],
+                                              ow * g.stride[2] - g.before[2]};
+        T* out = y + (row * g.out[2] + ow) * g.channels;
+        if constexpr (std::is_same_v<T, float>) {
+          PoolFloats<Pool>(g, image, start, &pixels, out);
+        } else {
+          PoolPixel<Pool>(g, image, start, out);
+        }
       }
     }
   });

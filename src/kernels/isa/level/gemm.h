@@ -43,7 +43,14 @@ inline __attribute__((always_inline)) void Finish(const PanelArgs& p, Vec (&sums
   };
   float* c = p.c + row * p.c_stride;
   if (p.accumulate) add_rows(c, p.c_stride);
-  if (p.bias != nullptr) add_rows(p.bias, 0);
+  if (p.bias != nullptr) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      const Vec bias = load(p.bias, v);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) sums[r][v] += bias;
+    }
+  }
   if (p.residual != nullptr) add_rows(p.residual + row * p.residual_stride, p.residual_stride);
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {

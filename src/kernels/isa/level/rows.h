@@ -1,4 +1,4 @@
-// Rows: their sum, the softmax of each.
+// Rows: their sum, pools of them, the softmax of each.
 #pragma once
 
 #include "src/kernels/isa/level/math.h"
@@ -68,6 +68,49 @@ void AddRows(const float* x, int64_t row_stride, int64_t rows, int64_t columns, 
         AddColumns<4>(x + j, row_stride, rows, n, sums + j);
     }
   }
+}
+
+// y[i] = finish(first and taps[t][i] for each t, put together by add).
+template <class Add, class Finish>
+inline void PoolTaps(const float* const* taps, int64_t num_taps, int64_t n, float first, float* y,
+                     Add&& add, Finish&& finish) {
+  constexpr int kVectors = 4;
+  int64_t i = 0;
+  for (; i + kVectors * kLanes <= n; i += kVectors * kLanes) {
+    Vec sums[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) sums[v] = Splat(first);
+    for (int64_t t = 0; t < num_taps; ++t) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sums[v] = add(sums[v], Load(taps[t] + i + v * kLanes));
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) Store(y + i + v * kLanes, finish(sums[v]));
+  }
+  for (; i < n; i += kLanes) {
+    const int64_t some = n - i < kLanes ? n - i : kLanes;
+    Vec sum = Splat(first);
+    for (int64_t t = 0; t < num_taps; ++t) {
+      sum = add(sum, some < kLanes ? LoadSome(taps[t] + i, some) : Load(taps[t] + i));
+    }
+    if (some < kLanes) {
+      StoreSome(y + i, finish(sum), some);
+    } else {
+      Store(y + i, finish(sum));
+    }
+  }
+}
+
+void PoolMaximum(const float* const* taps, int64_t num_taps, int64_t n, float* y) {
+  PoolTaps(
+      taps, num_taps, n, -__builtin_inff(), y, [](Vec best, Vec x) { return x > best ? x : best; },
+      [](Vec best) { return best; });
+}
+
+void PoolAverage(const float* const* taps, int64_t num_taps, int64_t n, float count, float* y) {
+  PoolTaps(
+      taps, num_taps, n, 0, y, [](Vec sum, Vec x) { return sum + x; },
+      [count](Vec sum) { return sum / count; });
 }
 
 void SoftmaxRows(const float* x, float* y, int64_t rows, int64_t columns, bool log) {

@@ -23,6 +23,8 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .apply = Apply,
       .map = Map,
       .add_rows = AddRows,
+      .pool_maximum = PoolMaximum,
+      .pool_average = PoolAverage,
       .softmax = SoftmaxRows,
       .attention_weights = AttentionWeights,
       .winograd_input = WinogradInput,
