@@ -245,6 +245,8 @@ void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64
       if (p.packed != nullptr) {
         const int64_t after = panel + 1 < panel_end ? column + width : panel_begin * width;
         args.next = p.packed->panel(after) + (args.b - p.packed->panel(column));
+        const bool last = panel + 1 == panel_end && i + 1 == parts.size();
+        if (last && p.following != nullptr) args.next = p.following->panel(0);
       }
       if (i + 1 == parts.size() && p.epilogue != nullptr) SetEpilogue(*p.epilogue, column, &args);
       code.panel(args);

@@ -76,6 +76,7 @@ struct Product {
   float* c = nullptr;
   int64_t c_stride = 0;
   const Epilogue* epilogue = nullptr;
+  const PackedMatrix* following = nullptr;  // of the product after this one, fetched meanwhile
   // Of a product that a caller divides among threads by rows: all of them. 0: there are no others.
   int64_t all_rows = 0;
 };

@@ -115,7 +115,8 @@ class Convolution {
                         .runs = runs,
                         .packed = &filter_[frequency],
                         .c = out_ + frequency * count_ * out_stride_,
-                        .c_stride = out_stride_});
+                        .c_stride = out_stride_,
+                        .following = &filter_[(frequency + 1) % frequencies()]});
   }
 
   // Makes the output of tiles [begin, end) of the block.
