@@ -36,9 +36,21 @@ class GraphText {
              Attr("value", tensor + " }") + "}\n";
     return *this;
   }
-  GraphText& Int(const std::string& name, int value) { return Ints(name, {value}, ""); }
+  GraphText& Int(const std::string& name, int value) {
+    return Ints(name, {value}, std::vector<int>());
+  }
   GraphText& Ints(const std::string& name, const std::vector<int>& values) {
-    return Ints(name, values, "dim { size: " + std::to_string(values.size()) + " }");
+    return Ints(name, values, {static_cast<int>(values.size())});
+  }
+  GraphText& Ints(const std::string& name, const std::vector<int>& values,
+                  const std::vector<int>& shape) {
+    std::string tensor = "tensor { dtype: DT_INT32 tensor_shape {";
+    for (const int d : shape) tensor += " dim { size: " + std::to_string(d) + " }";
+    tensor += " }";
+    for (const int v : values) tensor += " int_val: " + std::to_string(v);
+    text_ += "node { name: '" + name + "' op: 'Const' " + Attr("dtype", "type: DT_INT32") +
+             Attr("value", tensor + " }") + "}\n";
+    return *this;
   }
   GraphText& Node(const std::string& name, const std::string& op,
                   const std::vector<std::string>& inputs, const std::string& attrs = "") {
@@ -54,14 +66,6 @@ class GraphText {
   }
 
  private:
-  GraphText& Ints(const std::string& name, const std::vector<int>& values,
-                  const std::string& shape) {
-    std::string tensor = "tensor { dtype: DT_INT32 tensor_shape { " + shape + " }";
-    for (const int v : values) tensor += " int_val: " + std::to_string(v);
-    text_ += "node { name: '" + name + "' op: 'Const' " + Attr("dtype", "type: DT_INT32") +
-             Attr("value", tensor + " }") + "}\n";
-    return *this;
-  }
   static std::string Type(const std::string& key) { return Attr(key, "type: DT_FLOAT"); }
 
   std::string text_;

@@ -1,0 +1,58 @@
+// Zeros that an op puts around an image become the padding of the convolution behind it.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "tests/optimizer/graph_text.h"
+
+namespace savedmodel {
+namespace {
+
+const std::string kValid = GraphText::Attr("strides", "list { i: 1 i: 2 i: 2 i: 1 }") +
+                           GraphText::Attr("padding", "s: 'VALID'");
+const std::string kPaddings = GraphText::Attr("Tpaddings", "type: DT_INT32");
+
+// 3 x 3 sums of a 4 x 5 image of ones, one row and column of `around` before and two after it.
+std::vector<float> Sums(double around) {
+  std::vector<float> sums;
+  for (int top = -1; top + 3 <= 6; top += 2) {
+    for (int left = -1; left + 3 <= 7; left += 2) {
+      double sum = 0;
+      for (int h = top; h < top + 3; ++h) {
+        for (int w = left; w < left + 3; ++w) {
+          sum += h >= 0 && h < 4 && w >= 0 && w < 5 ? 1 : around;
+        }
+      }
+      sums.push_back(static_cast<float>(sum));
+    }
+  }
+  return sums;
+}
+
+Result RunPadded(const std::string& op, double around) {
+  const std::vector<float> image(20, 1), ones(9, 1);
+  GraphText g;
+  g.Input("x").Floats("f", *Tensor::FromVector(ones, {3, 3, 1, 1})).Number("around", around);
+  g.Ints("amounts", {0, 0, 1, 2, 1, 2, 0, 0}, {4, 2});
+  g.Node("p", "PadV2", {"x", "amounts", "around"}, kPaddings);
+  g.Node("y", op, {"p", "f"}, kValid);
+  return RunGraph(g, {{"x:0", *Tensor::FromVector(image, {1, 4, 5, 1})}}, {"y:0"});
+}
+
+TEST(FoldPadTest, ZerosBecomePadding) {
+  for (const char* op : {"Conv2D", "DepthwiseConv2dNative"}) {
+    const Result r = RunPadded(op, 0);
+    EXPECT_FALSE(Has(r, "PadV2")) << r.plan;
+    EXPECT_EQ(r.values[0], Sums(0)) << op;
+  }
+}
+
+TEST(FoldPadTest, OtherNumbersStay) {
+  const Result r = RunPadded("Conv2D", 0.5);
+  EXPECT_TRUE(Has(r, "PadV2")) << r.plan;
+  EXPECT_EQ(r.values[0], Sums(0.5));
+}
+
+}  // namespace
+}  // namespace savedmodel
