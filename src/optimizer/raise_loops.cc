@@ -1,10 +1,13 @@
-// TensorFlow 1 loops (frames of Enter, Merge, Switch, NextIteration, Exit) raised to `_Loop` nodes.
+// TensorFlow 1 loops (frames of Enter, Merge, Switch, NextIteration, Exit) raised to While nodes,
+// where they are of the form that tf.while_loop gives, and else to `_Loop` nodes.
 //
 // One iteration of a frame is a graph without cycles: the Merge of each loop variable becomes an
 // argument, what feeds its NextIteration and what feeds each Exit become results. Deadness says at
 // run time which of them an iteration produced. src/kernels/control/loop.cc runs it.
 #include <algorithm>
 #include <map>
+#include <numeric>
+#include <optional>
 
 #include "src/base/status_macros.h"
 #include "src/optimizer/optimizer.h"
@@ -247,6 +250,10 @@ class LoopRaiser {
     };
     for (const Variable& v : variables) add_result(v.next);
     for (NodeId id : frame.exits) add_result(id);
+    if (const std::optional<WhileForm> form = AsWhile(inner, variables.size())) {
+      AddWhile(frame, *form, body, std::move(inputs), std::move(controls), redirects);
+      return Status();
+    }
     AddLoop(frame, variables.size(), std::move(body), std::move(inputs), std::move(controls),
             redirects);
     return Status();
@@ -260,6 +267,122 @@ class LoopRaiser {
     }
     return std::any_of(node.inputs.begin(), node.inputs.end(),
                        [&](NodeOutput v) { return v.node == enter; });
+  }
+
+  // A loop all of whose variables go through a Switch by one condition, which does not depend on
+  // what the Switches let through, and leave by it.
+  struct WhileForm {
+    NodeOutput condition;
+    std::vector<int> exits;  // for each exit: the argument that it is the last value of
+    bool pure = true;        // the body changes nothing
+  };
+
+  std::optional<WhileForm> AsWhile(const Graph& inner, size_t num_variables) const {
+    WhileForm form;
+    if (!inner.targets.empty() || inner.results.size() == num_variables) return {};
+    for (size_t i = num_variables; i < inner.results.size(); ++i) {
+      const Node& gate = inner.node(inner.results[i].node);
+      if (gate.op != "Switch" || inner.results[i].index != 0 ||
+          (i > num_variables && gate.inputs[1] != form.condition)) {
+        return {};
+      }
+      form.condition = gate.inputs[1];
+      const auto arg = std::find(inner.args.begin(), inner.args.end(), gate.inputs[0].node);
+      if (arg == inner.args.end()) return {};
+      form.exits.push_back(static_cast<int>(arg - inner.args.begin()));
+    }
+    if (inner.type(form.condition) != DType::kBool) return {};
+    for (NodeId arg : inner.args) {
+      if (inner.is_ref({arg, 0})) return {};
+    }
+    for (const Node& node : inner.nodes()) {
+      form.pure = form.pure && IsPure(node);
+      for (const NodeOutput& v : node.inputs) {
+        if (IsGate(inner.node(v.node), form.condition) && v.index == 0) return {};
+      }
+    }
+    for (size_t i = 0; i < num_variables; ++i) {
+      if (IsGate(inner.node(inner.results[i].node), form.condition) &&
+          inner.results[i].index == 0) {
+        return {};
+      }
+    }
+    return ConditionIsPure(inner, form.condition) ? std::optional(form) : std::nullopt;
+  }
+
+  static bool IsGate(const Node& node, NodeOutput condition) {
+    return node.op == "Switch" && node.inputs.size() == 2 && node.inputs[1] == condition;
+  }
+
+  static bool IsPure(const Node& node) {
+    return node.is_arg() || node.is_const() ||
+           (node.registered != nullptr && node.registered->def->effects == Effects::kPure);
+  }
+
+  // Nothing that the condition needs has effects or lies behind a Switch or a Merge.
+  bool ConditionIsPure(const Graph& inner, NodeOutput condition) const {
+    std::vector<NodeId> stack = {condition.node};
+    std::vector<bool> seen(inner.num_nodes(), false);
+    while (!stack.empty()) {
+      const NodeId id = stack.back();
+      stack.pop_back();
+      if (seen[id]) continue;
+      seen[id] = true;
+      const Node& node = inner.node(id);
+      if (!IsPure(node) || CallsFunctions(node) || SplitsDeadness(node) || IsMerge(node)) {
+        return false;
+      }
+      for (const NodeOutput& v : node.inputs) stack.push_back(v.node);
+      stack.insert(stack.end(), node.control_inputs.begin(), node.control_inputs.end());
+    }
+    return true;
+  }
+
+  void AddWhile(const FrameInfo& frame, const WhileForm& form, const GraphFunction& turn,
+                std::vector<NodeOutput> inputs, std::vector<NodeId> controls,
+                Redirects* redirects) {
+    GraphFunction cond, body;
+    cond.name = "loop_cond:" + frame.name;
+    body.name = turn.name;
+    cond.graph = body.graph = turn.graph;
+    cond.graph.results = {form.condition};
+    Redirects gates;
+    for (NodeId id = 0; id < body.graph.num_nodes(); ++id) {
+      const Node& node = body.graph.node(id);
+      if (!IsGate(node, form.condition)) continue;
+      gates.Set({id, 1}, node.inputs[0]);
+      gates.SetControl(id, -1);
+    }
+    const size_t num_variables = turn.graph.results.size() - frame.exits.size();
+    body.graph.results.resize(num_variables);
+    for (size_t i = num_variables; i < inputs.size(); ++i) {
+      body.graph.results.push_back({body.graph.args[i], 0});
+    }
+    gates.Apply(&body.graph);
+    std::vector<DType> types;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      types.push_back(graph_->type(inputs[i]));
+      body.inputs.push_back({turn.graph.node(turn.graph.args[i]).name, types.back()});
+    }
+    cond.inputs = body.outputs = body.inputs;
+    cond.outputs = {{"condition", DType::kBool}};
+    cond.graph.Compact();
+    body.graph.Compact();
+    Node loop;
+    loop.name = frame.name + "/loop";
+    loop.op = form.pure ? "StatelessWhile" : "While";
+    loop.registered = context_->env.registry->Find(loop.op);
+    loop.inputs = std::move(inputs);
+    loop.control_inputs = std::move(controls);
+    loop.output_types = types;
+    FuncAttr name;
+    name.name = context_->library->Add(std::move(cond));
+    loop.attrs.Set("cond", name);
+    name.name = context_->library->Add(std::move(body));
+    loop.attrs.Set("body", name);
+    loop.attrs.Set("T", std::move(types));
+    loop.attrs.Set("output_shapes", std::vector<Shape>());
+    Replace(frame, graph_->AddNode(std::move(loop)), form.exits, redirects);
   }
 
   void AddLoop(const FrameInfo& frame, size_t num_variables, GraphFunction body,
@@ -287,13 +410,20 @@ class LoopRaiser {
     loop.attrs.Set("num_vars", static_cast<int64_t>(num_variables));
     loop.attrs.Set("Tin", std::move(input_types));
     loop.attrs.Set("Tout", std::move(output_types));
-    const NodeId loop_id = graph_->AddNode(std::move(loop));
-    // Whoever waits for a part of the loop waits for the loop.
-    for (NodeId id : frame.members) redirects->SetControl(id, loop_id);
-    for (NodeId id : frame.enters) redirects->SetControl(id, loop_id);
+    std::vector<int> outputs(frame.exits.size());
+    std::iota(outputs.begin(), outputs.end(), 0);
+    Replace(frame, graph_->AddNode(std::move(loop)), outputs, redirects);
+  }
+
+  // Puts outputs of node `loop` in place of the exits. Whoever waits for a part of the loop waits
+  // for all of it.
+  static void Replace(const FrameInfo& frame, NodeId loop, const std::vector<int>& outputs,
+                      Redirects* redirects) {
+    for (NodeId id : frame.members) redirects->SetControl(id, loop);
+    for (NodeId id : frame.enters) redirects->SetControl(id, loop);
     for (size_t i = 0; i < frame.exits.size(); ++i) {
-      redirects->Set({frame.exits[i], 0}, {loop_id, static_cast<int>(i)});
-      redirects->SetControl(frame.exits[i], loop_id);
+      redirects->Set({frame.exits[i], 0}, {loop, outputs[i]});
+      redirects->SetControl(frame.exits[i], loop);
     }
   }
 
