@@ -1,8 +1,6 @@
 // Register-tiled products of rows of A with a panel of B.
 #pragma once
 
-#include <utility>
-
 #include "src/kernels/isa/level/steps.h"
 #include "src/kernels/isa/level/vectors.h"
 #include "src/kernels/isa/vector_code.h"
@@ -52,11 +50,18 @@ inline __attribute__((always_inline)) void Finish(const PanelArgs& p, Vec (&sums
     }
   }
   if (p.residual != nullptr) add_rows(p.residual + row * p.residual_stride, p.residual_stride);
+  if (p.low > -__builtin_inff() || p.high < __builtin_inff()) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = AtMost(AtLeast(sums[r][v], p.low), p.high);
+    }
+  }
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      const Vec y = AtMost(AtLeast(sums[r][v], p.low), p.high);
+      const Vec y = sums[r][v];
       float* to = c + r * p.c_stride + v * kLanes;
       if (v == kVectors - 1 && narrow) {
         StoreSome(to, y, tail);

@@ -9,16 +9,11 @@ namespace {
 
 // Largest of n floats; NaN where one of them is NaN.
 inline float RowMaximum(const float* x, int64_t n) {
+  const auto larger = [](Vec best, Vec v) { return v > best || v != v ? v : best; };
   Vec best = Splat(-__builtin_inff());
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    const Vec v = Load(x + i);
-    best = v > best || v != v ? v : best;
-  }
-  float largest = -__builtin_inff();
-  for (int lane = 0; lane < kLanes; ++lane) {
-    if (!(best[lane] <= largest)) largest = best[lane];
-  }
+  for (; i + kLanes <= n; i += kLanes) best = larger(best, Load(x + i));
+  float largest = Reduce(best, larger);
   for (; i < n; ++i) {
     if (!(x[i] <= largest)) largest = x[i];
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #if defined(__SSE2__)
 #include <immintrin.h>
@@ -62,10 +63,23 @@ inline IntVec LoadBools(const bool* p, int64_t n) {
   __builtin_memcpy(&bytes, p, static_cast<size_t>(n));
   return -__builtin_convertvector(bytes, IntVec);
 }
+// Each lane exchanged for the one `kStep` before or after it.
+template <int kStep, int... lane>
+inline Vec SwapLanes(Vec v, std::integer_sequence<int, lane...>) {
+  return __builtin_shufflevector(v, v, (lane ^ kStep)...);
+}
+// All lanes put together by `add`, which is given two halves at a time.
+template <int kStep = kLanes / 2, class Add>
+inline float Reduce(Vec v, Add&& add) {
+  v = add(v, SwapLanes<kStep>(v, std::make_integer_sequence<int, kLanes>()));
+  if constexpr (kStep > 1) {
+    return Reduce<kStep / 2>(v, add);
+  } else {
+    return v[0];
+  }
+}
 inline float Sum(Vec v) {
-  float s = 0;
-  for (int i = 0; i < kLanes; ++i) s += v[i];
-  return s;
+  return Reduce(v, [](Vec x, Vec y) { return x + y; });
 }
 
 }  // namespace
