@@ -48,6 +48,30 @@ int FactorOfOne(const Graph& graph, NodeId id) {
   return -1;
 }
 
+// A transposition that moves only dimensions of size 1, if any: elements stay where they are.
+bool KeepsElements(const Graph& graph, NodeId id) {
+  const Node& node = graph.node(id);
+  if (node.op != "Transpose" || node.inputs.size() != 2 || !node.control_inputs.empty()) {
+    return false;
+  }
+  const Tensor* perm = graph.constant(node.inputs[1]);
+  const Shape in = graph.shape(node.inputs[0]), out = graph.shape({id, 0});
+  if (perm == nullptr || !in.fully_known() || !out.fully_known() ||
+      perm->num_elements() != in.rank()) {
+    return false;
+  }
+  int64_t last = -1;
+  for (int i = 0; i < in.rank(); ++i) {
+    int64_t d =
+        perm->dtype() == DType::kInt32 ? perm->data<int32_t>()[i] : perm->data<int64_t>()[i];
+    if (d < 0) d += in.rank();
+    if (out[i] == 1) continue;
+    if (d < last) return false;
+    last = d;
+  }
+  return true;
+}
+
 class Folder {
  public:
   Folder(OptimizeContext* context, Graph* graph) : context_(context), graph_(graph) {
@@ -86,6 +110,7 @@ class Folder {
     // Refused shapes are the run's to report: the node may never run.
     const Status inferred = InferNode(env_, graph_, id);
     if (!inferred.ok()) return Status();
+    if (KeepsElements(*graph_, id)) MakeReshape(id);
     if (IsIdentity(*graph_, id) && !TellsBranch(id)) {
       redirects_.Set({id, 0}, graph_->node(id).inputs[0]);
       redirects_.SetControl(id, graph_->node(id).inputs[0].node);
@@ -94,6 +119,21 @@ class Folder {
     if (ForwardInputs(id) || FoldShapeOp(id)) return Status();
     FoldNode(id);
     return Status();
+  }
+
+  void MakeReshape(NodeId id) {
+    const Shape shape = graph_->shape({id, 0});
+    const NodeId dims =
+        graph_->AddConst(graph_->node(id).name + "/shape", Tensor::Vector(shape.ToVector()));
+    graph_->node(dims).output_shapes = {Shape({shape.rank()})};
+    Node& node = graph_->node(id);
+    node.op = "Reshape";
+    node.registered = context_->env.registry->Find("Reshape");
+    node.inputs[1] = {dims, 0};
+    Attrs attrs;
+    attrs.Set("T", node.output_types[0]);
+    attrs.Set("Tshape", DType::kInt64);
+    node.attrs = std::move(attrs);
   }
 
   // Users of an IdentityN or of a product with 1 take the inputs instead. Where values may be dead,
