@@ -108,6 +108,15 @@ void ScaleColumns(const float* x, const float* scale, int64_t n, int64_t columns
 
 }  // namespace
 
+StatusOr<ScaledFilter> ScaledFilter::Make(const Tensor& filter, const Tensor* scale) {
+  const Shape& shape = filter.shape();
+  SM_CHECK_ARG(
+      scale == nullptr || (scale->dtype() == DType::kFloat && filter.dtype() == DType::kFloat &&
+                           shape.rank() > 0 && scale->shape() == Shape({shape[shape.rank() - 1]})),
+      "found a scale ", scale->TypeString(), " for a filter ", filter.TypeString());
+  return ScaledFilter(filter, scale);
+}
+
 std::string ScaledFilter::key() const {
   if (scale_ == nullptr) return "";
   return " scaled by " +
@@ -115,10 +124,10 @@ std::string ScaledFilter::key() const {
 }
 
 const float* ScaledFilter::data() {
-  if (scale_ == nullptr) return filter_.data<float>();
+  if (scale_ == nullptr) return filter_->data<float>();
   if (scaled_.empty()) {
-    scaled_.resize(static_cast<size_t>(filter_.num_elements()));
-    ScaleColumns(filter_.data<float>(), scale_->data<float>(), filter_.num_elements(),
+    scaled_.resize(static_cast<size_t>(filter_->num_elements()));
+    ScaleColumns(filter_->data<float>(), scale_->data<float>(), filter_->num_elements(),
                  scale_->num_elements(), scaled_.data());
   }
   return scaled_.data();
@@ -134,7 +143,7 @@ StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackFilter(BuildConte
   }
   const Shape& shape = filter->shape();
   const int64_t out_channels = shape[shape.rank() - 1], per_group = out_channels / groups;
-  ScaledFilter scaled(*filter, scale);
+  SM_ASSIGN_OR_RETURN(ScaledFilter scaled, ScaledFilter::Make(*filter, scale));
   return PackConstant(build, input, StrCat("convolution in ", groups, " groups", scaled.key()),
                       groups, shape.Product(0, shape.rank() - 1), per_group, build.precision(),
                       [&](int64_t group) {

@@ -20,17 +20,19 @@ struct FloatFilter {
   int winograd = 0;  // the m of F(m x m, 3 x 3) that `packed` is for; 0: direct
 };
 
-// `filter`, the last dimension of which is that of `scale`, times the scale; null: as it is.
+// `filter` times a scale of its last dimension; null: as it is.
 class ScaledFilter {
  public:
-  ScaledFilter(const Tensor& filter, const Tensor* scale) : filter_(filter), scale_(scale) {}
+  static StatusOr<ScaledFilter> Make(const Tensor& filter, const Tensor* scale);
   // Names what it is scaled by.
   std::string key() const;
   // The values, which live as long as the object.
   const float* data();
 
  private:
-  const Tensor& filter_;
+  ScaledFilter(const Tensor& filter, const Tensor* scale) : filter_(&filter), scale_(scale) {}
+
+  const Tensor* filter_;
   const Tensor* scale_;
   std::vector<float> scaled_;
 };

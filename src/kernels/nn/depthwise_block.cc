@@ -238,10 +238,12 @@ StatusOr<KernelPtr> BuildBlock(BuildContext& build) {
                block.attrs.stride[1], " and ", block.attrs.stride[2]);
   for (Stage* stage : {&block.expand, &block.project}) {
     if (stage->filter < 0) continue;
+    const Tensor* filter = build.constant_input(stage->filter);
+    SM_CHECK_ARG(filter != nullptr && filter->shape().rank() == 4 && filter->num_elements() > 0,
+                 "found a filter that is not constant, or not of rank 4");
     const Tensor* scale = stage->scale < 0 ? nullptr : build.constant_input(stage->scale);
     SM_CHECK_ARG(stage->scale < 0 || scale != nullptr, "found a scale that is not constant");
     SM_ASSIGN_OR_RETURN(stage->packed, PackFilter(build, stage->filter, scale, 1));
-    SM_CHECK_ARG(stage->packed != nullptr, "found a filter that is not constant");
   }
   return MakeKernel([block](OpContext& ctx) { return RunBlock(ctx, block); });
 }

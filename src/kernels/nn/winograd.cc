@@ -232,7 +232,7 @@ StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackWinogradFilter(Bu
   if (filter == nullptr) return std::shared_ptr<const std::vector<PackedMatrix>>();
   const Shape& shape = filter->shape();
   const int64_t in = shape[shape.rank() - 2], out = shape[shape.rank() - 1];
-  ScaledFilter scaled(*filter, scale);
+  SM_ASSIGN_OR_RETURN(ScaledFilter scaled, ScaledFilter::Make(*filter, scale));
   std::vector<float> frequencies;
   return PackConstant(build, 1, StrCat("Winograd's ", m, scaled.key()), (m + 2) * (m + 2), in, out,
                       Precision::kFloat32, [&](int64_t i) {
