@@ -21,8 +21,8 @@
 namespace savedmodel {
 namespace {
 
-// How often a worker looks before it sleeps: some ten microseconds, the time between two loops of a
-// model. Waking a sleeper takes as long again.
+// How often a worker looks before it sleeps: some tens of microseconds, more than lie between two
+// loops of a model. Waking a sleeper takes as long again.
 constexpr int kLooks = 2000;
 // Loops that run at a time with help; a caller that finds no room works alone.
 constexpr int kRooms = 16;

@@ -31,7 +31,7 @@ class AttentionPass : private PatternPass {
   Status Run() {
     SM_ASSIGN_OR_RETURN(const std::vector<NodeId> order, graph_->TopologicalOrder());
     const int count = graph_->num_nodes();
-    CountUses();
+    uses_ = CountUses(*graph_);
     for (NodeId id : order) {
       for (NodeOutput& v : graph_->node(id).inputs) v = redirects_.Resolve(v);
       if (id >= count || graph_->type({id, 0}) != DType::kFloat) continue;
@@ -47,14 +47,6 @@ class AttentionPass : private PatternPass {
   }
 
  private:
-  void CountUses() {
-    uses_.assign(graph_->num_nodes(), 0);
-    for (const Node& node : graph_->nodes()) {
-      for (const NodeOutput& v : node.inputs) ++uses_[v.node];
-    }
-    for (const NodeOutput& v : graph_->results) ++uses_[v.node];
-  }
-
   // The permutation of a transposition; empty when `v` is none that is known.
   Dims Permutation(NodeOutput v) const {
     const Node* node = As(v, "Transpose", 2);

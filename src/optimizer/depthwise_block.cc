@@ -17,14 +17,7 @@ constexpr int64_t kMostFilter = 48 * 1024;
 class BlockFuser {
  public:
   BlockFuser(OptimizeContext* context, Graph* graph)
-      : context_(context), graph_(graph), uses_(graph->num_nodes(), 0) {
-    for (const Node& node : graph->nodes()) {
-      for (const NodeOutput& v : node.inputs) ++uses_[v.node];
-      for (NodeId c : node.control_inputs) ++uses_[c];
-    }
-    for (const NodeOutput& v : graph->results) ++uses_[v.node];
-    for (NodeId id : graph->targets) ++uses_[id];
-  }
+      : context_(context), graph_(graph), uses_(CountUses(*graph)) {}
 
   Status Run() {
     const int count = graph_->num_nodes();

@@ -25,14 +25,7 @@ bool FitsEpilogue(const Shape& operand, const Shape& out, int64_t columns) {
 
 class Fuser {
  public:
-  explicit Fuser(Graph* graph) : graph_(graph), uses_(graph->num_nodes(), 0) {
-    for (const Node& node : graph->nodes()) {
-      for (const NodeOutput& v : node.inputs) ++uses_[v.node];
-      for (NodeId c : node.control_inputs) ++uses_[c];
-    }
-    for (const NodeOutput& v : graph->results) ++uses_[v.node];
-    for (NodeId id : graph->targets) ++uses_[id];
-  }
+  explicit Fuser(Graph* graph) : graph_(graph), uses_(CountUses(*graph)) {}
 
   Status Run() {
     SM_ASSIGN_OR_RETURN(const std::vector<NodeId> order, graph_->TopologicalOrder());

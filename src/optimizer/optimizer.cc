@@ -71,6 +71,17 @@ void Redirects::Apply(Graph* graph) const {
   graph->targets = std::move(targets);
 }
 
+std::vector<int> CountUses(const Graph& graph) {
+  std::vector<int> uses(graph.num_nodes(), 0);
+  for (const Node& node : graph.nodes()) {
+    for (const NodeOutput& v : node.inputs) ++uses[v.node];
+    for (NodeId c : node.control_inputs) ++uses[c];
+  }
+  for (const NodeOutput& v : graph.results) ++uses[v.node];
+  for (NodeId id : graph.targets) ++uses[id];
+  return uses;
+}
+
 void MakeIdentity(const OptimizeContext& context, Graph* graph, NodeId id, NodeOutput input) {
   const DType dtype = graph->type(input);
   Node& node = graph->node(id);

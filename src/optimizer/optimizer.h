@@ -143,6 +143,9 @@ class Redirects {
   std::unordered_map<NodeId, NodeId> control_;
 };
 
+// For each node, how often it or its outputs are used: as inputs, control inputs, results, targets.
+std::vector<int> CountUses(const Graph& graph);
+
 // A node to wait for in order to wait for `v`: its producer, or an Identity put behind it.
 NodeId ControlOf(const OptimizeContext& context, Graph* graph, NodeOutput v);
 
