@@ -11,7 +11,7 @@ namespace savedmodel {
 namespace {
 
 TEST(Tensor, EmptyHandle) {
-  const Tensor t;
+  const Tensor t{};
   EXPECT_FALSE(t.has_value());
   EXPECT_EQ(t.num_elements(), 0);
   EXPECT_EQ(t.data<float>(), nullptr);

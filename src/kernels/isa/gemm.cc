@@ -128,7 +128,7 @@ void PointToB(const VectorCode& code, const Product& p, int64_t column, int64_t 
     args->b = p.packed->panel(column) + k * width;
     return;
   }
-  const float* from = p.b.data + k * p.b.row_stride + column * p.b.column_stride;
+  const float* from = p.b.at(k, column);
   if (p.b.column_stride == 1 && args->columns == width &&
       args->row_end - args->row_begin < kRowsWorthPacking) {
     args->b = from;
@@ -164,7 +164,7 @@ PanelArgs OutputOf(const VectorCode& code, const Product& p, int64_t column, int
   args.c_stride = p.c_stride;
   args.row_begin = row_begin;
   args.row_end = row_end;
-  args.all_rows = std::max(p.rows, p.all_rows);
+  args.all_rows = p.is_part ? INT64_MAX : p.rows;
   args.columns = std::min<int64_t>(code.max_vectors * code.lanes, p.columns - column);
   args.vectors = static_cast<int>(CeilDiv(args.columns, code.lanes));
   return args;
@@ -272,8 +272,7 @@ StatusOr<PackedMatrix> PackedMatrix::Pack(const MatrixView& b, int64_t depth, in
     const int64_t valid = std::min(width, columns - column);
     const int64_t panel_width = CeilDiv(valid, code.lanes) * code.lanes;
     float* to = small == nullptr ? const_cast<float*>(packed.panel(column)) : wide.data();
-    code.pack(b.data + column * b.column_stride, b.row_stride, b.column_stride, depth, valid,
-              panel_width, to);
+    code.pack(b.at(0, column), b.row_stride, b.column_stride, depth, valid, panel_width, to);
     if (small != nullptr) {
       small->pack(to, depth, panel_width, const_cast<uint16_t*>(packed.pairs(column)));
     }

@@ -16,6 +16,10 @@ struct MatrixView {
   const float* data = nullptr;
   int64_t row_stride = 0;
   int64_t column_stride = 1;
+
+  const float* at(int64_t k, int64_t j) const {
+    return data == nullptr ? nullptr : data + k * row_stride + j * column_stride;
+  }
 };
 
 // A matrix B in panels of the widest vectors, ready to be streamed through: made once per constant.
@@ -77,8 +81,9 @@ struct Product {
   int64_t c_stride = 0;
   const Epilogue* epilogue = nullptr;
   const PackedMatrix* following = nullptr;  // of the product after this one, fetched meanwhile
-  // Of a product that a caller divides among threads by rows: all of them. 0: there are no others.
-  int64_t all_rows = 0;
+  // The rows are some of those that a caller divides among threads: what each gives must not depend
+  // on which are with it.
+  bool is_part = false;
 };
 
 // Computes the product with the run's threads.

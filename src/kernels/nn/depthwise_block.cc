@@ -159,8 +159,8 @@ class BlockRun {
     }
   }
 
-  void Multiply(const float* x, int64_t depth, int64_t pixels, int64_t all_pixels,
-                const Stage& stage, const Epilogue& epilogue, int64_t columns, float* y) const {
+  void Multiply(const float* x, int64_t depth, int64_t pixels, const Stage& stage,
+                const Epilogue& epilogue, int64_t columns, float* y) const {
     const auto runs = [&](int64_t begin, int64_t end, const float** out) {
       for (int64_t r = begin; r < end; ++r) *out++ = x + r * depth;
     };
@@ -172,13 +172,12 @@ class BlockRun {
                         .c = y,
                         .c_stride = columns,
                         .epilogue = &epilogue,
-                        .all_rows = all_pixels});
+                        .is_part = true});
   }
 
   void Expand(int64_t image, int64_t row, float* y) const {
     const float* x = ctx_.in<float>(0) + (image * g_.in[1] + row) * g_.in[2] * in_channels_;
-    Multiply(x, in_channels_, g_.in[2], g_.batch * g_.in_pixels(), block_.expand, expand_, wide_,
-             y);
+    Multiply(x, in_channels_, g_.in[2], block_.expand, expand_, wide_, y);
   }
 
   void Depthwise(const float* const* rows, int64_t out_rows, float* y) const {
@@ -205,7 +204,7 @@ class BlockRun {
 
   void Project(const float* x, int64_t first_pixel, int64_t pixels) const {
     const Epilogue epilogue = project_.FromRow(first_pixel);
-    Multiply(x, wide_, pixels, g_.batch * g_.out_pixels(), block_.project, epilogue, channels_,
+    Multiply(x, wide_, pixels, block_.project, epilogue, channels_,
              ctx_.out<float>(0) + first_pixel * channels_);
   }
 

@@ -183,7 +183,7 @@ class Loop {
                           .c = y,
                           .c_stride = gates_,
                           .epilogue = &epilogue,
-                          .all_rows = batch_};
+                          .is_part = batch_ > 1};
     if (divide) {
       RunProduct(ctx_, product);
     } else {
