@@ -12,7 +12,7 @@ import subprocess
 import sys
 
 REGISTERS = re.compile(r"%(ymm|zmm)\d")
-ALLOWED = {"avx2": {"ymm"}, "avx512": {"ymm", "zmm"}}
+ALLOWED = {"avx2": {"ymm"}, "avx512": {"ymm", "zmm"}, "avx512_bf16": {"ymm", "zmm"}}
 
 
 def disassembly(archive):
