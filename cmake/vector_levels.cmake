@@ -34,7 +34,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
 endif()
 
 # Plain loops of layers that are worth vectorising.
-foreach(family batch_norm bias pool products)
+foreach(family batch_norm bias pool products winograd)
   set_source_files_properties(${PROJECT_SOURCE_DIR}/src/kernels/nn/${family}.cc
     PROPERTIES COMPILE_OPTIONS "${vectorize}")
 endforeach()

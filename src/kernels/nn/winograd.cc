@@ -209,16 +209,24 @@ std::vector<float> TransformWinogradFilter(const float* filter, int64_t pairs, i
   const int size = m + 2;
   const auto* transform = m == 2 ? kFilterTransform2 : kFilterTransform4;
   std::vector<float> out(static_cast<size_t>(size * size * pairs));
-  for (int64_t i = 0; i < pairs; ++i) {
+  constexpr int64_t kBlock = 64;  // pairs at a time, in loops that vectorise
+  for (int64_t first = 0; first < pairs; first += kBlock) {
+    const int64_t n = std::min(kBlock, pairs - first);
     for (int fy = 0; fy < size; ++fy) {
-      double rows[3] = {};
+      double rows[3][kBlock] = {};
       for (int x = 0; x < 3; ++x) {
-        for (int y = 0; y < 3; ++y) rows[x] += transform[fy][y] * filter[(y * 3 + x) * pairs + i];
+        for (int y = 0; y < 3; ++y) {
+          const float* from = filter + (y * 3 + x) * pairs + first;
+          const double t = transform[fy][y];
+          for (int64_t i = 0; i < n; ++i) rows[x][i] += t * from[i];
+        }
       }
       for (int fx = 0; fx < size; ++fx) {
         const double* t = transform[fx];
-        out[(fy * size + fx) * pairs + i] =
-            static_cast<float>(t[0] * rows[0] + t[1] * rows[1] + t[2] * rows[2]);
+        float* to = &out[(fy * size + fx) * pairs + first];
+        for (int64_t i = 0; i < n; ++i) {
+          to[i] = static_cast<float>(t[0] * rows[0][i] + t[1] * rows[1][i] + t[2] * rows[2][i]);
+        }
       }
     }
   }
