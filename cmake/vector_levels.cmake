@@ -14,8 +14,8 @@ function(add_vector_level name)
   target_compile_definitions(vector_${name} PRIVATE SM_LEVEL=${name})
   target_compile_options(vector_${name} PRIVATE -O3 -Wall -Wextra -fno-math-errno
     -fno-trapping-math ${ARGN}
-    # The second: GCC's own AVX-512 header starts from undefined vectors.
-    "$<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique;-Wno-maybe-uninitialized>")
+    # The others: GCC's own AVX-512 header starts from undefined vectors.
+    "$<$<CXX_COMPILER_ID:GNU>:-fno-gnu-unique;-Wno-maybe-uninitialized;-Wno-uninitialized>")
   set(object ${PROJECT_BINARY_DIR}/vector_code_${name}.o)
   add_custom_command(OUTPUT ${object}
     COMMAND ${SAVEDMODEL_LD} -r --force-group-allocation -o ${object} $<TARGET_OBJECTS:vector_${name}>
