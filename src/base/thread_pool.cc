@@ -138,11 +138,11 @@ class Workers {
   void Run(int helpers, int64_t n, FunctionRef<void(int64_t)> fn) {
     if (started_.load(std::memory_order_acquire) < helpers) Start(helpers);
     Loop loop(fn, n, helpers + 1);
-    busy_.fetch_add(1, std::memory_order_relaxed);
+    callers_.fetch_add(1, std::memory_order_relaxed);
     Room* room = Offer(&loop, static_cast<int>(std::min<int64_t>(helpers, n - 1)));
     loop.Work(0);
     if (room != nullptr) Withdraw(room);
-    busy_.fetch_sub(1, std::memory_order_relaxed);
+    callers_.fetch_sub(1, std::memory_order_relaxed);
     loop.RethrowError();
   }
 
@@ -159,7 +159,9 @@ class Workers {
     started_.store(count, std::memory_order_release);
   }
 
+  // Null where nobody could help: all processors have loops to run.
   Room* Offer(Loop* loop, int helpers) {
+    if (callers_.load(std::memory_order_relaxed) >= processors_) return nullptr;
     for (Room& room : rooms_) {
       uint32_t free = 0;
       if (room.state.load(std::memory_order_relaxed) != free ||
@@ -198,14 +200,19 @@ class Workers {
 
   // Helps one caller, unless the processor is full of them. False when there is nothing to do.
   bool HelpSomebody(int thread) {
-    if (busy_.fetch_add(1, std::memory_order_relaxed) >= processors_) {
-      busy_.fetch_sub(1, std::memory_order_relaxed);
-      return false;
-    }
+    const int helpers = helpers_.fetch_add(1, std::memory_order_relaxed);
     const bool helped =
+        helpers + callers_.load(std::memory_order_relaxed) < processors_ &&
         std::any_of(rooms_.begin(), rooms_.end(), [&](Room& room) { return room.Help(thread); });
-    busy_.fetch_sub(1, std::memory_order_relaxed);
+    helpers_.fetch_sub(1, std::memory_order_relaxed);
     return helped;
+  }
+
+  // Whether those who run loops, and those who look for some, leave a processor to each other.
+  bool HasProcessor() const {
+    return callers_.load(std::memory_order_relaxed) + helpers_.load(std::memory_order_relaxed) +
+               looking_.load(std::memory_order_relaxed) <=
+           processors_;
   }
 
   void Serve(int thread) {
@@ -217,11 +224,11 @@ class Workers {
       }
       looking_.fetch_add(1);
       int looks = 0;
-      while (looks < kLooks && offers_.load(std::memory_order_relaxed) == seen) {
+      while (looks < kLooks && offers_.load(std::memory_order_relaxed) == seen && HasProcessor()) {
         Pause();
         ++looks;
       }
-      if (looks == kLooks) {
+      if (offers_.load(std::memory_order_relaxed) == seen) {
         std::unique_lock<std::mutex> lock(mutex_);
         looking_.fetch_sub(1);
         asleep_.fetch_add(1);
@@ -237,7 +244,8 @@ class Workers {
   const int processors_ = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   std::array<Room, kRooms> rooms_;
   alignas(64) std::atomic<uint32_t> offers_{0};  // so many loops have been offered
-  alignas(64) std::atomic<int> busy_{0};         // threads that run loops
+  alignas(64) std::atomic<int> callers_{0};      // threads that run loops of their own
+  std::atomic<int> helpers_{0};                  // workers that run others'
   std::atomic<int> looking_{0}, asleep_{0};      // workers
   std::atomic<int> started_{0};                  // workers that were asked for
   std::mutex mutex_;
