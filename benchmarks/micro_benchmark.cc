@@ -159,6 +159,44 @@ KernelCase MatMul(int64_t rows, int64_t columns, int64_t depth) {
           4.0 * static_cast<double>(depth * columns)};
 }
 
+std::string Ints(const std::string& name, const std::string& values) {
+  return " attr { key: '" + name + "' value { list { " + values + " } } }";
+}
+
+// Of as many keys as rows, [1, rows, heads, depth] each.
+KernelCase Attention(int64_t heads, int64_t rows, int64_t depth) {
+  std::string node =
+      "op: '_Attention' attr { key: 'scale' value { f: 0.125 } } "
+      "attr { key: 'fill' value { f: 0 } } attr { key: 'num_biases' value { i: 0 } } "
+      "attr { key: 'num_masks' value { i: 0 } }";
+  for (const char* operand : {"query_dims", "key_dims", "value_dims", "output_dims"}) {
+    node += Ints(operand, "i: 0 i: 2 i: 1 i: 3");
+  }
+  node += Ints("score_dims", "i: 0 i: 1 i: 2 i: 3");
+  const std::vector<int64_t> shape = {1, rows, heads, depth};
+  return {"Attention/" + std::to_string(heads) + "x" + std::to_string(rows) + "x" +
+              std::to_string(depth),
+          node,
+          shape,
+          {},
+          {shape, shape},
+          4.0 * static_cast<double>(heads * rows * rows * depth),
+          0};
+}
+
+// A layer's loop over `turns` rows of `batch`, without the product of its input.
+KernelCase LstmLoop(int64_t turns, int64_t batch, int64_t units) {
+  return {"LstmLoop/" + std::to_string(turns) + "x" + std::to_string(batch) + "x" +
+              std::to_string(units),
+          "op: '_LstmLoop' attr { key: 'last_only' value { b: false } }" +
+              Ints("order", "i: 0 i: 1 i: 2 i: 3"),
+          {turns, batch, 4 * units},
+          {{units, 4 * units}, {4 * units}},
+          {{batch, units}, {batch, units}},
+          8.0 * static_cast<double>(turns * batch * units * units),
+          16.0 * static_cast<double>(turns * units * units)};
+}
+
 KernelCase Map(const std::string& op, int64_t n, int64_t inputs = 1) {
   KernelCase c{op + "/" + std::to_string(n), "op: '" + op + "'", {n}, {}, {}, 0, 0};
   if (inputs > 1) c.more_inputs.push_back({n});
@@ -201,6 +239,10 @@ const std::vector<KernelCase>& Kernels() {
        {{12, 64, 128}},
        2.0 * 12 * 128 * 128 * 64,
        0},
+      Attention(12, 128, 64),
+      Attention(4, 1024, 64),
+      LstmLoop(128, 1, 128),
+      LstmLoop(128, 8, 128),
       {"MaxPool/112x112x64",
        std::string("op: 'MaxPool' ") +
            "attr { key: 'ksize' value { list { i: 1 i: 2 i: 2 i: 1 } } } " + Strides(2) + kSame,
