@@ -54,8 +54,7 @@ class AttentionPass : private PatternPass {
     if (perm == nullptr || perm->shape().rank() != 1) return {};
     Dims dims(static_cast<size_t>(perm->num_elements()));
     for (size_t i = 0; i < dims.size(); ++i) {
-      dims[i] =
-          perm->dtype() == DType::kInt32 ? perm->data<int32_t>()[i] : perm->data<int64_t>()[i];
+      dims[i] = IntegerAt(*perm, static_cast<int64_t>(i));
       if (dims[i] < 0) dims[i] += static_cast<int64_t>(dims.size());
     }
     return dims;

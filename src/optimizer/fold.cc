@@ -62,8 +62,7 @@ bool KeepsElements(const Graph& graph, NodeId id) {
   }
   int64_t last = -1;
   for (int i = 0; i < in.rank(); ++i) {
-    int64_t d =
-        perm->dtype() == DType::kInt32 ? perm->data<int32_t>()[i] : perm->data<int64_t>()[i];
+    int64_t d = IntegerAt(*perm, i);
     if (d < 0) d += in.rank();
     if (out[i] == 1) continue;
     if (d < last) return false;

@@ -22,8 +22,7 @@ std::vector<int64_t> ZerosAround(const Graph& graph, const Node& pad) {
   if (paddings == nullptr || paddings->num_elements() != 8) return {};
   std::vector<int64_t> out(8);
   for (int i = 0; i < 8; ++i) {
-    out[i] = paddings->dtype() == DType::kInt32 ? paddings->data<int32_t>()[i]
-                                                : paddings->data<int64_t>()[i];
+    out[i] = IntegerAt(*paddings, i);
     const bool inner = i >= 2 && i < 6;
     if (out[i] < 0 || (!inner && out[i] != 0)) return {};
   }

@@ -64,6 +64,12 @@ Status Optimize(OptimizeContext* context, Graph* graph);
 // make constant, and fuses. The result is ready for Plan::Make.
 Status Specialize(OptimizeContext* context, Span<const Shape> arg_shapes, Graph* graph);
 
+// Element `i` of a tensor of int32 or int64: of the constants that say axes, sizes and
+// permutations.
+inline int64_t IntegerAt(const Tensor& t, int64_t i) {
+  return t.dtype() == DType::kInt32 ? t.data<int32_t>()[i] : t.data<int64_t>()[i];
+}
+
 // ------------------------------------------------------------------------------------- passes
 
 // Puts the bodies of called functions in place of PartitionedCall and StatefulPartitionedCall.

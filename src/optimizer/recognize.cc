@@ -53,8 +53,7 @@ class Recognizer : private PatternPass {
     if (node == nullptr || !node->attrs.Bool("keep_dims")) return false;
     const Tensor* axes = Constant(node->inputs[1]);
     if (axes == nullptr || axes->num_elements() != 1) return false;
-    const int64_t axis =
-        axes->dtype() == DType::kInt32 ? *axes->data<int32_t>() : *axes->data<int64_t>();
+    const int64_t axis = IntegerAt(*axes, 0);
     const int rank = graph_->shape(node->inputs[0]).rank();
     *x = node->inputs[0];
     return rank >= 1 && (axis == -1 || axis == rank - 1);

@@ -74,9 +74,8 @@ class LoopFunction : public PatternPass {
     return t == nullptr ? -1 : Integer(*t);
   }
   static int64_t Integer(const Tensor& t) {
-    if (t.num_elements() != 1) return -1;
-    if (t.dtype() == DType::kInt32) return *t.data<int32_t>();
-    return t.dtype() == DType::kInt64 ? *t.data<int64_t>() : -1;
+    const bool integer = t.dtype() == DType::kInt32 || t.dtype() == DType::kInt64;
+    return integer && t.num_elements() == 1 ? IntegerAt(t, 0) : -1;
   }
 
   // The limits of a condition "a < limit and b < limit and …", by variable. False for others.

@@ -280,9 +280,9 @@ StatusOr<PackedMatrix> PackedMatrix::Pack(const MatrixView& b, int64_t depth, in
   return packed;
 }
 
-StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackConstant(
-    BuildContext& build, int input, const std::string& kind, int64_t count, int64_t depth,
-    int64_t columns, Precision precision, FunctionRef<MatrixView(int64_t)> view) {
+StatusOr<PackedMatrices> PackConstant(BuildContext& build, int input, const std::string& kind,
+                                      int64_t count, int64_t depth, int64_t columns,
+                                      Precision precision, FunctionRef<MatrixView(int64_t)> view) {
   using Matrices = std::vector<PackedMatrix>;
   const Tensor* constant = build.constant_input(input);
   if (constant == nullptr || constant->dtype() != DType::kFloat || constant->num_elements() == 0) {

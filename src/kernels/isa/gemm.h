@@ -41,11 +41,14 @@ class PackedMatrix {
   int64_t depth_ = 0;  // even in bfloat16
 };
 
+// Shared by all plans that use them; null where there are none.
+using PackedMatrices = std::shared_ptr<const std::vector<PackedMatrix>>;
+
 // Packs `count` matrices of constant input `input` of a node, `view(i)` being the i-th; null when
 // the input is not constant. Shared by all plans under `kind`.
-StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackConstant(
-    BuildContext& build, int input, const std::string& kind, int64_t count, int64_t depth,
-    int64_t columns, Precision precision, FunctionRef<MatrixView(int64_t)> view);
+StatusOr<PackedMatrices> PackConstant(BuildContext& build, int input, const std::string& kind,
+                                      int64_t count, int64_t depth, int64_t columns,
+                                      Precision precision, FunctionRef<MatrixView(int64_t)> view);
 
 // The fused steps of a node, with operands resolved for one run.
 class Epilogue {
@@ -68,6 +71,16 @@ class Epilogue {
 // Takes a step that limits values (Relu, Relu6) off the front of [*step, end): kernels do it before
 // they write.
 void TakeLimits(const VectorStep** step, const VectorStep* end, float* low, float* high);
+
+// The runs of a matrix A with rows of one run each, `distance` floats apart.
+struct EvenRuns {
+  const float* first = nullptr;
+  int64_t distance = 0;
+
+  void operator()(int64_t begin, int64_t end, const float** runs) const {
+    for (int64_t row = begin; row < end; ++row) *runs++ = first + row * distance;
+  }
+};
 
 // c[rows, columns] = A * B, where a row of A is `taps` runs of `depth` floats each. B has
 // taps * depth rows.

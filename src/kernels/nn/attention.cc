@@ -189,12 +189,7 @@ class Attention {
       scores.resize((end - begin) * stride);
     }
     const float* q = q_ + Offset(query_, batch) + begin * query_.strides[row];
-    const auto rows_of = [](const float* first, int64_t distance) {
-      return [first, distance](int64_t from, int64_t to, const float** runs) {
-        for (int64_t r = from; r < to; ++r) *runs++ = first + r * distance;
-      };
-    };
-    const auto queries = rows_of(q, query_.strides[row]);
+    const EvenRuns queries{q, query_.strides[row]};
     RunProductSerially({.rows = end - begin,
                         .columns = keys_,
                         .depth = depth_,
@@ -213,7 +208,7 @@ class Attention {
       args.mask += Offset(mask_, batch) + begin * args.mask_row_stride;
     }
     Vectors().attention_weights(args, end - begin);
-    const auto weights = rows_of(scores.data(), stride);
+    const EvenRuns weights{scores.data(), stride};
     RunProductSerially(
         {.rows = end - begin,
          .columns = columns_,

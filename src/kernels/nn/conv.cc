@@ -114,7 +114,7 @@ Status RunPlain(OpContext& ctx, const WindowGeometry& g, const Tensor& x, const 
 struct ConvNode {
   WindowAttrs attrs;
   std::vector<EpilogueStep> epilogue;
-  std::shared_ptr<const std::vector<PackedMatrix>> packed;
+  PackedMatrices packed;
   int winograd = 0;
   bool is_scaled = false;  // input 2 is a factor for each output channel
 };

@@ -307,7 +307,7 @@ constexpr DTypeSet kPlainTypes = kFloatDouble | Only(DType::kInt32) | Only(DType
 struct BackpropNode {
   WindowAttrs attrs;
   bool depthwise = false;
-  std::shared_ptr<const std::vector<PackedMatrix>> packed;
+  PackedMatrices packed;
 };
 
 // Channels last, any of the plain types.

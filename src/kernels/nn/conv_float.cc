@@ -133,13 +133,11 @@ const float* ScaledFilter::data() {
   return scaled_.data();
 }
 
-StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackFilter(BuildContext& build,
-                                                                      int input,
-                                                                      const Tensor* scale,
-                                                                      int64_t groups) {
+StatusOr<PackedMatrices> PackFilter(BuildContext& build, int input, const Tensor* scale,
+                                    int64_t groups) {
   const Tensor* filter = build.constant_input(input);
   if (filter == nullptr || filter->dtype() != DType::kFloat) {
-    return std::shared_ptr<const std::vector<PackedMatrix>>();
+    return PackedMatrices();
   }
   const Shape& shape = filter->shape();
   const int64_t out_channels = shape[shape.rank() - 1], per_group = out_channels / groups;
@@ -193,9 +191,7 @@ Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& 
     runs.channel = group * filter.depth;
     const auto find = [&](int64_t begin, int64_t end, const float** out) {
       if (!pointwise) return WindowRuns(g, runs, begin, end, out);
-      for (int64_t pixel = begin; pixel < end; ++pixel) {
-        *out++ = x + pixel * g.channels + runs.channel;
-      }
+      EvenRuns{x + runs.channel, g.channels}(begin, end, out);
     };
     const Epilogue part = epilogue.FromColumn(group * per_group);
     RunProduct(ctx, {.rows = g.batch * g.out_pixels(),

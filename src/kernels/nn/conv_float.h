@@ -16,8 +16,8 @@ struct FloatFilter {
   const float* scale = nullptr;  // of each output channel, what `packed` has in it; null: 1
   int64_t taps = 0;
   int64_t depth = 0, out_channels = 0, groups = 1;
-  std::shared_ptr<const std::vector<PackedMatrix>> packed;  // null: `data` is used
-  int winograd = 0;  // the m of F(m x m, 3 x 3) that `packed` is for; 0: direct
+  PackedMatrices packed;  // null: `data` is used
+  int winograd = 0;       // the m of F(m x m, 3 x 3) that `packed` is for; 0: direct
 };
 
 // `filter` times a scale of its last dimension; null: as it is.
@@ -38,10 +38,8 @@ class ScaledFilter {
 };
 
 // Packs the constant filter that is input `input` of the node, times `scale`.
-StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackFilter(BuildContext& build,
-                                                                      int input,
-                                                                      const Tensor* scale,
-                                                                      int64_t groups);
+StatusOr<PackedMatrices> PackFilter(BuildContext& build, int input, const Tensor* scale,
+                                    int64_t groups);
 
 // y = conv(x, filter), then the epilogue.
 Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& filter,

@@ -1,6 +1,7 @@
 // A pointwise convolution that widens, a depthwise one and perhaps a pointwise one that narrows, a
 // few rows at a time: the wide values stay in the cache.
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "src/base/status_macros.h"
@@ -12,13 +13,11 @@
 namespace savedmodel {
 namespace {
 
-using Packed = std::shared_ptr<const std::vector<PackedMatrix>>;
-
 // One of the convolutions.
 struct Stage {
   int filter = -1, scale = -1;  // inputs; -1 for none
   std::vector<EpilogueStep> steps;
-  Packed packed;  // of a pointwise one
+  PackedMatrices packed;  // of a pointwise one
 };
 
 struct Block {
@@ -161,9 +160,7 @@ class BlockRun {
 
   void Multiply(const float* x, int64_t depth, int64_t pixels, const Stage& stage,
                 const Epilogue& epilogue, int64_t columns, float* y) const {
-    const auto runs = [&](int64_t begin, int64_t end, const float** out) {
-      for (int64_t r = begin; r < end; ++r) *out++ = x + r * depth;
-    };
+    const EvenRuns runs{x, depth};
     RunProductSerially({.rows = pixels,
                         .columns = columns,
                         .depth = depth,

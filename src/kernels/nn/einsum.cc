@@ -289,8 +289,6 @@ Roles AssignRoles(const Labels& a, const Labels& b, const Labels& output) {
   return roles;
 }
 
-using PackedMatrices = std::shared_ptr<const std::vector<PackedMatrix>>;
-
 template <class T>
 Status RunPair(OpContext& ctx, const Resolved& r, const PackedMatrices& packed,
                const Epilogue* epilogue) {

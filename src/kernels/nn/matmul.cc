@@ -140,7 +140,7 @@ StatusOr<Tensor> Prepare(OpContext& ctx, const Tensor& t, bool transpose, bool c
 struct MatMulNode {
   MatMulAttrs attrs;
   std::vector<EpilogueStep> epilogue;
-  std::shared_ptr<const std::vector<PackedMatrix>> packed;
+  PackedMatrices packed;
 };
 
 // Which matrices of a and b each matrix of the output is the product of.
@@ -194,9 +194,7 @@ Status MultiplyPacked(OpContext& ctx, const MatMulNode& node) {
   const Shape& shape = ctx.input(0).shape();
   const int64_t depth = shape[shape.rank() - 1], columns = out[out.rank() - 1];
   const float* a = ctx.in<float>(0);
-  const auto runs = [a, depth](int64_t begin, int64_t end, const float** rows) {
-    for (int64_t row = begin; row < end; ++row) *rows++ = a + row * depth;
-  };
+  const EvenRuns runs{a, depth};
   RunProduct(ctx, {.rows = out.num_elements() / columns,
                    .columns = columns,
                    .depth = depth,
@@ -209,12 +207,11 @@ Status MultiplyPacked(OpContext& ctx, const MatMulNode& node) {
 }
 
 // Packs a constant float b.
-StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackSecond(BuildContext& build,
-                                                                      bool transposed) {
+StatusOr<PackedMatrices> PackSecond(BuildContext& build, bool transposed) {
   const Tensor* b = build.constant_input(1);
   if (b == nullptr || b->dtype() != DType::kFloat || build.input_dtype(0) != DType::kFloat ||
       b->shape().rank() < 2) {
-    return std::shared_ptr<const std::vector<PackedMatrix>>();
+    return PackedMatrices();
   }
   const Shape& shape = b->shape();
   const int rank = shape.rank();

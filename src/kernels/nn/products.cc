@@ -52,9 +52,7 @@ void RowTimesMatrix(const ProductOf<C>& p, const C* a, const C* b, C* c) {
 template <class Run>
 void WithProduct(const ProductOf<float>& p, int64_t i, int64_t rows, Run&& run) {
   const float* a = p.a + p.pairs[i].first * p.m * p.k;
-  const auto runs = [&](int64_t begin, int64_t end, const float** out) {
-    for (int64_t row = begin; row < end; ++row) *out++ = a + row * p.k;
-  };
+  const EvenRuns runs{a, p.k};
   Epilogue epilogue;
   if (p.epilogue != nullptr) epilogue = p.epilogue->FromRow(i * p.m);
   const int64_t b = p.pairs[i].second;

@@ -165,9 +165,7 @@ class Loop {
   }
 
   void Multiply(const float* hidden, int64_t rows, bool divide, const float* x, float* y) {
-    const auto runs = [&](int64_t begin, int64_t end, const float** out) {
-      for (int64_t r = begin; r < end; ++r) *out++ = hidden + r * units_;
-    };
+    const EvenRuns runs{hidden, units_};
     Epilogue epilogue;
     epilogue.bias = ctx_.input(2).num_elements() == 0 ? nullptr : ctx_.in<float>(2);
     if (x != nullptr) {
@@ -199,22 +197,22 @@ class Loop {
   Tensor products_, other_;
 };
 
-using Packed = std::shared_ptr<const std::vector<PackedMatrix>>;
-
-StatusOr<Packed> PackWeights(BuildContext& build) {
+StatusOr<PackedMatrices> PackWeights(BuildContext& build) {
   const Tensor* weights = build.constant_input(1);
-  if (weights == nullptr || weights->shape().rank() != 2) return Packed();
+  if (weights == nullptr || weights->shape().rank() != 2) return PackedMatrices();
   const Shape& shape = weights->shape();
   return PackConstant(build, 1, "recurrent", 1, shape[0], shape[1], build.precision(),
                       [&](int64_t) {
                         return MatrixView{weights->data<float>(), shape[1], 1};
                       });
 }
-const PackedMatrix* First(const Packed& packed) { return packed ? packed->data() : nullptr; }
+const PackedMatrix* First(const PackedMatrices& packed) {
+  return packed ? packed->data() : nullptr;
+}
 
 StatusOr<KernelPtr> BuildLstmLoop(BuildContext& build) {
   SM_ASSIGN_OR_RETURN(const LstmArgs args, ReadLstmAttrs(build.attrs()));
-  SM_ASSIGN_OR_RETURN(Packed packed, PackWeights(build));
+  SM_ASSIGN_OR_RETURN(PackedMatrices packed, PackWeights(build));
   const bool last_only = build.attrs().Bool("last_only");
   return MakeKernel([args, packed, last_only](OpContext& ctx) {
     Loop loop(ctx, First(packed), last_only, 2);
@@ -234,7 +232,7 @@ StatusOr<KernelPtr> BuildLstmLoop(BuildContext& build) {
 }
 
 StatusOr<KernelPtr> BuildGruLoop(BuildContext& build) {
-  SM_ASSIGN_OR_RETURN(Packed packed, PackWeights(build));
+  SM_ASSIGN_OR_RETURN(PackedMatrices packed, PackWeights(build));
   const bool last_only = build.attrs().Bool("last_only");
   return MakeKernel([packed, last_only](OpContext& ctx) -> Status {
     Loop loop(ctx, First(packed), last_only, 1);

@@ -106,9 +106,7 @@ class Convolution {
 
   void Multiply(int64_t frequency) const {
     const float* a = in_ + frequency * count_ * in_stride_;
-    const auto runs = [&](int64_t begin, int64_t end, const float** out) {
-      for (int64_t row = begin; row < end; ++row) *out++ = a + row * in_stride_;
-    };
+    const EvenRuns runs{a, in_stride_};
     RunProductSerially({.rows = count_,
                         .columns = out_channels_,
                         .depth = g_.channels,
@@ -233,11 +231,9 @@ std::vector<float> TransformWinogradFilter(const float* filter, int64_t pairs, i
   return out;
 }
 
-StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackWinogradFilter(BuildContext& build,
-                                                                              const Tensor* scale,
-                                                                              int m) {
+StatusOr<PackedMatrices> PackWinogradFilter(BuildContext& build, const Tensor* scale, int m) {
   const Tensor* filter = build.constant_input(1);
-  if (filter == nullptr) return std::shared_ptr<const std::vector<PackedMatrix>>();
+  if (filter == nullptr) return PackedMatrices();
   const Shape& shape = filter->shape();
   const int64_t in = shape[shape.rank() - 2], out = shape[shape.rank() - 1];
   SM_ASSIGN_OR_RETURN(ScaledFilter scaled, ScaledFilter::Make(*filter, scale));

@@ -23,9 +23,7 @@ std::vector<float> TransformWinogradFilter(const float* filter, int64_t pairs, i
 
 // One packed matrix per frequency of the constant filter [..., 3, 3, in, out], input 1 of the node,
 // times `scale` (null: 1); null when it is not constant.
-StatusOr<std::shared_ptr<const std::vector<PackedMatrix>>> PackWinogradFilter(BuildContext& build,
-                                                                              const Tensor* scale,
-                                                                              int m);
+StatusOr<PackedMatrices> PackWinogradFilter(BuildContext& build, const Tensor* scale, int m);
 
 // y = conv(x, filter), then the epilogue.
 void RunWinograd(OpContext& ctx, const WindowGeometry& g, int m,
