@@ -154,6 +154,8 @@ enum class ScalarOp : uint8_t {
   kSquaredDifference,
   kPow,
 };
+/// True for functions of two operands.
+constexpr bool IsBinary(ScalarOp op) { return op >= ScalarOp::kAdd; }
 
 /// What products and convolutions of floats multiply: float32 values as they are, or rounded to
 /// bfloat16 where the processor multiplies those faster (AVX512-BF16). They add in float32 always.

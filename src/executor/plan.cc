@@ -272,6 +272,7 @@ std::string Plan::DebugString() const {
       out += StrCat(i > 0 ? ", " : "", text(input_slots_[step.first_input + i]));
     }
     out += ")";
+    if (node.attrs.Has("ops")) out += StrCat(" of ", node.attrs.String("ops"));
     if (!node.epilogue.empty()) out += StrCat(" + ", node.epilogue.size(), " fused");
     out += StrCat("  # ", node.name, "\n");
   }

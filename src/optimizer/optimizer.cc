@@ -82,6 +82,14 @@ std::vector<int> CountUses(const Graph& graph) {
   return uses;
 }
 
+bool IsScalarFunction(const Node& node) {
+  if (node.registered == nullptr) return false;
+  const ScalarOp op = node.registered->def->fusion.scalar;
+  return op != ScalarOp::kNone && node.control_inputs.empty() && node.num_outputs() == 1 &&
+         node.output_types[0] == DType::kFloat && node.attrs.String("data_format") != "NCHW" &&
+         node.inputs.size() == (IsBinary(op) ? 2u : 1u);
+}
+
 void MakeIdentity(const OptimizeContext& context, Graph* graph, NodeId id, NodeOutput input) {
   const DType dtype = graph->type(input);
   Node& node = graph->node(id);
@@ -180,6 +188,7 @@ Status Specialize(OptimizeContext* context, Span<const Shape> arg_shapes, Graph*
   SM_RETURN_IF_ERROR(FuseEpilogues(context, graph));
   graph->Compact();
   SM_RETURN_IF_ERROR(FuseDepthwiseBlocks(context, graph));
+  SM_RETURN_IF_ERROR(FuseElementwise(context, graph));
   graph->Compact();
   return Status();
 }

@@ -126,6 +126,10 @@ Status RecognizeAttention(OptimizeContext* context, Graph* graph);
 // Puts scalar ops behind the one producer they have into its epilogue.
 Status FuseEpilogues(OptimizeContext* context, Graph* graph);
 
+// Puts one op in place of scalar functions of one shape of which each is used by the next alone.
+// After all passes that look for such functions.
+Status FuseElementwise(OptimizeContext* context, Graph* graph);
+
 // Puts one op in place of a widening, a depthwise and a narrowing convolution whose wide values do
 // not fit into the cache. After FuseEpilogues.
 Status FuseDepthwiseBlocks(OptimizeContext* context, Graph* graph);
@@ -151,6 +155,9 @@ class Redirects {
 
 // For each node, how often it or its outputs are used: as inputs, control inputs, results, targets.
 std::vector<int> CountUses(const Graph& graph);
+
+// Whether the node is a scalar function of floats (of two with broadcasting) and waits for nothing.
+bool IsScalarFunction(const Node& node);
 
 // A node to wait for in order to wait for `v`: its producer, or an Identity put behind it.
 NodeId ControlOf(const OptimizeContext& context, Graph* graph, NodeOutput v);

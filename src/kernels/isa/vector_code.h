@@ -22,6 +22,17 @@ struct VectorStep {
   int64_t column_stride = 0;
 };
 
+// A scalar function of arrays: result[i] = f(x[i * x_step]) or f(x[i * x_step], y[i * y_step]).
+// Steps are 0 or 1, not both 0; `result` may be an operand of step 1.
+struct ArrayStep {
+  ScalarOp op = ScalarOp::kNone;
+  float parameter = 0;
+  const float* x = nullptr;
+  const float* y = nullptr;
+  int64_t x_step = 1, y_step = 1;
+  float* result = nullptr;
+};
+
 // Rows [row_begin, row_end) and the columns of one panel of a product of A and B, where row r of
 // A is a sequence of `taps` runs of `depth` consecutive floats:
 //   c[r][j] (+)= sum over t, k of a[r * taps_stride + t][a_offset + k] * b[(t * depth + k)][j]
@@ -135,6 +146,8 @@ struct VectorCode {
   // Applies steps to rows [row_begin, row_end) of a matrix with `columns` columns.
   void (*apply)(const VectorStep* steps, int num_steps, float* c, int64_t c_stride,
                 int64_t row_begin, int64_t row_end, int64_t columns);
+  // One step after the other, each over n elements.
+  void (*run_steps)(const ArrayStep* steps, int num_steps, int64_t n);
   // y[i] = op(x[i]); y may be x.
   void (*map)(ScalarOp op, float parameter, const float* x, float* y, int64_t n);
   // sums[j] += x[r * row_stride + j] for `rows` rows of `columns` columns, row by row.

@@ -17,6 +17,7 @@ std::vector<Span<const OpDef>> MathFamilies() {
       CumulativeOps(),
       DivisionOps(),
       FftOps(),
+      FusedElementwiseOps(),
       GradientOps(),
       IncompleteGammaOps(),
       IsotonicOps(),

@@ -21,6 +21,7 @@ Span<const OpDef> CountingOps();
 Span<const OpDef> CumulativeOps();
 Span<const OpDef> DivisionOps();
 Span<const OpDef> FftOps();
+Span<const OpDef> FusedElementwiseOps();
 Span<const OpDef> GradientOps();
 Span<const OpDef> IncompleteGammaOps();
 Span<const OpDef> IsotonicOps();

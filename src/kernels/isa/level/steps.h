@@ -122,24 +122,42 @@ void Map(ScalarOp op, float parameter, const float* x, float* y, int64_t n) {
   WithUnary(op, parameter, [&](auto f) { MapArray(x, y, n, f); });
 }
 
+// z[i] = f(x[i * x_step], y[i * y_step]) for n elements.
+template <class F>
+inline void ZipArrays(const float* x, int64_t x_step, const float* y, int64_t y_step, float* z,
+                      int64_t n, F&& f) {
+  if (y_step == 0) {
+    const Vec operand = Splat(*y);
+    return MapArray(x, z, n, [&](Vec v) { return f(v, operand); });
+  }
+  if (x_step == 0) {
+    const Vec operand = Splat(*x);
+    return MapArray(y, z, n, [&](Vec v) { return f(operand, v); });
+  }
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) Store(z + i, f(Load(x + i), Load(y + i)));
+  if (i < n) StoreSome(z + i, f(LoadSome(x + i, n - i), LoadSome(y + i, n - i)), n - i);
+}
+
+void RunSteps(const ArrayStep* steps, int num_steps, int64_t n) {
+  for (int s = 0; s < num_steps; ++s) {
+    const ArrayStep& step = steps[s];
+    if (step.y == nullptr) {
+      WithUnary(step.op, step.parameter, [&](auto f) { MapArray(step.x, step.result, n, f); });
+      continue;
+    }
+    WithBinary(step.op, [&](auto f) {
+      ZipArrays(step.x, step.x_step, step.y, step.y_step, step.result, n, f);
+    });
+  }
+}
+
 template <class F>
 inline void BinaryRow(const VectorStep& step, const float* operand, float* c, int64_t n, F&& f) {
-  const auto run = [&](auto g) {
-    if (step.column_stride == 0) {
-      const Vec y = Splat(*operand);
-      MapArray(c, c, n, [&](Vec x) { return g(x, y); });
-      return;
-    }
-    int64_t i = 0;
-    for (; i + kLanes <= n; i += kLanes) Store(c + i, g(Load(c + i), Load(operand + i)));
-    if (i < n) {
-      StoreSome(c + i, g(LoadSome(c + i, n - i), LoadSome(operand + i, n - i)), n - i);
-    }
-  };
   if (step.operand_first) {
-    run([&](Vec x, Vec y) { return f(y, x); });
+    ZipArrays(operand, step.column_stride, c, 1, c, n, f);
   } else {
-    run(f);
+    ZipArrays(c, 1, operand, step.column_stride, c, n, f);
   }
 }
 

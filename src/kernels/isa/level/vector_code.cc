@@ -21,6 +21,7 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .pack = Pack,
       .depthwise = Depthwise,
       .apply = Apply,
+      .run_steps = RunSteps,
       .map = Map,
       .add_rows = AddRows,
       .pool_maximum = PoolMaximum,

@@ -5,8 +5,6 @@
 namespace savedmodel {
 namespace {
 
-bool IsBinary(ScalarOp op) { return op >= ScalarOp::kAdd && op <= ScalarOp::kPow; }
-
 // An operand that each element of `out` finds without a broadcast of its own: one value, one value
 // per element, or one per element of the last dimensions of `out`, which make up a row of
 // `columns`.
@@ -32,20 +30,13 @@ class Fuser {
     for (NodeId id : order) {
       Node& node = graph_->node(id);
       for (NodeOutput& v : node.inputs) v = redirects_.Resolve(v);
-      if (IsScalarOp(node)) TryFuse(id);
+      if (IsScalarFunction(node)) TryFuse(id);
     }
     redirects_.Apply(graph_);
     return Status();
   }
 
  private:
-  static bool IsScalarOp(const Node& node) {
-    return node.registered != nullptr && node.registered->def->fusion.scalar != ScalarOp::kNone &&
-           node.control_inputs.empty() && node.num_outputs() == 1 &&
-           node.output_types[0] == DType::kFloat && node.attrs.String("data_format") != "NCHW" &&
-           node.inputs.size() == (IsBinary(node.registered->def->fusion.scalar) ? 2u : 1u);
-  }
-
   // The node into whose epilogue a user of `v` can go: the one that makes `v`, or what that one
   // gives another shape.
   NodeId Target(NodeOutput v, const Shape& out) const {

@@ -1,0 +1,270 @@
+// A tree of scalar functions in one pass: all functions over a tile, then over the next, so that
+// what lies between them stays in the first cache level.
+#include "src/kernels/math/fused_elementwise.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/container/inlined_vector.h"
+#include "src/base/status_macros.h"
+#include "src/graph/op_signature.h"
+#include "src/graph/shape_fns.h"
+#include "src/kernels/isa/vector_code.h"
+#include "src/kernels/math/broadcast.h"
+#include "src/kernels/math/math_ops.h"
+
+namespace savedmodel {
+namespace {
+
+constexpr int64_t kTile = 1024;
+// Runs of a broadcast input at least this long are read where they are, and tiles end with them.
+constexpr int64_t kLongRun = 256;
+
+// The functions that the attributes hold, checked.
+StatusOr<std::vector<FusedFunction>> ReadFunctions(const Attrs& attrs, int num_inputs) {
+  const std::vector<int64_t>& program = attrs.Ints("program");
+  const auto& parameters = attrs.Get<std::vector<float>>("parameters");
+  const size_t n = parameters.size();
+  SM_CHECK_ARG(n > 0 && n <= kMostFused && program.size() == 3 * n, "found ", n,
+               " parameters and a program of ", program.size(), " numbers, expected 1 to ",
+               kMostFused, " functions of three numbers and one parameter");
+  std::vector<FusedFunction> functions;
+  for (size_t i = 0; i < n; ++i) {
+    const int64_t op = program[3 * i], x = program[3 * i + 1], y = program[3 * i + 2];
+    const int64_t earliest = -static_cast<int64_t>(i);
+    SM_CHECK_ARG(op > 0 && op <= static_cast<int64_t>(ScalarOp::kPow), "found function ", op,
+                 ", expected 1 to ", static_cast<int>(ScalarOp::kPow));
+    SM_CHECK_ARG(std::min(x, y) >= earliest && std::max(x, y) < num_inputs, "found operands ", x,
+                 " and ", y, " of function ", i, ", expected ", earliest, " to ", num_inputs - 1);
+    functions.push_back(
+        {static_cast<ScalarOp>(op), parameters[i], static_cast<int>(x), static_cast<int>(y)});
+  }
+  return functions;
+}
+
+// How the elements of an input meet those of the output.
+class Reach {
+ public:
+  Reach(const Shape& input, const Shape& output) {
+    if (input.num_elements() == output.num_elements()) return;
+    kind_ = kOne;
+    if (input.num_elements() == 1) return;
+    plan_ = PlanBroadcast({&input}, output);
+    const bool is_row =
+        plan_.outer.size() == 1 && plan_.outer[0].step[0] == 0 && plan_.inner.step[0] == 1;
+    kind_ = plan_.inner.size >= kLongRun ? kLongRuns : is_row ? kRepeated : kScattered;
+  }
+
+  int64_t step() const { return kind_ == kOne ? 0 : kind_ == kLongRuns ? plan_.inner.step[0] : 1; }
+  // Floats of scratch that it needs for tiles of `tile` elements.
+  int64_t Scratch(int64_t tile) const {
+    return kind_ == kRepeated ? tile + 2 * plan_.inner.size : kind_ == kScattered ? tile : 0;
+  }
+  // What holds for all tiles.
+  void Prepare(const float* data, int64_t tile, float* scratch) const {
+    const int64_t row = plan_.inner.size;
+    for (int64_t at = 0; kind_ == kRepeated && at < tile + row; at += row) {
+      std::memcpy(scratch + at, data, static_cast<size_t>(row) * sizeof(float));
+    }
+  }
+  // The end of the tile that begins at output element `at` and should end at `end`.
+  int64_t TileEnd(int64_t at, int64_t end) const {
+    const int64_t row = plan_.inner.size;
+    return kind_ == kLongRuns ? std::min(end, at + row - at % row) : end;
+  }
+  // The elements that meet output elements [begin, end), at step().
+  const float* At(const float* data, int64_t begin, int64_t end, float* scratch) const {
+    switch (kind_) {
+      case kEach:
+        return data + begin;
+      case kOne:
+        return data;
+      case kLongRuns:
+        return data + OffsetAt(begin);
+      case kRepeated:
+        return scratch + begin % plan_.inner.size;
+      case kScattered:
+        break;
+    }
+    ForEachRun(plan_, begin, end, [&](int64_t at, const auto& offsets, int64_t count) {
+      const float* run = data + offsets[0];
+      float* to = scratch + (at - begin);
+      if (plan_.inner.step[0] == 1) {
+        std::memcpy(to, run, static_cast<size_t>(count) * sizeof(float));
+      } else {
+        std::fill_n(to, count, *run);
+      }
+    });
+    return scratch;
+  }
+
+ private:
+  // Offset of the element that meets output element `at`.
+  int64_t OffsetAt(int64_t at) const {
+    int64_t offset = at % plan_.inner.size * plan_.inner.step[0];
+    at /= plan_.inner.size;
+    for (size_t d = plan_.outer.size(); d-- > 0; at /= plan_.outer[d].size) {
+      offset += at % plan_.outer[d].size * plan_.outer[d].step[0];
+    }
+    return offset;
+  }
+
+  enum Kind : uint8_t {
+    kEach,      // one for each
+    kOne,       // the same for all
+    kLongRuns,  // a long run of the output meets consecutive elements, or one
+    kRepeated,  // a short row over and over
+    kScattered  // anything else: copied for each tile
+  };
+  Kind kind_ = kEach;
+  BroadcastPlan plan_;  // unless kEach or kOne
+};
+
+class FusedElementwise final : public Kernel {
+ public:
+  FusedElementwise(std::vector<FusedFunction> functions, std::vector<Reach> reaches)
+      : functions_(std::move(functions)), reaches_(std::move(reaches)) {
+    PlaceResults();
+    for (const FusedFunction& f : functions_) cost_ += CostOf(f.op);
+  }
+
+  Status Run(OpContext& ctx) const override {
+    ctx.ParallelFor(ctx.output(0).num_elements(), cost_,
+                    [&](int64_t begin, int64_t end) { RunPart(ctx, begin, end); });
+    return Status();
+  }
+
+ private:
+  // Nanoseconds for an element.
+  static double CostOf(ScalarOp op) {
+    const bool arithmetic = op <= ScalarOp::kReciprocal || op >= ScalarOp::kAdd;
+    return arithmetic && op != ScalarOp::kPow ? 0.1 : 1;
+  }
+
+  // Gives each result but the last a tile of scratch that nothing reads any more.
+  void PlaceResults() {
+    const int n = static_cast<int>(functions_.size());
+    std::vector<int> last_use(n, -1), free;
+    for (int i = 0; i < n; ++i) {
+      for (int operand : {functions_[i].x, functions_[i].y}) {
+        if (operand < 0) last_use[-1 - operand] = i;
+      }
+    }
+    tile_of_.assign(n, 0);
+    for (int i = 0; i + 1 < n; ++i) {
+      // An element may be written over that of an operand.
+      for (int source = 0; source < i; ++source) {
+        if (last_use[source] == i) free.push_back(tile_of_[source]);
+      }
+      if (free.empty()) free.push_back(num_tiles_++);
+      tile_of_[i] = free.back();
+      free.pop_back();
+    }
+  }
+
+  // Output elements [begin, end).
+  void RunPart(OpContext& ctx, int64_t begin, int64_t end) const {
+    const int64_t tile = std::min(kTile, end - begin);
+    int64_t floats = num_tiles_ * tile;
+    for (const Reach& reach : reaches_) floats += reach.Scratch(tile);
+    thread_local std::vector<float> memory;  // bounded by kMostFused and kTile
+    if (static_cast<int64_t>(memory.size()) < floats) memory.resize(floats);
+
+    absl::InlinedVector<const float*, 8> inputs(reaches_.size());
+    float* scratch = memory.data() + num_tiles_ * tile;
+    for (size_t i = 0; i < reaches_.size(); ++i) {
+      reaches_[i].Prepare(ctx.in<float>(static_cast<int>(i)), tile, scratch);
+      scratch += reaches_[i].Scratch(tile);
+    }
+    absl::InlinedVector<ArrayStep, 8> steps(functions_.size());
+    for (int64_t at = begin, tile_end = 0; at < end; at = tile_end) {
+      tile_end = std::min(at + tile, end);
+      for (const Reach& reach : reaches_) tile_end = reach.TileEnd(at, tile_end);
+      scratch = memory.data() + num_tiles_ * tile;
+      for (size_t i = 0; i < reaches_.size(); ++i) {
+        inputs[i] = reaches_[i].At(ctx.in<float>(static_cast<int>(i)), at, tile_end, scratch);
+        scratch += reaches_[i].Scratch(tile);
+      }
+      SetSteps(inputs.data(), memory.data(), tile, ctx.out<float>(0) + at, steps.data());
+      Vectors().run_steps(steps.data(), static_cast<int>(steps.size()), tile_end - at);
+    }
+  }
+
+  // The functions over one tile of inputs, with tiles of `tile` floats between them.
+  void SetSteps(const float* const* inputs, float* tiles, int64_t tile, float* out,
+                ArrayStep* steps) const {
+    const auto operand = [&](int from, const float** data, int64_t* step) {
+      *data = from < 0 ? tiles + tile_of_[-1 - from] * tile : inputs[from];
+      *step = from < 0 ? 1 : reaches_[from].step();
+    };
+    for (size_t i = 0; i < functions_.size(); ++i) {
+      const FusedFunction& f = functions_[i];
+      ArrayStep& step = steps[i];
+      step.op = f.op;
+      step.parameter = f.parameter;
+      operand(f.x, &step.x, &step.x_step);
+      if (IsBinary(f.op)) operand(f.y, &step.y, &step.y_step);
+      step.result = i + 1 < functions_.size() ? tiles + tile_of_[i] * tile : out;
+    }
+  }
+
+  std::vector<FusedFunction> functions_;
+  std::vector<Reach> reaches_;  // of the inputs
+  std::vector<int> tile_of_;    // of each function's result, but for the last
+  int num_tiles_ = 0;
+  double cost_ = 0.2;
+};
+
+Status ElementwiseShape(ShapeContext& ctx) {
+  Shape out = ctx.input(0);
+  for (int i = 1; i < ctx.num_inputs(); ++i) {
+    SM_ASSIGN_OR_RETURN(out, shape::BroadcastShapes(out, ctx.input(i)));
+  }
+  ctx.set_output(0, std::move(out));
+  return Status();
+}
+
+StatusOr<KernelPtr> BuildElementwise(BuildContext& build) {
+  SM_ASSIGN_OR_RETURN(std::vector<FusedFunction> functions,
+                      ReadFunctions(build.attrs(), build.num_inputs()));
+  std::vector<Reach> reaches;
+  for (int i = 0; i < build.num_inputs(); ++i) {
+    SM_CHECK_ARG(build.input_shape(i).fully_known(), "found input ", i, " of shape ",
+                 build.input_shape(i), ", expected a shape that is known");
+    reaches.emplace_back(build.input_shape(i), build.output_shape(0));
+  }
+  const auto step = [&](int operand) { return operand < 0 ? 1 : reaches[operand].step(); };
+  for (const FusedFunction& f : functions) {
+    SM_CHECK_ARG(step(f.x) + (IsBinary(f.op) ? step(f.y) : 0) > 0, "found a function of inputs ",
+                 f.x, " and ", f.y, " that are smaller than the output, of shape ",
+                 build.output_shape(0));
+  }
+  return KernelPtr(new FusedElementwise(std::move(functions), std::move(reaches)));
+}
+
+constexpr OpDef kOps[] = {
+    {.signature = "_Elementwise(inputs: N * float) -> (y: float); N: int >= 1; program: list(int); "
+                  "parameters: list(float); ops: string = ''",
+     .shape = ElementwiseShape,
+     .build = BuildElementwise,
+     .in_place = InPlace::kAnyInput},
+};
+static_assert(RowsAreSound(kOps));
+
+}  // namespace
+
+void SetFunctions(const std::vector<FusedFunction>& functions, Attrs* attrs) {
+  std::vector<int64_t> program;
+  std::vector<float> parameters;
+  for (const FusedFunction& f : functions) {
+    program.insert(program.end(), {static_cast<int64_t>(f.op), f.x, f.y});
+    parameters.push_back(f.parameter);
+  }
+  attrs->Set("program", std::move(program));
+  attrs->Set("parameters", std::move(parameters));
+}
+
+Span<const OpDef> FusedElementwiseOps() { return kOps; }
+
+}  // namespace savedmodel

@@ -1,0 +1,24 @@
+// What the optimizer tells `_Elementwise`: a tree of scalar functions over its inputs.
+#pragma once
+
+#include <vector>
+
+#include "savedmodel/op.h"
+
+namespace savedmodel {
+
+// Most functions of one tree: bounds its memory.
+inline constexpr int kMostFused = 32;
+
+// A function and its operands: inputs of the op (0, 1, …) or results of earlier functions (-1 for
+// the first one's, -2, …). A function of one operand has it twice.
+struct FusedFunction {
+  ScalarOp op = ScalarOp::kNone;
+  float parameter = 0;  // LeakyRelu's alpha
+  int x = 0, y = 0;
+};
+
+// The functions as attributes; the last one's result is the op's.
+void SetFunctions(const std::vector<FusedFunction>& functions, Attrs* attrs);
+
+}  // namespace savedmodel

@@ -1,0 +1,120 @@
+// Scalar functions of values of one shape, each used by the next alone, put into one op that
+// computes them in one pass.
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "src/base/status_macros.h"
+#include "src/base/strcat.h"
+#include "src/kernels/math/fused_elementwise.h"
+#include "src/optimizer/optimizer.h"
+
+namespace savedmodel {
+namespace {
+
+class ElementwiseFuser {
+ public:
+  ElementwiseFuser(OptimizeContext* context, Graph* graph)
+      : context_(context),
+        graph_(graph),
+        root_(graph->num_nodes(), kNone),
+        user_(graph->num_nodes(), kNone) {}
+
+  Status Run() {
+    SM_ASSIGN_OR_RETURN(const std::vector<NodeId> order, graph_->TopologicalOrder());
+    for (const NodeOutput& v : graph_->results) user_[v.node] = kSeveral;
+    for (NodeId id : graph_->targets) user_[id] = kSeveral;
+    // Users come before what they use.
+    std::vector<std::vector<NodeId>> trees(graph_->num_nodes());
+    for (auto it = order.rbegin(); it != order.rend(); ++it) {
+      const NodeId id = *it;
+      if (CanFuse(id)) {
+        const NodeId root = user_[id];
+        const bool joins = root >= 0 && graph_->shape({id, 0}) == graph_->shape({root, 0}) &&
+                           trees[root].size() < kMostFused;
+        root_[id] = joins ? root : id;
+        trees[root_[id]].push_back(id);
+      }
+      NoteUse(id);
+    }
+    for (NodeId root : order) {
+      if (trees[root].size() < 2) continue;
+      std::reverse(trees[root].begin(), trees[root].end());
+      Replace(trees[root]);
+    }
+    redirects_.Apply(graph_);
+    return Status();
+  }
+
+ private:
+  static constexpr NodeId kNone = -1, kSeveral = -2;
+
+  bool CanFuse(NodeId id) const {
+    const Node& node = graph_->node(id);
+    const Shape shape = graph_->shape({id, 0});
+    return IsScalarFunction(node) && node.epilogue.empty() && shape.fully_known() &&
+           std::all_of(node.inputs.begin(), node.inputs.end(), [&](NodeOutput v) {
+             return graph_->shape(v).fully_known() && graph_->type(v) == DType::kFloat;
+           });
+  }
+
+  // Tells what node `id` uses that it does: by the tree it is in.
+  void NoteUse(NodeId id) {
+    const Node& node = graph_->node(id);
+    for (const NodeOutput& v : node.inputs) {
+      NodeId& user = user_[v.node];
+      user = root_[id] >= 0 && (user == kNone || user == root_[id]) ? root_[id] : kSeveral;
+    }
+    for (NodeId c : node.control_inputs) user_[c] = kSeveral;
+  }
+
+  // `tree`: its nodes, each after what it uses; the root last.
+  void Replace(const std::vector<NodeId>& tree) {
+    const NodeId root = tree.back();
+    std::vector<NodeOutput> inputs;
+    std::vector<FusedFunction> functions;
+    std::string ops;
+    for (NodeId id : tree) {
+      const Node& node = graph_->node(id);
+      const auto operand = [&](NodeOutput v) -> int {
+        const auto member = std::find(tree.begin(), tree.end(), v.node);
+        if (member != tree.end()) return -1 - static_cast<int>(member - tree.begin());
+        const auto known = std::find(inputs.begin(), inputs.end(), v);
+        if (known == inputs.end()) return inputs.push_back(v), static_cast<int>(inputs.size()) - 1;
+        return static_cast<int>(known - inputs.begin());
+      };
+      FusedFunction f;
+      f.op = node.registered->def->fusion.scalar;
+      f.parameter = node.attrs.Float("alpha");
+      f.x = operand(node.inputs.front());
+      f.y = operand(node.inputs.back());
+      functions.push_back(f);
+      ops += StrCat(ops.empty() ? "" : ", ", node.op);
+    }
+    Node node;
+    node.name = graph_->node(root).name;
+    node.op = "_Elementwise";
+    node.registered = context_->env.registry->Find(node.op);
+    node.attrs.Set("N", static_cast<int64_t>(inputs.size()));
+    node.attrs.Set("ops", std::move(ops));
+    SetFunctions(functions, &node.attrs);
+    node.inputs = std::move(inputs);
+    node.output_types = {DType::kFloat};
+    node.output_shapes = {graph_->shape({root, 0})};
+    redirects_.Set({root, 0}, {graph_->AddNode(std::move(node)), 0});
+  }
+
+  OptimizeContext* context_;
+  Graph* graph_;
+  std::vector<NodeId> root_;  // of the tree that a node is in
+  std::vector<NodeId> user_;  // root of the tree that all users of a node are in
+  Redirects redirects_;
+};
+
+}  // namespace
+
+Status FuseElementwise(OptimizeContext* context, Graph* graph) {
+  return ElementwiseFuser(context, graph).Run();
+}
+
+}  // namespace savedmodel

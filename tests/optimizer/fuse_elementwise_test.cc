@@ -1,0 +1,176 @@
+// Trees of scalar functions in one op: the plan has it, and the numbers are those of the formulas.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "tests/optimizer/graph_text.h"
+
+namespace savedmodel {
+namespace {
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+// The element of `t`, broadcast to `shape`, that meets element `at`.
+float Meets(const Tensor& t, const Shape& shape, int64_t at) {
+  int64_t index = 0, step = 1;
+  for (int d = 1; d <= shape.rank(); ++d) {
+    const int64_t size = shape[shape.rank() - d], position = at % size;
+    at /= size;
+    if (d > t.shape().rank()) continue;
+    const int64_t own = t.shape()[t.shape().rank() - d];
+    index += (own == 1 ? 0 : position) * step;
+    step *= own;
+  }
+  return t.data<float>()[index];
+}
+
+// relu((x * a - b) / c) of operands that are broadcast in all ways, in one op.
+void CheckBroadcast(const Shape& x_shape, const Shape& a_shape, const Shape& b_shape,
+                    const Shape& c_shape) {
+  GraphText g;
+  g.Input("x").Input("a").Input("b").Input("c");
+  g.Node("m", "Mul", {"x", "a"}).Node("s", "Sub", {"m", "b"}).Node("d", "RealDiv", {"s", "c"});
+  g.Node("y", "Relu", {"d"});
+  const Tensor x = Values(x_shape, 3), a = Values(a_shape, 5, 7), b = Values(b_shape, 2, 13);
+  std::vector<float> divisors(static_cast<size_t>(c_shape.num_elements()));
+  for (size_t i = 0; i < divisors.size(); ++i) divisors[i] = 0.5f + static_cast<float>(i % 11);
+  const Tensor c = *Tensor::FromVector(divisors, c_shape);
+  const Result r = RunGraph(g, {{"x:0", x}, {"a:0", a}, {"b:0", b}, {"c:0", c}}, {"y:0"});
+  EXPECT_TRUE(Has(r, "_Elementwise")) << r.plan;
+  EXPECT_FALSE(Has(r, "Mul") || Has(r, "Sub") || Has(r, "RealDiv") || Has(r, "Relu")) << r.plan;
+  ASSERT_EQ(static_cast<int64_t>(r.values[0].size()), x.num_elements());
+  for (int64_t i = 0; i < x.num_elements(); ++i) {
+    const float product = x.data<float>()[i] * Meets(a, x_shape, i);
+    const float quotient = (product - Meets(b, x_shape, i)) / Meets(c, x_shape, i);
+    ASSERT_FLOAT_EQ(r.values[0][i], quotient > 0 ? quotient : 0) << i;
+  }
+}
+
+TEST(FuseElementwiseTest, SameShapes) {
+  CheckBroadcast({5, 700}, {5, 700}, {5, 700}, {5, 700});
+  CheckBroadcast({}, {}, {}, {});
+  CheckBroadcast({1}, {}, {1}, {});
+  CheckBroadcast({0, 3}, {0, 3}, {3}, {});
+}
+
+TEST(FuseElementwiseTest, NumbersAndShortRows) {
+  CheckBroadcast({900, 7}, {}, {7}, {1, 7});
+  CheckBroadcast({3, 5, 37}, {5, 37}, {37}, {1});
+  CheckBroadcast({2, 255}, {255}, {255}, {1, 1});
+}
+
+TEST(FuseElementwiseTest, LongRows) {
+  CheckBroadcast({3, 2500}, {2500}, {1, 2500}, {3, 1});
+  CheckBroadcast({4, 3, 256}, {3, 256}, {4, 1, 256}, {256});
+}
+
+TEST(FuseElementwiseTest, ColumnsAndMiddleDimensions) {
+  CheckBroadcast({6, 300}, {6, 1}, {6, 1}, {6, 1});
+  CheckBroadcast({40, 3, 50}, {3, 1}, {40, 1, 50}, {40, 1, 1});
+  CheckBroadcast({2, 3, 4, 5}, {3, 1, 5}, {2, 1, 4, 1}, {1, 3, 4, 1});
+}
+
+TEST(FuseElementwiseTest, ValueUsedTwiceInside) {
+  GraphText g;
+  g.Input("x").Input("mean").Number("k", 0.25);
+  g.Node("d", "Sub", {"x", "mean"}).Node("q", "Square", {"d"}).Node("kq", "Mul", {"k", "q"});
+  g.Node("y", "AddV2", {"kq", "d"});
+  const Tensor x = Values({3, 50}, 4), mean = Values({3, 1}, 2, 5);
+  const Result r = RunGraph(g, {{"x:0", x}, {"mean:0", mean}}, {"y:0"});
+  EXPECT_TRUE(Has(r, "_Elementwise")) << r.plan;
+  EXPECT_FALSE(Has(r, "Sub") || Has(r, "AddV2")) << r.plan;
+  for (int64_t i = 0; i < x.num_elements(); ++i) {
+    const float d = x.data<float>()[i] - mean.data<float>()[i / 50];
+    EXPECT_FLOAT_EQ(r.values[0][i], 0.25f * (d * d) + d);
+  }
+}
+
+// A value that something else uses too is made by an op of its own.
+TEST(FuseElementwiseTest, ResultInTheMiddle) {
+  GraphText g;
+  g.Input("x").Node("e", "Exp", {"x"}).Node("n", "Neg", {"e"}).Node("y", "Tanh", {"n"});
+  const Tensor x = Values({33}, 4);
+  const Result r = RunGraph(g, {{"x:0", x}}, {"e:0", "y:0"});
+  EXPECT_TRUE(Has(r, "Exp") && Has(r, "_Elementwise")) << r.plan;
+  for (int64_t i = 0; i < x.num_elements(); ++i) {
+    EXPECT_NEAR(r.values[0][i], std::exp(double(x.data<float>()[i])), 2e-6);
+    EXPECT_NEAR(r.values[1][i], std::tanh(-std::exp(double(x.data<float>()[i]))), 1e-6);
+  }
+}
+
+// Values of another shape, which are fewer to compute, stay outside.
+TEST(FuseElementwiseTest, SmallerValuesAreComputedOnce) {
+  GraphText g;
+  g.Input("x").Input("v").Number("epsilon", 1e-3);
+  g.Node("ve", "AddV2", {"v", "epsilon"}).Node("r", "Rsqrt", {"ve"}).Node("xr", "Mul", {"x", "r"});
+  g.Node("y", "Relu6", {"xr"});
+  const Tensor x = Values({20, 5}, 8), v = *Tensor::FromVector<float>({1, 2, 3, 0, 5}, Shape({5}));
+  const Result r = RunGraph(g, {{"x:0", x}, {"v:0", v}}, {"y:0"});
+  EXPECT_NE(r.plan.find("of AddV2, Rsqrt"), std::string::npos) << r.plan;
+  EXPECT_NE(r.plan.find("of Mul, Relu6"), std::string::npos) << r.plan;
+  for (int64_t i = 0; i < x.num_elements(); ++i) {
+    const double scaled = x.data<float>()[i] / std::sqrt(v.data<float>()[i % 5] + 1e-3);
+    EXPECT_NEAR(r.values[0][i], std::min(std::max(scaled, 0.0), 6.0), 2e-6);
+  }
+}
+
+TEST(FuseElementwiseTest, MoreFunctionsThanOneOpTakes) {
+  GraphText g;
+  g.Input("x").Number("k", 0.5).Node("y0", "Mul", {"x", "k"});
+  constexpr int kFunctions = 100;
+  for (int i = 1; i < kFunctions; ++i) {
+    g.Node("y" + std::to_string(i), i % 2 == 0 ? "Mul" : "AddV2",
+           {"y" + std::to_string(i - 1), i % 2 == 0 ? "k" : "x"});
+  }
+  const Tensor x = Values({2000}, 6);
+  const std::string last = "y" + std::to_string(kFunctions - 1) + ":0";
+  const Result r = RunGraph(g, {{"x:0", x}}, {last});
+  EXPECT_TRUE(Has(r, "_Elementwise")) << r.plan;
+  for (int64_t i = 0; i < x.num_elements(); ++i) {
+    float y = x.data<float>()[i] * 0.5f;
+    for (int k = 1; k < kFunctions; ++k) y = k % 2 == 0 ? y * 0.5f : y + x.data<float>()[i];
+    ASSERT_FLOAT_EQ(r.values[0][i], y);
+  }
+}
+
+// TensorFlow's relu and maximum hand NaN on.
+TEST(FuseElementwiseTest, NotANumberStaysOne) {
+  GraphText g;
+  g.Input("x").Number("k", 2).Node("m", "Maximum", {"x", "k"}).Node("n", "Neg", {"m"});
+  g.Node("y", "Relu", {"n"});
+  const Tensor x = *Tensor::FromVector<float>({kNaN, 1, kNaN, 3}, Shape({4}));
+  const Result r = RunGraph(g, {{"x:0", x}}, {"y:0"});
+  EXPECT_TRUE(Has(r, "_Elementwise")) << r.plan;
+  EXPECT_TRUE(std::isnan(r.values[0][0]) && std::isnan(r.values[0][2]));
+  EXPECT_EQ(r.values[0][1], 0);
+}
+
+// A file may name the op itself.
+TEST(FuseElementwiseTest, UnsoundProgramsAreRefused) {
+  const auto run = [](const std::string& program, const std::string& parameters) {
+    GraphText g;
+    g.Input("a", "dim { size: 1 }").Input("b", "dim { size: 9 }");
+    std::string attrs = GraphText::Attr("N", "i: 2");
+    attrs += GraphText::Attr("program", "list { " + program + " }");
+    attrs += GraphText::Attr("parameters", "list { " + parameters + " }");
+    g.Node("y", "_Elementwise", {"a", "b"}, attrs);
+    auto model = LoadGraphDef(g.text());
+    if (!model.ok()) return model.status();
+    const TensorMap inputs = {{"a:0", Values({1})}, {"b:0", Values({9})}};
+    return model->Prune({"a:0", "b:0"}, {"y:0"})(inputs).status();
+  };
+  const std::string add = "i: " + std::to_string(static_cast<int>(ScalarOp::kAdd));
+  EXPECT_TRUE(run(add + " i: 0 i: 1", "f: 0").ok()) << run(add + " i: 0 i: 1", "f: 0");
+  EXPECT_FALSE(run(add + " i: 0 i: 0", "f: 0").ok());   // reads one element as nine
+  EXPECT_FALSE(run(add + " i: 0 i: 2", "f: 0").ok());   // no such input
+  EXPECT_FALSE(run(add + " i: -1 i: 1", "f: 0").ok());  // its own result
+  EXPECT_FALSE(run(add + " i: 0 i: 1", "").ok());
+  EXPECT_FALSE(run("i: 999 i: 0 i: 1", "f: 0").ok());
+  EXPECT_FALSE(run("i: 0 i: 0 i: 1", "f: 0").ok());
+}
+
+}  // namespace
+}  // namespace savedmodel
