@@ -1,6 +1,7 @@
 #include "src/executor/memory_plan.h"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 
 namespace savedmodel {
@@ -10,13 +11,9 @@ constexpr int64_t kAlignment = 64;
 
 int64_t Aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
-}  // namespace
-
-int64_t PlaceBlocks(std::vector<ArenaBlock>* blocks) {
-  std::vector<int> order(blocks->size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int a, int b) { return (*blocks)[a].bytes > (*blocks)[b].bytes; });
+// Places blocks in this order, each at the lowest offset that is free for its whole life. Returns
+// the arena's size.
+int64_t PlaceInOrder(const std::vector<int>& order, std::vector<ArenaBlock>* blocks) {
   std::vector<int> placed;  // by ascending offset
   int64_t size = 0;
   for (int index : order) {
@@ -36,6 +33,48 @@ int64_t PlaceBlocks(std::vector<ArenaBlock>* blocks) {
     placed.insert(at, index);
   }
   return size;
+}
+
+}  // namespace
+
+int64_t PlaceBlocks(std::vector<ArenaBlock>* blocks) {
+  using Rank = int64_t (*)(const ArenaBlock&);  // those of the highest rank are placed first
+  constexpr Rank kRanks[] = {
+      [](const ArenaBlock& b) { return b.bytes; },
+      [](const ArenaBlock& b) { return int64_t{b.last} - b.first; },
+      [](const ArenaBlock& b) { return -int64_t{b.first}; },
+      [](const ArenaBlock& b) { return int64_t{b.last}; },
+  };
+  const int64_t least = LargestLiveSet(*blocks);
+  std::vector<int> order(blocks->size());
+  std::vector<ArenaBlock> best;
+  int64_t best_size = INT64_MAX;
+  for (const Rank rank : kRanks) {
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](int i, int j) {
+      const ArenaBlock &a = (*blocks)[i], &b = (*blocks)[j];
+      return rank(a) != rank(b) ? rank(a) > rank(b) : a.bytes > b.bytes;
+    });
+    const int64_t size = PlaceInOrder(order, blocks);
+    if (size < best_size) {
+      best_size = size;
+      best = *blocks;
+    }
+    if (size == least) break;
+  }
+  *blocks = std::move(best);
+  return best_size;
+}
+
+int64_t LargestLiveSet(const std::vector<ArenaBlock>& blocks) {
+  std::map<int64_t, int64_t> changes;  // what a step adds to those before it
+  for (const ArenaBlock& block : blocks) {
+    changes[block.first] += Aligned(block.bytes);
+    changes[int64_t{block.last} + 1] -= Aligned(block.bytes);
+  }
+  int64_t live = 0, largest = 0;
+  for (const auto& [step, change] : changes) largest = std::max(largest, live += change);
+  return largest;
 }
 
 }  // namespace savedmodel

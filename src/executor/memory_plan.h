@@ -15,7 +15,11 @@ struct ArenaBlock {
 };
 
 // Sets offsets such that blocks whose life times meet do not overlap. Returns the arena's size.
-// Largest blocks are placed first, each at the lowest offset that is free for its whole life.
+// Blocks are placed one after the other, each at the lowest offset that is free for its whole life:
+// in several orders, largest first among them, of which the best is kept.
 int64_t PlaceBlocks(std::vector<ArenaBlock>* blocks);
+
+// Bytes of the blocks that are needed at the same step, at most: no arena can be smaller.
+int64_t LargestLiveSet(const std::vector<ArenaBlock>& blocks);
 
 }  // namespace savedmodel

@@ -256,7 +256,8 @@ std::string Plan::DebugString() const {
     if (slot.home == Home::kArena) s += StrCat("+", slot.offset);
     return s;
   };
-  std::string out = StrCat("plan: ", steps_.size(), " steps, arena of ", arena_bytes_, " bytes\n");
+  std::string out = StrCat("plan: ", steps_.size(), " steps, arena of ", arena_bytes_,
+                           " bytes (largest live set: ", largest_live_set_, ")\n");
   for (size_t i = 0; i < arguments_.size(); ++i) {
     out += StrCat("  argument ", i, " = ", text(arguments_[i]), "  # ",
                   graph_.node(graph_.args[i]).name, "\n");

@@ -111,6 +111,7 @@ class Plan final : public CompiledFunction {
   std::vector<char> moved_results_;  // parallel to results_: not a constant, nor wanted again
   std::vector<int> clears_;          // slots that do not outlive a run
   int64_t arena_bytes_ = 0;
+  int64_t largest_live_set_ = 0;  // the least that an arena could have
   bool can_be_dead_ = false;
 
   std::unique_ptr<Frame> TakeFrame() const;

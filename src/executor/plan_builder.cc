@@ -208,6 +208,7 @@ class PlanBuilder {
       }
     }
     plan_->arena_bytes_ = PlaceBlocks(&blocks);
+    plan_->largest_live_set_ = LargestLiveSet(blocks);
     for (size_t s = 0; s < lives_.size(); ++s) {
       Slot& slot = plan_->slots_[s];
       if (slot.home == Home::kArena) {
