@@ -250,9 +250,8 @@ std::string Plan::DebugString() const {
   static constexpr const char* kHomes[] = {"const", "arg", "arena", "fixed", "run-time"};
   const auto text = [&](int index) {
     const Slot& slot = slots_[index];
-    std::string s = StrCat("$", index, ":", slot.dtype);
-    if (slot.home != Home::kRunTime) s += slot.shape.ToString();
-    s += StrCat("@", kHomes[static_cast<int>(slot.home)]);
+    std::string s =
+        StrCat("$", index, ":", slot.dtype, slot.shape, "@", kHomes[static_cast<int>(slot.home)]);
     if (slot.home == Home::kArena) s += StrCat("+", slot.offset);
     return s;
   };

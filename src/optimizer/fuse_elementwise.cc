@@ -8,20 +8,21 @@
 #include "src/base/strcat.h"
 #include "src/kernels/math/fused_elementwise.h"
 #include "src/optimizer/optimizer.h"
+#include "src/optimizer/same_shapes.h"
 
 namespace savedmodel {
 namespace {
 
 class ElementwiseFuser {
  public:
-  ElementwiseFuser(OptimizeContext* context, Graph* graph)
+  ElementwiseFuser(OptimizeContext* context, Graph* graph, const std::vector<NodeId>& order)
       : context_(context),
         graph_(graph),
+        same_shapes_(*graph, order),
         root_(graph->num_nodes(), kNone),
         user_(graph->num_nodes(), kNone) {}
 
-  Status Run() {
-    SM_ASSIGN_OR_RETURN(const std::vector<NodeId> order, graph_->TopologicalOrder());
+  void Run(const std::vector<NodeId>& order) {
     for (const NodeOutput& v : graph_->results) user_[v.node] = kSeveral;
     for (NodeId id : graph_->targets) user_[id] = kSeveral;
     // Users come before what they use.
@@ -30,8 +31,8 @@ class ElementwiseFuser {
       const NodeId id = *it;
       if (CanFuse(id)) {
         const NodeId root = user_[id];
-        const bool joins = root >= 0 && graph_->shape({id, 0}) == graph_->shape({root, 0}) &&
-                           trees[root].size() < kMostFused;
+        const bool joins =
+            root >= 0 && trees[root].size() < kMostFused && same_shapes_({id, 0}, {root, 0});
         root_[id] = joins ? root : id;
         trees[root_[id]].push_back(id);
       }
@@ -43,7 +44,6 @@ class ElementwiseFuser {
       Replace(trees[root]);
     }
     redirects_.Apply(graph_);
-    return Status();
   }
 
  private:
@@ -51,11 +51,9 @@ class ElementwiseFuser {
 
   bool CanFuse(NodeId id) const {
     const Node& node = graph_->node(id);
-    const Shape shape = graph_->shape({id, 0});
-    return IsScalarFunction(node) && node.epilogue.empty() && shape.fully_known() &&
-           std::all_of(node.inputs.begin(), node.inputs.end(), [&](NodeOutput v) {
-             return graph_->shape(v).fully_known() && graph_->type(v) == DType::kFloat;
-           });
+    return IsScalarFunction(node) &&
+           std::all_of(node.inputs.begin(), node.inputs.end(),
+                       [&](NodeOutput v) { return graph_->type(v) == DType::kFloat; });
   }
 
   // Tells what node `id` uses that it does: by the tree it is in.
@@ -106,6 +104,7 @@ class ElementwiseFuser {
 
   OptimizeContext* context_;
   Graph* graph_;
+  const SameShapes same_shapes_;
   std::vector<NodeId> root_;  // of the tree that a node is in
   std::vector<NodeId> user_;  // root of the tree that all users of a node are in
   Redirects redirects_;
@@ -114,7 +113,9 @@ class ElementwiseFuser {
 }  // namespace
 
 Status FuseElementwise(OptimizeContext* context, Graph* graph) {
-  return ElementwiseFuser(context, graph).Run();
+  SM_ASSIGN_OR_RETURN(const std::vector<NodeId> order, graph->TopologicalOrder());
+  ElementwiseFuser(context, graph, order).Run(order);
+  return Status();
 }
 
 }  // namespace savedmodel

@@ -132,8 +132,6 @@ StatusOr<KernelPtr> BuildParseExample(BuildContext& build) {
                "found ", sparse_types.size(), " sparse types, ", shapes.size(),
                " dense shapes, expected ", num_sparse, " and ", num_dense);
   return MakeKernel([=](OpContext& ctx) -> Status {
-    SM_CHECK_ARG(ctx.input(0).shape().rank() == 1, "serialized: found shape ", ctx.input(0).shape(),
-                 ", expected a vector");
     Request request;
     request.num_sparse = static_cast<size_t>(num_sparse);
     request.num_dense = static_cast<size_t>(num_dense);
@@ -213,8 +211,6 @@ StatusOr<KernelPtr> BuildParseExampleV2(BuildContext& build) {
                " dense shapes, ", types.ragged.size(), " ragged types, expected ", num_sparse, ", ",
                attrs.Types("Tdense").size(), " and as many as ragged split types");
   return MakeKernel([types, constant = ConstantRequestV2(build, types)](OpContext& ctx) -> Status {
-    SM_CHECK_ARG(ctx.input(0).shape().rank() <= 1, "serialized: found shape ", ctx.input(0).shape(),
-                 ", expected a scalar or a vector");
     const bool batched = ctx.input(0).shape().rank() == 1;
     const Span<const std::string> names = ctx.input(1).values<std::string>();
     if (constant != nullptr && batched) return Run(ctx, *constant, names);
@@ -257,9 +253,46 @@ StatusOr<KernelPtr> BuildParseSingleExample(BuildContext& build) {
   });
 }
 
-Status ParseExampleShape(ShapeContext& ctx) { return ctx.ExpectRank(0, 1); }
+// What attributes and the number of examples say of the outputs: `batch` is the shape of the
+// examples, of rank 0 or 1. Outputs are in the order of the signatures.
+void SetShapes(ShapeContext& ctx, const Shape& batch, int64_t num_sparse) {
+  const bool batched = batch.rank() == 1;
+  int output = 0;
+  const auto set = [&](Shape shape) {
+    if (output < ctx.num_outputs()) ctx.set_output(output++, std::move(shape));
+  };
+  for (int64_t i = 0; i < num_sparse; ++i) set(Shape({-1, batched ? 2 : 1}));
+  for (int64_t i = 0; i < num_sparse; ++i) set(Shape({-1}));
+  for (int64_t i = 0; i < num_sparse; ++i) set(Shape({batched ? 2 : 1}));
+  for (const Shape& shape : ctx.attrs().Get<std::vector<Shape>>("dense_shapes")) {
+    set(batched && shape.known_rank() ? shape.WithInserted(0, batch[0]) : shape);
+  }
+  const size_t num_ragged = ctx.attrs().Types("ragged_value_types").size();
+  for (size_t i = 0; i < num_ragged; ++i) set(Shape({-1}));
+  const int64_t splits = !batched ? 0 : batch[0] < 0 ? -1 : batch[0] + 1;
+  for (size_t i = 0; i < num_ragged; ++i) set(Shape({splits}));
+}
 
-Status ParseSingleExampleShape(ShapeContext& ctx) { return ctx.ExpectRank(0, 0); }
+Status ParseExampleShape(ShapeContext& ctx) {
+  SM_RETURN_IF_ERROR(ctx.ExpectRank(0, 1));
+  SetShapes(ctx, ctx.input(0).known_rank() ? ctx.input(0) : Shape({-1}),
+            ctx.attrs().Int("Nsparse"));
+  return Status();
+}
+
+Status ParseExampleV2Shape(ShapeContext& ctx) {
+  const Shape& batch = ctx.input(0);
+  SM_CHECK_ARG(!batch.known_rank() || batch.rank() <= 1, "serialized: found shape ", batch,
+               ", expected a scalar or a vector");
+  if (batch.known_rank()) SetShapes(ctx, batch, ctx.attrs().Int("num_sparse"));
+  return Status();
+}
+
+Status ParseSingleExampleShape(ShapeContext& ctx) {
+  SM_RETURN_IF_ERROR(ctx.ExpectRank(0, 0));
+  SetShapes(ctx, Shape(), ctx.attrs().Int("num_sparse"));
+  return Status();
+}
 
 constexpr OpDef kOps[] = {
     {.signature =
@@ -280,7 +313,7 @@ constexpr OpDef kOps[] = {
                   "sparse_types: list({float,int64,string}) >= 0; "
                   "ragged_value_types: list({float,int64,string}) >= 0; "
                   "ragged_split_types: list({int32,int64}) >= 0; dense_shapes: list(shape) >= 0",
-     .shape = shape::Unknown,
+     .shape = ParseExampleV2Shape,
      .build = BuildParseExampleV2},
     {.signature = "ParseSingleExample(serialized: string, dense_defaults: Tdense) -> "
                   "(sparse_indices: num_sparse * int64, sparse_values: sparse_types, "

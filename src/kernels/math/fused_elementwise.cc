@@ -121,21 +121,49 @@ class Reach {
   BroadcastPlan plan_;  // unless kEach or kOne
 };
 
+using Reaches = absl::InlinedVector<Reach, 4>;
+
+// Of all inputs. INVALID_ARGUMENT for a function that has no operand for each element: those of a
+// tree are all of the output's shape.
+template <class ShapeOf>
+StatusOr<Reaches> MakeReaches(const std::vector<FusedFunction>& functions, int num_inputs,
+                              ShapeOf&& input_shape, const Shape& output) {
+  Reaches reaches;
+  for (int i = 0; i < num_inputs; ++i) reaches.emplace_back(input_shape(i), output);
+  const auto step = [&](int operand) { return operand < 0 ? 1 : reaches[operand].step(); };
+  for (const FusedFunction& f : functions) {
+    SM_CHECK_ARG(step(f.x) + (IsBinary(f.op) ? step(f.y) : 0) > 0, "found a function of inputs ",
+                 f.x, " and ", f.y, " that are smaller than the output, of shape ", output);
+  }
+  return reaches;
+}
+
 class FusedElementwise final : public Kernel {
  public:
-  FusedElementwise(std::vector<FusedFunction> functions, std::vector<Reach> reaches)
+  // `reaches`: empty where shapes are not known before a run.
+  FusedElementwise(std::vector<FusedFunction> functions, Reaches reaches)
       : functions_(std::move(functions)), reaches_(std::move(reaches)) {
     PlaceResults();
     for (const FusedFunction& f : functions_) cost_ += CostOf(f.op);
   }
 
   Status Run(OpContext& ctx) const override {
-    ctx.ParallelFor(ctx.output(0).num_elements(), cost_,
-                    [&](int64_t begin, int64_t end) { RunPart(ctx, begin, end); });
-    return Status();
+    if (!reaches_.empty()) return RunAs(ctx, reaches_);
+    SM_ASSIGN_OR_RETURN(
+        const Reaches reaches,
+        MakeReaches(
+            functions_, ctx.num_inputs(),
+            [&](int i) -> const Shape& { return ctx.input(i).shape(); }, ctx.output(0).shape()));
+    return RunAs(ctx, reaches);
   }
 
  private:
+  Status RunAs(OpContext& ctx, const Reaches& reaches) const {
+    ctx.ParallelFor(ctx.output(0).num_elements(), cost_,
+                    [&](int64_t begin, int64_t end) { RunPart(ctx, reaches, begin, end); });
+    return Status();
+  }
+
   // Nanoseconds for an element.
   static double CostOf(ScalarOp op) {
     const bool arithmetic = op <= ScalarOp::kReciprocal || op >= ScalarOp::kAdd;
@@ -164,39 +192,39 @@ class FusedElementwise final : public Kernel {
   }
 
   // Output elements [begin, end).
-  void RunPart(OpContext& ctx, int64_t begin, int64_t end) const {
+  void RunPart(OpContext& ctx, const Reaches& reaches, int64_t begin, int64_t end) const {
     const int64_t tile = std::min(kTile, end - begin);
     int64_t floats = num_tiles_ * tile;
-    for (const Reach& reach : reaches_) floats += reach.Scratch(tile);
+    for (const Reach& reach : reaches) floats += reach.Scratch(tile);
     thread_local std::vector<float> memory;  // bounded by kMostFused and kTile
     if (static_cast<int64_t>(memory.size()) < floats) memory.resize(floats);
 
-    absl::InlinedVector<const float*, 8> inputs(reaches_.size());
+    absl::InlinedVector<const float*, 8> inputs(reaches.size());
     float* scratch = memory.data() + num_tiles_ * tile;
-    for (size_t i = 0; i < reaches_.size(); ++i) {
-      reaches_[i].Prepare(ctx.in<float>(static_cast<int>(i)), tile, scratch);
-      scratch += reaches_[i].Scratch(tile);
+    for (size_t i = 0; i < reaches.size(); ++i) {
+      reaches[i].Prepare(ctx.in<float>(static_cast<int>(i)), tile, scratch);
+      scratch += reaches[i].Scratch(tile);
     }
     absl::InlinedVector<ArrayStep, 8> steps(functions_.size());
     for (int64_t at = begin, tile_end = 0; at < end; at = tile_end) {
       tile_end = std::min(at + tile, end);
-      for (const Reach& reach : reaches_) tile_end = reach.TileEnd(at, tile_end);
+      for (const Reach& reach : reaches) tile_end = reach.TileEnd(at, tile_end);
       scratch = memory.data() + num_tiles_ * tile;
-      for (size_t i = 0; i < reaches_.size(); ++i) {
-        inputs[i] = reaches_[i].At(ctx.in<float>(static_cast<int>(i)), at, tile_end, scratch);
-        scratch += reaches_[i].Scratch(tile);
+      for (size_t i = 0; i < reaches.size(); ++i) {
+        inputs[i] = reaches[i].At(ctx.in<float>(static_cast<int>(i)), at, tile_end, scratch);
+        scratch += reaches[i].Scratch(tile);
       }
-      SetSteps(inputs.data(), memory.data(), tile, ctx.out<float>(0) + at, steps.data());
+      SetSteps(inputs.data(), reaches, memory.data(), tile, ctx.out<float>(0) + at, steps.data());
       Vectors().run_steps(steps.data(), static_cast<int>(steps.size()), tile_end - at);
     }
   }
 
   // The functions over one tile of inputs, with tiles of `tile` floats between them.
-  void SetSteps(const float* const* inputs, float* tiles, int64_t tile, float* out,
-                ArrayStep* steps) const {
+  void SetSteps(const float* const* inputs, const Reaches& reaches, float* tiles, int64_t tile,
+                float* out, ArrayStep* steps) const {
     const auto operand = [&](int from, const float** data, int64_t* step) {
       *data = from < 0 ? tiles + tile_of_[-1 - from] * tile : inputs[from];
-      *step = from < 0 ? 1 : reaches_[from].step();
+      *step = from < 0 ? 1 : reaches[from].step();
     };
     for (size_t i = 0; i < functions_.size(); ++i) {
       const FusedFunction& f = functions_[i];
@@ -210,8 +238,8 @@ class FusedElementwise final : public Kernel {
   }
 
   std::vector<FusedFunction> functions_;
-  std::vector<Reach> reaches_;  // of the inputs
-  std::vector<int> tile_of_;    // of each function's result, but for the last
+  Reaches reaches_;           // of the inputs
+  std::vector<int> tile_of_;  // of each function's result, but for the last
   int num_tiles_ = 0;
   double cost_ = 0.2;
 };
@@ -228,17 +256,14 @@ Status ElementwiseShape(ShapeContext& ctx) {
 StatusOr<KernelPtr> BuildElementwise(BuildContext& build) {
   SM_ASSIGN_OR_RETURN(std::vector<FusedFunction> functions,
                       ReadFunctions(build.attrs(), build.num_inputs()));
-  std::vector<Reach> reaches;
-  for (int i = 0; i < build.num_inputs(); ++i) {
-    SM_CHECK_ARG(build.input_shape(i).fully_known(), "found input ", i, " of shape ",
-                 build.input_shape(i), ", expected a shape that is known");
-    reaches.emplace_back(build.input_shape(i), build.output_shape(0));
-  }
-  const auto step = [&](int operand) { return operand < 0 ? 1 : reaches[operand].step(); };
-  for (const FusedFunction& f : functions) {
-    SM_CHECK_ARG(step(f.x) + (IsBinary(f.op) ? step(f.y) : 0) > 0, "found a function of inputs ",
-                 f.x, " and ", f.y, " that are smaller than the output, of shape ",
-                 build.output_shape(0));
+  Reaches reaches;
+  bool known = build.output_shape(0).fully_known();
+  for (int i = 0; i < build.num_inputs(); ++i) known = known && build.input_shape(i).fully_known();
+  if (known) {
+    SM_ASSIGN_OR_RETURN(reaches, MakeReaches(
+                                     functions, build.num_inputs(),
+                                     [&](int i) -> const Shape& { return build.input_shape(i); },
+                                     build.output_shape(0)));
   }
   return KernelPtr(new FusedElementwise(std::move(functions), std::move(reaches)));
 }

@@ -227,12 +227,30 @@ StatusOr<KernelPtr> BuildToTensor(BuildContext& build) {
   return MakeKernel([types = std::move(types)](OpContext& ctx) { return ToTensor(ctx, types); });
 }
 
+// The rank, the sizes that `shape` gives, and the inner dimensions of the values.
+Status ToTensorShape(ShapeContext& ctx) {
+  SM_ASSIGN_OR_RETURN(const std::vector<Partition> types, ParsePartitions(ctx.attrs()));
+  const Shape& values = ctx.input(1);
+  if (!values.known_rank() || values.rank() == 0) return Status();
+  const int levels =
+      static_cast<int>(types.size()) - (types.front() == Partition::kFirstDimSize ? 1 : 0);
+  Shape out = Shape::UnknownOfRank(levels + values.rank());
+  std::vector<int64_t> given;
+  const bool is_given = ctx.IntValues(0, &given) && static_cast<int>(given.size()) == out.rank();
+  for (int d = 0; d < out.rank(); ++d) {
+    const int64_t size = d > levels ? values[d - levels] : is_given ? given[d] : -1;
+    if (size >= 0) out = out.WithDim(d, size);
+  }
+  ctx.set_output(0, std::move(out));
+  return Status();
+}
+
 constexpr OpDef kOps[] = {
     {.signature = "RaggedTensorToTensor(shape: Tshape, values: T, default_value: T, "
                   "row_partition_tensors: num_row_partition_tensors * Tindex) -> (result: T); "
                   "T: type; Tindex: {int64,int32}; Tshape: {int64,int32}; "
                   "num_row_partition_tensors: int >= 1; row_partition_types: list(string)",
-     .shape = shape::Unknown,
+     .shape = ToTensorShape,
      .build = BuildToTensor},
 };
 static_assert(RowsAreSound(kOps));

@@ -49,11 +49,10 @@ struct DenseWindow {
   static void Tile(const DepthwiseArgs& a, const float* const* rows, int out_rows, float* out,
                    int64_t column, int64_t c) {
     Vec sums[kRows][kWidth];
-    const Vec bias = a.bias == nullptr ? Vec{} : Load(a.bias + c);
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
-      for (int p = 0; p < kWidth; ++p) sums[r][p] = bias;
+      for (int p = 0; p < kWidth; ++p) sums[r][p] = Vec{};
     }
     const int64_t left = a.left + column * kStride;
     for (int ih = 0; ih < kInRows; ++ih) {
@@ -75,11 +74,12 @@ struct DenseWindow {
       }
     }
     out += column * a.channels + c;
+    const Vec bias = a.bias == nullptr ? Vec{} : Load(a.bias + c);
     for (int r = 0; r < out_rows; ++r, out += a.out_width * a.channels) {
 #pragma GCC unroll 8
       for (int p = 0; p < kWidth; ++p) {
         const Vec y = r == 0 ? sums[0][p] : sums[kRows - 1][p];
-        Store(out + p * a.channels, AtMost(AtLeast(y, a.low), a.high));
+        Store(out + p * a.channels, AtMost(AtLeast(y + bias, a.low), a.high));
       }
     }
   }
@@ -126,10 +126,7 @@ struct AnyWindow {
 
   template <int kPixels>
   inline void Tile(int64_t column, int64_t c, int64_t begin, int64_t end) const {
-    Vec sums[kPixels];
-    const Vec bias = a.bias == nullptr ? Vec{} : Load(a.bias + c);
-#pragma GCC unroll 4
-    for (int p = 0; p < kPixels; ++p) sums[p] = bias;
+    Vec sums[kPixels] = {};
     const int64_t first = (a.left + column * a.stride + begin * a.dilation) * a.channels + c;
     for (int64_t kh = 0; kh < a.window_rows; ++kh) {
       const float* x = rows[kh];
@@ -144,15 +141,16 @@ struct AnyWindow {
         f += a.channels;
       }
     }
+    const Vec bias = a.bias == nullptr ? Vec{} : Load(a.bias + c);
 #pragma GCC unroll 4
     for (int p = 0; p < kPixels; ++p) {
-      Store(out + (column + p) * a.channels + c, AtMost(AtLeast(sums[p], a.low), a.high));
+      Store(out + (column + p) * a.channels + c, AtMost(AtLeast(sums[p] + bias, a.low), a.high));
     }
   }
 
   // One output, the n < kLanes channels from c on.
   inline void Narrow(int64_t column, int64_t c, int64_t n) const {
-    Vec sum = a.bias == nullptr ? Vec{} : LoadSome(a.bias + c, n);
+    Vec sum{};
     for (int64_t kh = 0; kh < a.window_rows; ++kh) {
       const float* x = rows[kh];
       if (x == nullptr) continue;
@@ -163,6 +161,7 @@ struct AnyWindow {
         sum += LoadSome(x + w * a.channels + c, n) * LoadSome(f, n);
       }
     }
+    if (a.bias != nullptr) sum += LoadSome(a.bias + c, n);
     StoreSome(out + column * a.channels + c, AtMost(AtLeast(sum, a.low), a.high), n);
   }
 
