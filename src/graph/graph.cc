@@ -163,6 +163,11 @@ bool CallsFunctions(const Node& node) {
   return false;
 }
 
+bool CallsOneOfBranches(const Node& node) {
+  return node.op == "If" || node.op == "StatelessIf" || node.op == "Case" ||
+         node.op == "StatelessCase";
+}
+
 namespace {
 
 // A node whose op is the name of a library function calls it (TensorFlow 1's Defun).
