@@ -150,7 +150,8 @@ std::string Graph::DebugString() const {
 bool IsMerge(const Node& node) { return node.op == "Merge" || node.op == "RefMerge"; }
 
 bool SplitsDeadness(const Node& node) {
-  return node.op == "Switch" || node.op == "RefSwitch" || node.op == "_Loop";
+  return node.op == "Switch" || node.op == "RefSwitch" || node.op == "_SwitchN" ||
+         node.op == "_Loop";
 }
 
 bool CallsFunctions(const Node& node) {
