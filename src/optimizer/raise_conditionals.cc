@@ -43,18 +43,19 @@ class ConditionalRaiser {
   Status Run() {
     const auto& nodes = graph_->nodes();
     if (std::none_of(nodes.begin(), nodes.end(), IsMerge)) return Status();
-    for (depth_ = 1; depth_ <= kMostNesting; ++depth_) {
+    bool changed = true;
+    for (depth_ = 1;; ++depth_) {
       // All outputs of a tf.cond go into one If, unless that would wait for itself.
       for (const bool whole : {true, false}) {
         SM_RETURN_IF_ERROR(context_->CheckInterrupt());
-        SM_RETURN_IF_ERROR(conditions_.Find(*graph_, kMostNesting));
+        if (changed) SM_RETURN_IF_ERROR(conditions_.Find(*graph_, kMostNesting));
         if (conditions_.deepest() < depth_ || conditions_.deepest() > kMostNesting) return Status();
         FindConditionals(whole);
-        RefuseCycles();
-        RaiseAll();
+        const bool waits = RefuseCycles();
+        changed = RaiseAll();
+        if (!waits) break;
       }
     }
-    return Status();
   }
 
  private:
@@ -149,8 +150,8 @@ class ConditionalRaiser {
     return part < 0 || conditionals_[part].refused ? id : graph_->num_nodes() + part;
   }
 
-  // Refuses conditionals that as one node would wait for themselves.
-  void RefuseCycles() {
+  // Refuses conditionals that as one node would wait for themselves; whether there are any.
+  bool RefuseCycles() {
     const size_t count = root_.size() + conditionals_.size();
     std::vector<std::vector<int>> before(count), behind(count);
     for (NodeId id : conditions_.order()) {
@@ -163,10 +164,13 @@ class ConditionalRaiser {
       for (NodeId control : graph_->node(id).control_inputs) add(control);
     }
     const std::vector<bool> from_start = Sorted(before, behind), from_end = Sorted(behind, before);
+    bool any = false;
     for (size_t p = 0; p < conditionals_.size(); ++p) {
       const size_t unit = root_.size() + p;
-      if (!from_start[unit] && !from_end[unit]) conditionals_[p].refused = true;
+      if (from_start[unit] || from_end[unit]) continue;
+      any = conditionals_[p].refused = true;
     }
+    return any;
   }
 
   // Which units have a place in an order: those that are neither on a cycle nor behind one.
@@ -190,16 +194,18 @@ class ConditionalRaiser {
     return sorted;
   }
 
-  void RaiseAll() {
+  // Whether there were any.
+  bool RaiseAll() {
     Redirects redirects;
     for (const Conditional& c : conditionals_) {
       if (c.refused) continue;
       const Call call = MakeCall(c);
       if (IsLiveWith(call, c)) AddIf(c, call, &redirects);
     }
-    if (redirects.empty()) return;
+    if (redirects.empty()) return false;
     redirects.Apply(graph_);
     graph_->Compact();
+    return true;
   }
 
   // Whether `v`, used in conditional `c`, is let in by one of its Switches.
@@ -209,9 +215,13 @@ class ConditionalRaiser {
            condition.parent == c.parent && condition.gate == c.gate;
   }
 
+  // A constant that the branches can have for themselves. Handles are arguments: these tell which
+  // variables the branches write.
   bool IsPlainConst(NodeOutput v) const {
     const Node& node = graph_->node(v.node);
-    return node.is_const() && node.control_inputs.empty();
+    const DType dtype = graph_->type(v);
+    return node.is_const() && node.control_inputs.empty() &&
+           (IsPlainData(dtype) || dtype == DType::kString);
   }
 
   Call MakeCall(const Conditional& c) {
