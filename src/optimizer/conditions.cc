@@ -19,6 +19,7 @@ Status Conditions::Find(const Graph& graph, int most_depth) {
   known_.clear();
   deepest_ = 0;
   of_node_.assign(graph.num_nodes(), kAlways);
+  of_side_.assign(graph.num_nodes(), {-1, -1});
   joins_.assign(graph.num_nodes(), false);
   copied_.resize(graph.num_nodes());
   for (NodeId id : order_) {
@@ -34,7 +35,9 @@ int Conditions::Of(NodeOutput v) {
   const Node& node = graph_->node(v.node);
   if (!SplitsDeadness(node)) return of_node_[v.node];
   if (node.op != "Switch") return Under(of_node_[v.node], {v.node, 0}, kOtherSides + v.index);
-  return Under(of_node_[v.node], Original(node.inputs[1]), v.index);
+  int& side = of_side_[v.node][v.index];
+  if (side < 0) side = Under(of_node_[v.node], Original(node.inputs[1]), v.index);
+  return side;
 }
 
 std::optional<int> Conditions::Both(int a, int b) const {

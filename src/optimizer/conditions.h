@@ -1,6 +1,7 @@
 // When the nodes of a graph with Switch and Merge run.
 #pragma once
 
+#include <array>
 #include <map>
 #include <optional>
 #include <tuple>
@@ -59,6 +60,7 @@ class Conditions {
   std::vector<Condition> all_;
   std::map<std::tuple<int, NodeId, int32_t, int>, int> known_;
   std::vector<int> of_node_;
+  std::vector<std::array<int, 2>> of_side_;  // by Switch: of its outputs, or -1
   std::vector<bool> joins_;
   std::vector<NodeOutput> copied_;  // by node: what output 0 is, seen through identities
   int deepest_ = 0;

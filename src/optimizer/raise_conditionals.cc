@@ -38,24 +38,23 @@ class ConditionalRaiser {
  public:
   ConditionalRaiser(OptimizeContext* context, Graph* graph) : context_(context), graph_(graph) {}
 
-  // Outer conditionals first: inner ones are raised when the branch that they are in is compiled,
-  // or here where the outer one is of another form.
+  // Inner conditionals first, so that each node moves into a branch once for each level.
   Status Run() {
     const auto& nodes = graph_->nodes();
     if (std::none_of(nodes.begin(), nodes.end(), IsMerge)) return Status();
-    bool changed = true;
-    for (depth_ = 1;; ++depth_) {
+    SM_RETURN_IF_ERROR(conditions_.Find(*graph_, kMostNesting));
+    if (conditions_.deepest() > kMostNesting) return Status();
+    for (depth_ = conditions_.deepest(); depth_ > 0; --depth_) {
       // All outputs of a tf.cond go into one If, unless that would wait for itself.
       for (const bool whole : {true, false}) {
         SM_RETURN_IF_ERROR(context_->CheckInterrupt());
-        if (changed) SM_RETURN_IF_ERROR(conditions_.Find(*graph_, kMostNesting));
-        if (conditions_.deepest() < depth_ || conditions_.deepest() > kMostNesting) return Status();
         FindConditionals(whole);
         const bool waits = RefuseCycles();
-        changed = RaiseAll();
+        if (RaiseAll()) SM_RETURN_IF_ERROR(conditions_.Find(*graph_, kMostNesting));
         if (!waits) break;
       }
     }
+    return Status();
   }
 
  private:
