@@ -54,6 +54,7 @@ class ConditionalRaiser {
         if (!waits) break;
       }
     }
+    graph_->Compact();
     return Status();
   }
 
@@ -203,7 +204,6 @@ class ConditionalRaiser {
     }
     if (redirects.empty()) return false;
     redirects.Apply(graph_);
-    graph_->Compact();
     return true;
   }
 
