@@ -61,7 +61,7 @@ def case_loop():
                     lambda: tf.cond(tf.reduce_sum(a) > 2., lambda: a * 0.5, lambda: a - total))
         step = v1.case([(tf.equal(i % 3, 0), lambda: tf.constant(1.)),
                         (tf.equal(i % 3, 1), lambda: tf.reduce_max(a))],
-                       default=lambda: total * 0.5, exclusive=True)
+                       default=lambda: total * 0.5)
         return i + 1, a, tf.cond(odd, lambda: total + step, lambda: total - step)
 
     i, a, total = tf.while_loop(lambda i, a, t: i < n, body, [0, x, 0.])

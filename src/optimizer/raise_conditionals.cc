@@ -301,17 +301,15 @@ class ConditionalRaiser {
     };
     for (NodeId id : c.members) {
       if (!is_here(id)) continue;
-      const NodeId copy = copy_of[id];
-      for (size_t i = 0; i < graph_->node(id).inputs.size(); ++i) {
-        const NodeOutput v = mapped(graph_->node(id).inputs[i]);
-        inner.node(copy).inputs[i] = v;
-      }
-      inner.node(copy).control_inputs.clear();
+      std::vector<NodeOutput> inputs;
+      std::vector<NodeId> controls;
+      for (const NodeOutput& v : graph_->node(id).inputs) inputs.push_back(mapped(v));
       for (NodeId control : graph_->node(id).control_inputs) {
-        if (part_of_[control] == part_of_[id]) {
-          inner.node(copy).control_inputs.push_back(copy_of[control]);
-        }
+        if (part_of_[control] == part_of_[id]) controls.push_back(copy_of[control]);
       }
+      Node& copy = inner.node(copy_of[id]);
+      copy.inputs = std::move(inputs);
+      copy.control_inputs = std::move(controls);
     }
     for (NodeId id : graph_->targets) {
       if (part_of_[id] == part_of_[c.merges[0]] && is_here(id)) {
