@@ -4,6 +4,8 @@ add_test(NAME recorded.conformance
   COMMAND savedmodel_replay --jobs 2 ${CMAKE_CURRENT_SOURCE_DIR}/data/conformance)
 add_test(NAME recorded.ops
   COMMAND savedmodel_replay --jobs 2 ${CMAKE_CURRENT_SOURCE_DIR}/data/ops)
+add_test(NAME recorded.graphs
+  COMMAND savedmodel_replay --jobs 2 ${CMAKE_CURRENT_SOURCE_DIR}/data/graphs)
 add_test(NAME recorded.models
   COMMAND savedmodel_replay --jobs 2 ${CMAKE_CURRENT_SOURCE_DIR}/data/models)
 add_test(NAME recorded.models_4_threads

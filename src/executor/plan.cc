@@ -28,16 +28,23 @@ StatusOr<std::unique_ptr<Frame>> Plan::MakeFrame() const {
     const bool in_arena = slots_[slot].home == Home::kArena;
     frame->homes.push_back(in_arena ? arena + slots_[slot].offset : nullptr);
   }
+  for (int slot : arguments_) frame->arguments.push_back(&frame->slots[slot]);
+  for (int slot : results_) frame->results.push_back(&frame->slots[slot]);
   if (can_be_dead_) frame->dead.resize(steps_.size());
   return frame;
 }
 
-bool Plan::BindResult(Frame* frame, int i, const Tensor& memory) const {
+bool Plan::BindResult(Activation* frame, int i, const Tensor& memory) const {
   const Slot& slot = slots_[results_[i]];
-  if (slot.home != Home::kFixed || !slot.bindable || slot.shape != memory.shape()) return false;
-  frame->slots[results_[i]] =
-      Tensor::View(slot.dtype, slot.shape, const_cast<void*>(memory.raw_data()));
+  if (!slot.bindable || slot.dtype != memory.dtype() || slot.shape != memory.shape()) return false;
+  *frame->results[i] = Tensor::View(slot.dtype, slot.shape, const_cast<void*>(memory.raw_data()));
   return true;
+}
+
+Tensor Plan::TakeResult(Activation* frame, int i) const {
+  Tensor& value = *frame->results[i];
+  if (moved_results_[i] && !value.is_view()) return std::move(value);
+  return value;
 }
 
 void Plan::ResetFrame(Frame* frame) const {
@@ -48,37 +55,35 @@ void Plan::ResetFrame(Frame* frame) const {
 }
 
 Status Plan::Run(Span<Tensor> inputs, Span<Tensor> outputs, RunState& run) const {
-  std::unique_ptr<Frame> frame = TakeFrame();
-  if (run.budget != nullptr && !run.budget->Charge(arena_bytes_)) {
+  Stay stay;
+  SM_RETURN_IF_ERROR(stay.Enter(*this, run));
+  for (int i = 0; i < num_inputs(); ++i) stay.argument(i) = std::move(inputs[i]);
+  SM_RETURN_IF_ERROR(stay.Run());
+  for (int i = 0; i < num_outputs(); ++i) outputs[i] = stay.TakeResult(i);
+  return Status();
+}
+
+StatusOr<Activation*> Plan::Enter(RunState& run) const {
+  if (run.budget != nullptr && arena_bytes_ > 0 && !run.budget->Charge(arena_bytes_)) {
     return ResourceExhausted("intermediate values of this call take ", arena_bytes_,
                              " bytes, more than its memory budget of ", run.budget->limit(),
                              " has left");
   }
-  Status status;
-  if (frame == nullptr) {
-    StatusOr<std::unique_ptr<Frame>> made = MakeFrame();
-    status = made.status();
-    if (made.ok()) frame = std::move(made).value();
-  }
-  if (status.ok()) {
-    for (size_t i = 0; i < inputs.size(); ++i) {
-      frame->slots[arguments_[i]] = std::move(inputs[i]);
-    }
-    status = RunInFrame(frame.get(), {}, run);
-  }
+  if (std::unique_ptr<Frame> frame = TakeFrame()) return frame.release();
+  StatusOr<std::unique_ptr<Frame>> made = MakeFrame();
+  if (made.ok()) return std::move(made).value().release();
   if (run.budget != nullptr) run.budget->Refund(arena_bytes_);
-  SM_RETURN_IF_ERROR(status);
-  for (size_t i = 0; i < results_.size(); ++i) {
-    Tensor& value = frame->slots[results_[i]];
-    if (moved_results_[i]) {
-      outputs[i] = std::exchange(value, Tensor());
-    } else {
-      outputs[i] = value;
-    }
+  return made.status();
+}
+
+void Plan::Leave(Activation* activation, bool is_clean, RunState& run) const {
+  std::unique_ptr<Frame> frame(static_cast<Frame*>(activation));
+  if (run.budget != nullptr && arena_bytes_ > 0) run.budget->Refund(arena_bytes_);
+  if (!is_clean) return;
+  for (int slot : clears_) {
+    if (frame->slots[slot].has_value()) frame->slots[slot] = Tensor();
   }
-  ResetFrame(frame.get());
   KeepFrame(std::move(frame));
-  return Status();
 }
 
 std::unique_ptr<Frame> Plan::TakeFrame() const {
@@ -102,8 +107,18 @@ void Plan::KeepFrame(std::unique_ptr<Frame> frame) const {
 }
 
 Status Plan::RunInFrame(Frame* frame, Span<const Tensor> inputs, RunState& run) const {
+  for (size_t i = 0; i < inputs.size(); ++i) *frame->arguments[i] = inputs[i];
+  return RunIn(frame, run);
+}
+
+Status Plan::RunIn(Activation* activation, RunState& run) const {
+  Frame* frame = static_cast<Frame*>(activation);
+  for (size_t i = 0; keeps_any_argument_ && i < arguments_.size(); ++i) {
+    Tensor& argument = *frame->arguments[i];
+    if (!keeps_argument_[i] || !argument.is_view()) continue;
+    SM_ASSIGN_OR_RETURN(argument, argument.Owned(run.budget));
+  }
   const bool profiling = IsProfiling();
-  for (size_t i = 0; i < inputs.size(); ++i) frame->slots[arguments_[i]] = inputs[i];
   const bool limited =
       run.cancelled != nullptr || run.deadline != std::chrono::steady_clock::time_point::max();
   for (size_t i = 0; i < steps_.size(); ++i) {
@@ -152,7 +167,8 @@ Status Plan::RunStep(const Step& step, Frame& frame, RunState& run) const {
     if (Status s = AfterKernel(step, frame); !s.ok()) return Fail(step, s);
   }
   for (int i = 0; i < step.num_releases; ++i) {
-    frame.slots[releases_[step.first_release + i]] = Tensor();
+    Tensor& value = frame.slots[releases_[step.first_release + i]];
+    if (!value.is_view()) value = Tensor();
   }
   return Status();
 }

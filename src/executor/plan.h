@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "src/graph/enterable_function.h"
 #include "src/graph/graph.h"
 #include "src/graph/node_context.h"
 
@@ -27,7 +28,8 @@ struct Slot {
   Shape shape;
   Home home = Home::kRunTime;
   bool is_ref = false;
-  // Nobody keeps the value beyond the run, so that a bound output's memory can serve as its home.
+  // The value of one result, which nobody keeps beyond the run, so that a bound output's memory can
+  // serve as its home.
   bool bindable = false;
   int64_t offset = -1;  // in the arena
   Tensor constant;
@@ -48,7 +50,7 @@ struct Step {
 };
 
 // Memory and pointers of one run at a time. Made by Plan::MakeFrame, reused.
-struct Frame {
+struct Frame : Activation {
   Tensor arena;
   std::vector<Tensor> slots;
   std::vector<Tensor*> inputs;     // of all steps, one after another
@@ -59,7 +61,7 @@ struct Frame {
 };
 
 // Immutable after Make; any number of threads may run it, each in its own frame.
-class Plan final : public CompiledFunction {
+class Plan final : public EnterableFunction {
  public:
   Plan() = default;
   ~Plan() override { delete spare_.load(); }
@@ -70,10 +72,17 @@ class Plan final : public CompiledFunction {
   int num_outputs() const override { return static_cast<int>(graph_.results.size()); }
   Status Run(Span<Tensor> inputs, Span<Tensor> outputs, RunState& run) const override;
 
-  // For callers that keep a frame: result memory that is bound stays in place.
+  StatusOr<Activation*> Enter(RunState& run) const override;
+  void Leave(Activation* frame, bool is_clean, RunState& run) const override;
+  Status RunIn(Activation* frame, RunState& run) const override;
+  bool BindResult(Activation* frame, int i, const Tensor& memory) const override;
+  Tensor TakeResult(Activation* frame, int i) const override;
+  bool CanBind(int i) const override { return result_slot(i).bindable; }
+  bool UsesArgument(int i) const override { return uses_argument_[i]; }
+  bool KeepsArgument(int i) const override { return keeps_argument_[i]; }
+
+  // For callers that keep a frame for good.
   StatusOr<std::unique_ptr<Frame>> MakeFrame() const;
-  // Makes `memory` the home of result `i`, when its shape is known and nothing keeps the value.
-  bool BindResult(Frame* frame, int i, const Tensor& memory) const;
   // Runs in `frame`. After a failure the frame is not to be used again.
   Status RunInFrame(Frame* frame, Span<const Tensor> inputs, RunState& run) const;
   // Result `i` after RunInFrame; shares the frame's memory.
@@ -82,7 +91,7 @@ class Plan final : public CompiledFunction {
   void ResetFrame(Frame* frame) const;
 
   const Slot& result_slot(int i) const { return slots_[results_[i]]; }
-  int64_t arena_bytes() const { return arena_bytes_; }
+  int64_t arena_bytes() const override { return arena_bytes_; }
   // One step a line: node, op, input and output slots with type and home, kernel facts.
   std::string DebugString() const;
 
@@ -107,6 +116,9 @@ class Plan final : public CompiledFunction {
   std::vector<int> releases_;
   std::vector<int> controls_;
   std::vector<int> arguments_;       // slot of each argument
+  std::vector<char> uses_argument_;  // parallel to arguments_
+  std::vector<char> keeps_argument_;
+  bool keeps_any_argument_ = false;
   std::vector<int> results_;         // slot of each result
   std::vector<char> moved_results_;  // parallel to results_: not a constant, nor wanted again
   std::vector<int> clears_;          // slots that do not outlive a run

@@ -13,9 +13,10 @@ namespace {
 // Ops whose outputs can be dead.
 bool MakesDeadValues(const Node& node) { return SplitsDeadness(node) || IsMerge(node); }
 
-// A user that may hold on to an input beyond its step.
+// A user that may hold on to an input beyond its step. What a branch keeps, its own plan knows.
 bool KeepsInputs(const Node& node) {
   if (node.registered == nullptr) return true;
+  if (CallsOneOfBranches(node)) return false;
   if (node.registered->def->effects == Effects::kWritesState || CallsFunctions(node)) return true;
   return std::any_of(node.output_types.begin(), node.output_types.end(),
                      [](DType d) { return d == DType::kVariant || d == DType::kResource; });
@@ -120,6 +121,11 @@ class PlanBuilder {
   }
 
   void ChooseHomes() {
+    for (int slot : plan_->arguments_) {
+      plan_->uses_argument_.push_back(lives_[slot].last_use >= 0);
+      plan_->keeps_argument_.push_back(lives_[slot].kept);
+      plan_->keeps_any_argument_ = plan_->keeps_any_argument_ || lives_[slot].kept;
+    }
     for (NodeId id : order_) {
       const Node& node = graph_.node(id);
       for (int i = 0; NeedsStep(node) && i < node.num_outputs(); ++i) {
@@ -136,10 +142,14 @@ class PlanBuilder {
         } else {
           slot.home = Home::kFixed;
         }
-        slot.bindable =
-            slot.home == Home::kFixed && transient && !plan_->can_be_dead_ && !IsAlias(node);
+        slot.bindable = slot.home == Home::kFixed && transient && !plan_->can_be_dead_ &&
+                        !IsAlias(node) && IsOneResult(first_slot_[id] + i);
       }
     }
+  }
+
+  bool IsOneResult(int slot) const {
+    return std::count(plan_->results_.begin(), plan_->results_.end(), slot) == 1;
   }
 
   // An alias of a value that has no place in the arena just shares it.

@@ -150,7 +150,8 @@ std::string Graph::DebugString() const {
 bool IsMerge(const Node& node) { return node.op == "Merge" || node.op == "RefMerge"; }
 
 bool SplitsDeadness(const Node& node) {
-  return node.op == "Switch" || node.op == "RefSwitch" || node.op == "_Loop";
+  return node.op == "Switch" || node.op == "RefSwitch" || node.op == "_SwitchN" ||
+         node.op == "_Loop";
 }
 
 bool CallsFunctions(const Node& node) {
@@ -161,6 +162,11 @@ bool CallsFunctions(const Node& node) {
     }
   }
   return false;
+}
+
+bool CallsOneOfBranches(const Node& node) {
+  return node.op == "If" || node.op == "StatelessIf" || node.op == "Case" ||
+         node.op == "StatelessCase";
 }
 
 namespace {

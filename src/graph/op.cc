@@ -110,7 +110,8 @@ Status OpContext::ForwardInput(int from, int to, const Shape& shape) {
 }
 
 Tensor OpContext::TakeInput(int i) {
-  if (i < static_cast<int>(last_use_.size()) && last_use_[i]) return std::move(*inputs_[i]);
+  const bool last = i < static_cast<int>(last_use_.size()) && last_use_[i];
+  if (last && !inputs_[i]->is_view()) return std::move(*inputs_[i]);
   return *inputs_[i];
 }
 

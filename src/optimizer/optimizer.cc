@@ -145,6 +145,7 @@ Status Optimize(OptimizeContext* context, Graph* graph) {
   graph->Compact();
   SM_RETURN_IF_ERROR(InlineAndCheck(context, graph));
   SM_RETURN_IF_ERROR(RaiseLoops(context, graph));
+  SM_RETURN_IF_ERROR(RaiseConditionals(context, graph));
   SM_RETURN_IF_ERROR(ResolveHandles(context, graph));
   SM_RETURN_IF_ERROR(FreezeVariables(context, graph));
   SM_RETURN_IF_ERROR(InferAndFold(context, graph));
@@ -156,6 +157,7 @@ Status Optimize(OptimizeContext* context, Graph* graph) {
     graph->Compact();
     SM_RETURN_IF_ERROR(InlineAndCheck(context, graph));
     SM_RETURN_IF_ERROR(RaiseLoops(context, graph));
+    SM_RETURN_IF_ERROR(RaiseConditionals(context, graph));
     SM_RETURN_IF_ERROR(ResolveHandles(context, graph));
     SM_RETURN_IF_ERROR(FreezeVariables(context, graph));
     SM_RETURN_IF_ERROR(InferAndFold(context, graph));

@@ -81,6 +81,10 @@ Status InlineCalls(OptimizeContext* context, Graph* graph);
 // UNIMPLEMENTED, naming a node, for frames that no while loop makes.
 Status RaiseLoops(OptimizeContext* context, Graph* graph);
 
+// Puts an If in place of the Switches and Merges of each conditional of the form that tf.cond
+// gives. After RaiseLoops.
+Status RaiseConditionals(OptimizeContext* context, Graph* graph);
+
 // Replaces ops that look up a named resource by the handle they find.
 Status ResolveHandles(OptimizeContext* context, Graph* graph);
 

@@ -187,7 +187,7 @@ Status PushConstants(OptimizeContext* context, Graph* graph) {
     const std::string op = graph->node(id).op;
     Status status;
     if (op == "_Loop") status = PushIntoLoop(context, graph, id);
-    if (op == "If" || op == "StatelessIf" || op == "Case" || op == "StatelessCase") {
+    if (CallsOneOfBranches(graph->node(id))) {
       status = PushIntoBranches(context, graph, id);
     }
     if (op == "While" || op == "StatelessWhile") {

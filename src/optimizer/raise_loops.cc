@@ -390,6 +390,9 @@ class LoopRaiser {
     std::vector<DType> input_types, output_types;
     for (const NodeOutput& v : inputs) input_types.push_back(graph_->type(v));
     for (NodeId id : frame.exits) output_types.push_back(graph_->node(id).output_types[0]);
+    for (size_t i = 0; i < num_variables; ++i) {
+      body.graph.node(body.graph.args[i]).attrs.Set("may_be_dead", true);
+    }
     for (size_t i = 0; i < body.graph.args.size(); ++i) {
       body.inputs.push_back({body.graph.node(body.graph.args[i]).name, input_types[i]});
     }

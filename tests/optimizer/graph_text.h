@@ -20,12 +20,12 @@ class GraphText {
              Attr("shape", "shape { " + shape + " }") + "}\n";
     return *this;
   }
-  GraphText& Number(const std::string& name, double value) {
-    text_ += "node { name: '" + name + "' op: 'Const' " + Type("dtype") +
-             Attr("value", "tensor { dtype: DT_FLOAT tensor_shape {} float_val: " +
-                               std::to_string(value) + " }") +
-             "}\n";
-    return *this;
+  GraphText& Number(const std::string& name, double value,
+                    const std::vector<std::string>& controls = {}) {
+    return Bare(
+        name, "Const", controls,
+        Type("dtype") + Attr("value", "tensor { dtype: DT_FLOAT tensor_shape {} float_val: " +
+                                          std::to_string(value) + " }"));
   }
   GraphText& Floats(const std::string& name, const Tensor& value) {
     std::string tensor = "tensor { dtype: DT_FLOAT tensor_shape {";
@@ -54,9 +54,14 @@ class GraphText {
   }
   GraphText& Node(const std::string& name, const std::string& op,
                   const std::vector<std::string>& inputs, const std::string& attrs = "") {
+    return Bare(name, op, inputs, Type("T") + attrs);
+  }
+  // A node with these attributes and no more.
+  GraphText& Bare(const std::string& name, const std::string& op,
+                  const std::vector<std::string>& inputs, const std::string& attrs) {
     text_ += "node { name: '" + name + "' op: '" + op + "' ";
     for (const std::string& input : inputs) text_ += "input: '" + input + "' ";
-    text_ += Type("T") + attrs + "}\n";
+    text_ += attrs + "}\n";
     return *this;
   }
   const std::string& text() const { return text_; }
@@ -108,8 +113,13 @@ inline Result RunGraph(const GraphText& graph, const TensorMap& inputs,
   return result;
 }
 
-inline bool Has(const Result& result, const std::string& op) {
-  return result.plan.find(" " + op + "(") != std::string::npos;
+inline int Count(const Result& result, const std::string& op) {
+  int n = 0;
+  const std::string call = " " + op + "(";
+  for (size_t at = 0; (at = result.plan.find(call, at)) != std::string::npos; ++at) ++n;
+  return n;
 }
+
+inline bool Has(const Result& result, const std::string& op) { return Count(result, op) > 0; }
 
 }  // namespace savedmodel

@@ -1,5 +1,6 @@
 // Function calls and conditionals.
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "src/base/status_macros.h"
@@ -7,21 +8,44 @@
 #include "src/graph/shape_fns.h"
 #include "src/kernels/control/callee.h"
 #include "src/kernels/control/control_ops.h"
-#include "src/kernels/state/keep_input.h"
 
 namespace savedmodel {
 namespace {
 
-// Calls `callee` on the inputs from `first` on; its results are the node's outputs.
-Status Call(const Callee& callee, OpContext& ctx, int first) {
-  std::vector<Tensor> inputs(ctx.num_inputs() - first);
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    SM_ASSIGN_OR_RETURN(inputs[i], KeepInput(ctx, first + static_cast<int>(i)));
+// Whether nobody else sees what output `i` holds.
+bool IsOwnMemory(OpContext& ctx, int i) {
+  return ctx.output(i).is_view() || ctx.output(i).exclusive();
+}
+
+// Makes `result`, which may be a View of an input, output `i`.
+Status SetOutput(OpContext& ctx, int i, Tensor result) {
+  Tensor& out = ctx.output(i);
+  if (!result.is_view()) {
+    out = std::move(result);
+  } else if (IsOwnMemory(ctx, i) && out.dtype() == result.dtype() &&
+             out.shape() == result.shape()) {
+    std::memcpy(out.raw_mutable_data(), result.raw_data(), result.num_bytes());
+  } else {
+    SM_ASSIGN_OR_RETURN(out, result.Owned(ctx.run().budget));
   }
-  std::vector<Tensor> outputs(ctx.num_outputs());
-  SM_RETURN_IF_ERROR(callee.Run(inputs, outputs, ctx.run()));
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    ctx.set_output(static_cast<int>(i), std::move(outputs[i]));
+  return Status();
+}
+
+// Calls `callee` on the inputs from `first` on; its results are the node's outputs, in the memory
+// that these have where they can be.
+Status Call(const Callee& callee, OpContext& ctx, int first) {
+  SM_RETURN_IF_ERROR(callee.error);
+  Stay stay;
+  SM_RETURN_IF_ERROR(stay.Enter(*callee.function, ctx.run()));
+  for (int i = first; i < ctx.num_inputs(); ++i) stay.argument(i - first) = ctx.TakeInput(i);
+  for (int i = 0; i < ctx.num_outputs(); ++i) {
+    if (IsOwnMemory(ctx, i)) stay.BindResult(i, ctx.output(i));
+  }
+  SM_RETURN_IF_ERROR(stay.Run());
+  for (int i = 0; i < ctx.num_outputs(); ++i) {
+    const Tensor& result = stay.result(i);
+    if (result.is_view() && result.raw_data() == ctx.output(i).raw_data()) continue;
+    SM_RETURN_IF_ERROR(SetOutput(ctx, i, stay.TakeResult(i)));
   }
   return Status();
 }

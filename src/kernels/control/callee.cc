@@ -23,7 +23,10 @@ Callee CompileCallee(BuildContext& build, const FuncAttr& f, Span<const Shape> s
                                    " results, expected ", shapes.size(), " and ", num_outputs);
     return callee;
   }
-  callee.function = *std::move(compiled);
+  callee.function = std::dynamic_pointer_cast<const EnterableFunction>(*std::move(compiled));
+  if (callee.function == nullptr) {
+    callee.error = Internal("function '", f.name, "' was not compiled to a plan");
+  }
   return callee;
 }
 

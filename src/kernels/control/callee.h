@@ -4,14 +4,14 @@
 #include <memory>
 #include <vector>
 
-#include "savedmodel/op.h"
+#include "src/graph/enterable_function.h"
 
 namespace savedmodel {
 
 // A function that a node may call, compiled. Where that failed, the error is kept for the call, so
 // that a branch which is never taken may hold what this library cannot run.
 struct Callee {
-  std::shared_ptr<const CompiledFunction> function;
+  std::shared_ptr<const EnterableFunction> function;
   Status error;
 
   Status Run(Span<Tensor> inputs, Span<Tensor> outputs, RunState& run) const {

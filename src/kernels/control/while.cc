@@ -1,4 +1,5 @@
 // Loops over functions: While and For.
+#include <cstring>
 #include <utility>
 
 #include "src/base/status_macros.h"
@@ -61,23 +62,156 @@ Status SetOutputs(OpContext& ctx, std::vector<Tensor> variables) {
   return Status();
 }
 
-Status RunWhile(const Callee& cond, const Callee& body, OpContext& ctx) {
-  SM_ASSIGN_OR_RETURN(std::vector<Tensor> variables, TakeVariables(ctx, 0));
-  std::vector<Tensor> next(variables.size()), shared(variables.size());
-  for (LoopGuard guard(ctx);;) {
-    Tensor go_on;
-    shared = variables;
-    SM_RETURN_IF_ERROR(cond.Run(shared, {&go_on, 1}, ctx.run()));
-    for (Tensor& t : shared) t = Tensor();  // the body may write in place
-    SM_ASSIGN_OR_RETURN(const bool taken, IsTrue(go_on));
-    if (!taken) break;
-    SM_RETURN_IF_ERROR(guard.NextTurn());
-    SM_RETURN_IF_ERROR(body.Run(variables, next, ctx.run()));
-    variables.swap(next);
-    SM_RETURN_IF_ERROR(CheckVariables(ctx, variables));
-    for (Tensor& t : next) t = Tensor();
+// A while loop, compiled.
+struct WhileLoop {
+  Callee cond, body;
+  // Variables that go back and forth between two places: they are small, have one shape, and
+  // nothing keeps them. The others are handed from turn to turn.
+  std::vector<bool> placed;
+  std::vector<Shape> shapes;
+  bool any_placed = false;
+
+  void ChoosePlaced(const std::vector<DType>& dtypes) {
+    // Larger ones are worth being changed in place.
+    constexpr int64_t kMostBytes = 4096;
+    // There are two frames.
+    constexpr int64_t kMostArenaBytes = 128 << 10;
+    placed.assign(shapes.size(), false);
+    if (body.function == nullptr || body.function->arena_bytes() > kMostArenaBytes) return;
+    for (size_t i = 0; i < shapes.size(); ++i) {
+      const int v = static_cast<int>(i);
+      placed[i] =
+          IsPlainData(dtypes[i]) && shapes[i].fully_known() &&
+          shapes[i].num_elements() <= kMostBytes / static_cast<int64_t>(DTypeSize(dtypes[i])) &&
+          body.function->CanBind(v) && !body.function->KeepsArgument(v) &&
+          !cond.function->KeepsArgument(v);
+      any_placed = any_placed || placed[i];
+    }
   }
-  return SetOutputs(ctx, std::move(variables));
+};
+
+// The turns of one run of a loop. Odd and even turns have frames of their own, so that what is
+// placed stays where it is.
+class Turns {
+ public:
+  Turns(const WhileLoop& loop, OpContext& ctx)
+      : loop_(loop), ctx_(ctx), go_on_(Tensor::View(DType::kBool, Shape(), &go_on_memory_)) {}
+
+  Status Start() {
+    SM_ASSIGN_OR_RETURN(variables_, TakeVariables(ctx_, 0));
+    num_frames_ = loop_.any_placed ? 2 : 1;
+    for (int f = 0; f < num_frames_; ++f) {
+      SM_RETURN_IF_ERROR(cond_[f].Enter(*loop_.cond.function, ctx_.run()));
+      cond_[f].BindResult(0, go_on_);
+      if (loop_.body.function == nullptr) continue;
+      SM_RETURN_IF_ERROR(body_[f].Enter(*loop_.body.function, ctx_.run()));
+    }
+    others_.resize(variables_.size());
+    for (int v = 0; v < num_variables(); ++v) {
+      if (loop_.placed[v]) SM_RETURN_IF_ERROR(Place(v));
+    }
+    return Status();
+  }
+
+  // Whether there is one more turn.
+  StatusOr<bool> GoOn() {
+    Stay& cond = cond_[frame_];
+    for (int v = 0; v < num_variables(); ++v) {
+      if (!loop_.placed[v] && loop_.cond.function->UsesArgument(v))
+        cond.argument(v) = variables_[v];
+    }
+    SM_RETURN_IF_ERROR(cond.Run());
+    StatusOr<bool> more = IsTrue(cond.result(0));
+    for (int v = 0; v < num_variables(); ++v) {
+      if (!loop_.placed[v]) cond.argument(v) = Tensor();  // the body may write in place
+    }
+    return more;
+  }
+
+  Status Turn() {
+    SM_RETURN_IF_ERROR(loop_.body.error);
+    Stay& body = body_[frame_];
+    for (int v = 0; v < num_variables(); ++v) {
+      if (!loop_.placed[v]) body.argument(v) = std::move(variables_[v]);
+    }
+    SM_RETURN_IF_ERROR(body.Run());
+    for (int v = 0; v < num_variables(); ++v) {
+      SM_RETURN_IF_ERROR(loop_.placed[v] ? KeepPlace(v) : Take(v));
+    }
+    frame_ = num_frames_ - 1 - frame_;
+    return Status();
+  }
+
+  // The variables as the last turn left them.
+  std::vector<Tensor> Finish() {
+    for (int v = 0; v < num_variables() && frame_ == 1; ++v) {
+      if (loop_.placed[v]) variables_[v] = std::move(others_[v]);
+    }
+    return std::move(variables_);
+  }
+
+ private:
+  int num_variables() const { return static_cast<int>(variables_.size()); }
+
+  // Gives variable `v` its two places: frame 0 reads variables_[v] and writes others_[v].
+  Status Place(int v) {
+    Tensor& first = variables_[v];
+    SM_CHECK_ARG(first.shape() == loop_.shapes[v] && first.dtype() == ctx_.output_dtype(v),
+                 "variable ", v, " is ", first.TypeString(), ", expected ", ctx_.output_dtype(v),
+                 loop_.shapes[v]);
+    if (!first.exclusive()) {
+      SM_ASSIGN_OR_RETURN(first, first.Clone(ctx_.run().budget));
+    }
+    SM_ASSIGN_OR_RETURN(others_[v], ctx_.AllocateTemp(first.dtype(), first.shape()));
+    for (int f = 0; f < 2; ++f) {
+      cond_[f].argument(v) = body_[f].argument(v) = View(PlaceOf(v, f));
+      body_[f].BindResult(v, PlaceOf(v, 1 - f));
+    }
+    return Status();
+  }
+  Tensor& PlaceOf(int v, int frame) { return frame == 0 ? variables_[v] : others_[v]; }
+  static Tensor View(Tensor& t) { return Tensor::View(t.dtype(), t.shape(), t.raw_mutable_data()); }
+
+  // The kernel that made the new value may have made another tensor of it.
+  Status KeepPlace(int v) {
+    Tensor& place = PlaceOf(v, 1 - frame_);
+    const Tensor& result = body_[frame_].result(v);
+    if (result.raw_data() == place.raw_data()) return Status();
+    SM_CHECK_ARG(result.dtype() == place.dtype() && result.shape() == place.shape(),
+                 "the loop body returned ", result.TypeString(), " for variable ", v, ", expected ",
+                 place.TypeString());
+    std::memcpy(place.raw_mutable_data(), result.raw_data(), result.num_bytes());
+    body_[frame_].BindResult(v, place);
+    return Status();
+  }
+
+  // Takes the new value of a variable that is handed on.
+  Status Take(int v) {
+    SM_ASSIGN_OR_RETURN(variables_[v], body_[frame_].TakeResult(v).Owned(ctx_.run().budget));
+    SM_CHECK_ARG(variables_[v].dtype() == ctx_.output_dtype(v), "the loop body returned dtype ",
+                 variables_[v].dtype(), " for variable ", v, ", expected ", ctx_.output_dtype(v));
+    return Status();
+  }
+
+  const WhileLoop& loop_;
+  OpContext& ctx_;
+  bool go_on_memory_ = false;
+  Tensor go_on_;
+  std::vector<Tensor> variables_, others_;
+  int num_frames_ = 1;
+  int frame_ = 0;  // of the next turn
+  Stay cond_[2], body_[2];
+};
+
+Status RunWhile(const WhileLoop& loop, OpContext& ctx) {
+  Turns turns(loop, ctx);
+  SM_RETURN_IF_ERROR(turns.Start());
+  for (LoopGuard guard(ctx);;) {
+    SM_ASSIGN_OR_RETURN(const bool more, turns.GoOn());
+    if (!more) return SetOutputs(ctx, turns.Finish());
+    SM_RETURN_IF_ERROR(guard.NextTurn());
+    SM_RETURN_IF_ERROR(turns.Turn());
+  }
 }
 
 Status WhileShape(ShapeContext& ctx) { return LoopShapes(ctx, 0, 0); }
@@ -90,12 +224,16 @@ std::vector<Shape> VariableShapes(const BuildContext& build, int leading) {
 }
 
 StatusOr<KernelPtr> BuildWhile(BuildContext& build) {
-  const std::vector<Shape> shapes = VariableShapes(build, 0);
-  Callee cond = CompileCallee(build, build.attrs().Get<FuncAttr>("cond"), shapes, 1);
-  SM_RETURN_IF_ERROR(cond.error);
-  Callee body =
-      CompileCallee(build, build.attrs().Get<FuncAttr>("body"), shapes, build.num_outputs());
-  return MakeKernel([cond, body](OpContext& ctx) { return RunWhile(cond, body, ctx); });
+  WhileLoop loop;
+  loop.shapes = VariableShapes(build, 0);
+  loop.cond = CompileCallee(build, build.attrs().Get<FuncAttr>("cond"), loop.shapes, 1);
+  SM_RETURN_IF_ERROR(loop.cond.error);
+  loop.body =
+      CompileCallee(build, build.attrs().Get<FuncAttr>("body"), loop.shapes, build.num_outputs());
+  std::vector<DType> dtypes;
+  for (int i = 0; i < build.num_outputs(); ++i) dtypes.push_back(build.output_dtype(i));
+  loop.ChoosePlaced(dtypes);
+  return MakeKernel([loop](OpContext& ctx) { return RunWhile(loop, ctx); });
 }
 
 Status ForShape(ShapeContext& ctx) {

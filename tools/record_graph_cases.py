@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+"""Records what TensorFlow answers to small graphs with the control flow of TensorFlow 1, as
+conformance files in tests/data/graphs.
+
+usage: tools/record_graph_cases.py      (needs tensorflow and protoc)
+
+A case is a graph and the steps of one session; tests/replay/conformance.proto has the format.
+"""
+import numpy as np
+import tensorflow as tf
+
+from record_op_cases import ROOT, load_format
+
+v1 = tf.compat.v1
+raw = tf.raw_ops
+X = np.array([0.5, -1.25, 2.0], np.float32)
+
+
+def predicate(name="p"):
+    return v1.placeholder(tf.bool, [], name)
+
+
+def vector(name="x"):
+    return v1.placeholder(tf.float32, [None], name)
+
+
+def variable(name, value):
+    return v1.get_variable(name, initializer=np.float32(value))
+
+
+def both(**feeds):
+    return [dict(feeds, p=np.bool_(p)) for p in (True, False)]
+
+
+def branches(x, p):
+    """One predicate, several results, an argument handed through, branches of other shapes."""
+    a, b, c, d = tf.cond(p, lambda: (x * 2., x, tf.constant(7), tf.constant(["t"])),
+                         lambda: (x - 1., x[:1], tf.constant(8), tf.constant(["f", "g"])))
+    e = tf.cond(p, lambda: a + tf.cast(c, tf.float32), lambda: a * tf.constant(3.))
+    return [a, b, c, d, e]
+
+
+def case_branches():
+    return branches(vector(), predicate()), both(x=X)
+
+
+def case_nested():
+    x, p, q = vector(), predicate(), predicate("q")
+    y = tf.cond(p, lambda: tf.cond(q, lambda: x + 1., lambda: tf.cond(p, lambda: x * x, lambda: x)),
+                lambda: tf.cond(tf.reduce_sum(x) > 1., lambda: tf.constant([5.]), lambda: -x))
+    return [y, y + 1.], [dict(f, q=np.bool_(q)) for q in (True, False) for f in both(x=X)]
+
+
+def case_loop():
+    """A loop with conditionals, nested ones and a case in its body, all used afterwards."""
+    x, n = vector(), v1.placeholder(tf.int32, [], "n")
+
+    def body(i, a, total):
+        odd = tf.equal(i % 2, 1)
+        a = tf.cond(odd, lambda: a + tf.constant(0.25),
+                    lambda: tf.cond(tf.reduce_sum(a) > 2., lambda: a * 0.5, lambda: a - total))
+        step = v1.case([(tf.equal(i % 3, 0), lambda: tf.constant(1.)),
+                        (tf.equal(i % 3, 1), lambda: tf.reduce_max(a))],
+                       default=lambda: total * 0.5)
+        return i + 1, a, tf.cond(odd, lambda: total + step, lambda: total - step)
+
+    i, a, total = tf.while_loop(lambda i, a, t: i < n, body, [0, x, 0.])
+    return [i, a, total], [{"x": X, "n": np.int32(n)} for n in (0, 1, 2, 9)]
+
+
+def case_variables():
+    """Loop variables that change places, stay, are equal, large, or the condition itself."""
+    x, n = v1.placeholder(tf.float32, [3], "x"), v1.placeholder(tf.int32, [], "n")
+
+    def body(i, go, a, b, same, again, text, kept, large, fixed):
+        doubled = same * 2.
+        return (i + 1, i + 1 < n, b, a + kept, doubled, doubled, tf.strings.join([text, "x"]), kept,
+                tf.tensor_scatter_nd_update(large, [[i]], [a[0]]), tf.constant([9.]))
+    results = tf.while_loop(lambda i, go, *_: go, body, [
+        0, n > 0, x, x * x, x, x, tf.constant("s"), x - 1., tf.zeros([2000]), tf.constant([1.])])
+    return [*results[:8], tf.reduce_sum(results[8]), results[9]], [
+        {"x": X, "n": np.int32(n)} for n in (0, 1, 2, 5)]
+
+
+def case_loop_inside():
+    x, p = vector(), predicate()
+    def count():
+        return tf.while_loop(lambda i, a: i < 4, lambda i, a: (i + 1, a * 2.), [0, x])[1]
+    y = tf.cond(p, count, lambda: -x)
+    # A condition of the loop that is a conditional itself.
+    z = tf.while_loop(lambda i, a: tf.cond(p, lambda: i < 3, lambda: i < 5),
+                      lambda i, a: (i + 1, a + 1.), [0, x])[1]
+    return [y, z], both(x=X)
+
+
+def case_effects():
+    """Assignments in branches, before and behind conditionals, in a loop."""
+    p = predicate()
+    v, w = variable("v", 1.), variable("w", 10.)
+    with tf.control_dependencies([v1.assign_add(v, 100.)]):
+        def then():
+            with tf.control_dependencies([v1.assign_add(w, v.read_value())]):
+                return v1.assign_add(v, 1.) + 0.
+        y = tf.cond(p, then, lambda: tf.constant(-1.))
+    with tf.control_dependencies([y]):
+        z = tf.identity(v1.assign(v, v.read_value() * 2.)) + w.read_value()
+    only = tf.cond(p, lambda: v1.assign_add(w, 1.).op, lambda: tf.no_op())
+
+    def body(i, t):
+        t = tf.cond(tf.equal(i % 2, 0), lambda: v1.assign_add(w, t) + 0., lambda: t + 1.)
+        return i + 1, t
+    loop = tf.while_loop(lambda i, t: i < 4, body, [0, 1.], parallel_iterations=1)[1]
+    init = v1.global_variables_initializer()
+    t, f = {"p": np.bool_(True)}, {"p": np.bool_(False)}
+    return [], [({}, [], [init])] + [
+        (t, [y, z], []), (t, [v.read_value(), w.read_value()], []), (f, [y, z], []),
+        (f, [v.read_value(), w.read_value()], []), (t, [], [only.name.split(":")[0]]),
+        (f, [], [only.name.split(":")[0]]), ({}, [w.read_value()], []), ({}, [loop], []),
+        ({}, [v.read_value(), w.read_value()], [])]
+
+
+def case_dead():
+    """What lies in a branch that is not taken has no value."""
+    x, p = vector(), predicate()
+    inside = []
+    def then():
+        inside.append(tf.square(x))
+        return inside[0] + 1.
+    y = tf.cond(p, then, lambda: x)
+    t, f = both(x=X)
+    return [], [(t, [y, inside[0]], []), (f, [y], []), (f, [y, inside[0]], [])]
+
+
+def case_assert():
+    x, p = vector(), predicate()
+    with tf.control_dependencies([v1.Assert(p, ["message", x])]):
+        y = x + 1.
+    guarded = tf.cond(p, lambda: x, lambda: tf.debugging.check_numerics(x / 0., "infinite"))
+    return [], [(f, [r], []) for f in both(x=X) for r in (y, guarded)]
+
+
+def case_raw():
+    """Switches and Merges that tf.cond does not write."""
+    x, p, q = vector(), predicate(), predicate("q")
+    f, t = raw.Switch(data=x, pred=p)
+    true_first = raw.Merge(inputs=[tf.square(t), -f])
+    through = raw.Merge(inputs=[f, t])
+    other = raw.Switch(data=x, pred=q)
+    mixed = raw.Merge(inputs=[other[0] + 1., t])          # both or none may be there
+    inner = raw.Switch(data=t, pred=q)
+    three = raw.Merge(inputs=[f, inner[0] * 2., inner[1] * 3.])
+    always = raw.Merge(inputs=[x, f])[0]
+    # What a branch gives, used by what needs both branches of another predicate.
+    late = raw.Merge(inputs=[f * 5., t + raw.Merge(inputs=[other[0], other[1] * 0.])[0]])
+    steps = []
+    for pv in (True, False):
+        for qv in (True, False):
+            feed = {"x": X, "p": np.bool_(pv), "q": np.bool_(qv)}
+            steps += [(feed, [*true_first, *through], []), (feed, [*three], []),
+                      (feed, [*late], [])]
+            if pv == qv:
+                steps += [(feed, [*mixed], [])]
+    steps += [({"x": X, "p": np.bool_(True)}, [always], [])]
+    return [], steps
+
+
+def case_predicate():
+    """A predicate that is no scalar."""
+    x, p = vector(), v1.placeholder(tf.bool, None, "p")
+    f, t = raw.Switch(data=x, pred=p)
+    y = raw.Merge(inputs=[f + 1., t * 2.])[0]
+    return [y], both(x=X) + [{"x": X, "p": np.array([True])}, {"x": X, "p": np.array([], np.bool_)}]
+
+
+def record(file, name, build, resources):
+    with tf.Graph().as_default() as graph:
+        (v1.enable_resource_variables if resources else v1.disable_resource_variables)()
+        fetches, steps = build()
+        graph._unfetchable_ops.clear()  # TensorFlow hides what is inside of branches
+        steps = [s if isinstance(s, tuple) else (s, fetches, []) for s in steps]
+        case = file.cases.add(name=name, rtol=1e-5, atol=1e-6)
+        case.graph_def = graph.as_graph_def().SerializeToString(deterministic=True)
+        with v1.Session(graph=graph) as session:
+            for feeds, fetched, targets in steps:
+                step = case.steps.add()
+                step.fetches.extend(t.name for t in fetched)
+                step.targets.extend(t if isinstance(t, str) else t.name for t in targets)
+                for key, value in feeds.items():
+                    step.feeds.add(tensor=key + ":0", value=tf.make_tensor_proto(
+                        value).SerializeToString(deterministic=True))
+                nodes = [graph.get_operation_by_name(t) for t in step.targets]
+                try:
+                    values = session.run([list(fetched), nodes],
+                                         {k + ":0": v for k, v in feeds.items()})[0]
+                except tf.errors.OpError as error:
+                    step.error_code = [n for n, c in vars(tf.errors).items()
+                                       if isinstance(c, int) and c == error.error_code][0]
+                    continue
+                for tensor, value in zip(fetched, values):
+                    step.expected.append(tf.make_tensor_proto(
+                        value, tensor.dtype).SerializeToString(deterministic=True))
+        print(name, [s.error_code for s in case.steps])
+
+
+def main():
+    v1.disable_eager_execution()
+    v1.disable_control_flow_v2()
+    file = load_format().OpCases(op="conditionals", tf_version=tf.__version__,
+                                 profile="repository")
+    for name, build in globals().copy().items():
+        if not name.startswith("case_"):
+            continue
+        record(file, name[len("case_"):], build, resources=True)
+        if name == "case_effects":
+            record(file, "effects_ref", build, resources=False)
+    folder = ROOT / "tests/data/graphs"
+    folder.mkdir(exist_ok=True)
+    (folder / "conditionals.pb").write_bytes(file.SerializeToString(deterministic=True))
+
+
+if __name__ == "__main__":
+    main()
