@@ -4,10 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <utility>
 
 #include "src/base/status_macros.h"
-#include "src/base/strcat.h"
 
 namespace savedmodel {
 namespace {
@@ -36,7 +34,8 @@ int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 struct Scratch {
   std::vector<const float*> runs;
   std::vector<float> panel;
-  std::vector<uint16_t> rows;  // of A in bfloat16
+  std::vector<int32_t> words;  // of rows of A in fewer bits
+  std::vector<RowScale> scales;
 };
 Scratch& ThreadScratch() {
   thread_local Scratch scratch;
@@ -82,9 +81,10 @@ constexpr int64_t kRowsOfTiles = 24;
 // Most rows of a block.
 int64_t MostRows(const VectorCode& code, const Product& p) {
   if (p.taps > kBlockRuns / kRowsOfTiles) return std::max<int64_t>(1, kBlockRuns / p.taps);
-  const bool small = p.packed != nullptr && p.packed->is_bfloat16();  // rows are whole, but half
-  const int64_t depth =
-      small ? p.taps * p.depth / 2 : std::min(p.taps * p.depth, DepthOfBlock(code));
+  const ReducedCode* reduced = p.packed == nullptr ? nullptr : Reduced(p.packed->precision());
+  const int64_t depth = reduced != nullptr  // rows are whole, but of fewer bits
+                            ? p.taps * p.depth / reduced->group
+                            : std::min(p.taps * p.depth, DepthOfBlock(code));
   return std::clamp<int64_t>(BlockFloats() / std::max<int64_t>(1, depth), kRowsOfTiles,
                              kBlockRuns / p.taps);
 }
@@ -170,44 +170,59 @@ PanelArgs OutputOf(const VectorCode& code, const Product& p, int64_t column, int
   return args;
 }
 
-// The same as RunBlock, of a packed matrix in bfloat16: the block's rows are rounded together
-// first.
-void RunBFloat16Block(const VectorCode& code, const Product& p, int64_t row_begin, int64_t row_end,
-                      int64_t panel_begin, int64_t panel_end) {
-  const BFloat16Code& small = *BFloat16s();
+// Rows of A as words, with their scales.
+struct ReducedRows {
+  const int32_t* words;
+  int64_t stride, depth;  // in words
+  const RowScale* scales;
+};
+
+// Of the runs in the scratch memory, and kept there.
+ReducedRows ReduceRows(const ReducedCode& reduced, const Product& p, int64_t rows) {
   Scratch& scratch = ThreadScratch();
-  const int64_t depth = p.taps * p.depth, rows = row_end - row_begin;
-  constexpr int64_t kAligned = 32;
-  const int64_t stride = CeilDiv(depth + 1, kAligned) * kAligned + kAligned;  // no power of two
-  if (static_cast<int64_t>(scratch.rows.size()) < rows * stride) scratch.rows.resize(rows * stride);
-  for (int64_t r = 0; r < rows; ++r) {
-    uint16_t* row = &scratch.rows[r * stride];
-    for (int64_t t = 0; t < p.taps; ++t) {
-      small.round(scratch.runs[r * p.taps + t], row + t * p.depth, p.depth);
-    }
-    row[depth] = 0;  // beside the last of an odd number
+  constexpr int64_t kAligned = 16;
+  const int64_t depth = CeilDiv(p.taps * p.depth, reduced.group);
+  const int64_t stride = CeilDiv(depth, kAligned) * kAligned + kAligned;  // no power of two
+  if (static_cast<int64_t>(scratch.words.size()) < rows * stride) {
+    scratch.words.resize(rows * stride);
   }
-  const int64_t width = code.max_vectors * code.lanes, pairs = (depth + 1) / 2;
-  const int64_t parts = std::max<int64_t>(1, CeilDiv(pairs, DepthOfBlock(code) * 9 / 8));
+  if (static_cast<int64_t>(scratch.scales.size()) < rows) scratch.scales.resize(rows);
+  for (int64_t r = 0; r < rows; ++r) {
+    reduced.reduce(scratch.runs.data() + r * p.taps, p.taps, p.depth,
+                   scratch.words.data() + r * stride, &scratch.scales[r]);
+  }
+  return {scratch.words.data(), stride, depth, scratch.scales.data()};
+}
+
+// The same as RunBlock, of a packed matrix of fewer bits: the block's rows are reduced together
+// first.
+void RunReducedBlock(const VectorCode& code, const ReducedCode& reduced, const Product& p,
+                     int64_t row_begin, int64_t row_end, int64_t panel_begin, int64_t panel_end) {
+  const ReducedRows rows = ReduceRows(reduced, p, row_end - row_begin);
+  const int64_t width = code.max_vectors * code.lanes;
+  const int64_t parts = std::max<int64_t>(1, CeilDiv(rows.depth, DepthOfBlock(code) * 9 / 8));
   for (int64_t i = 0; i < parts; ++i) {
-    const int64_t begin = pairs * i / parts, end = pairs * (i + 1) / parts;
+    const int64_t begin = rows.depth * i / parts, end = rows.depth * (i + 1) / parts;
     for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
       const int64_t column = panel * width;
-      BFloat16Code::PanelArgs args;
+      ReducedCode::PanelArgs args;
       args.out = OutputOf(code, p, column, row_begin, row_end);
       const int64_t panel_width = args.out.vectors * code.lanes;
-      args.a = scratch.rows.data() + 2 * begin;
-      args.a_stride = stride;
-      args.pairs = end - begin;
-      args.b = p.packed->pairs(column) + 2 * begin * panel_width;
+      args.a = rows.words + begin;
+      args.a_stride = rows.stride;
+      args.depth = end - begin;
+      args.b = p.packed->words(column) + begin * panel_width;
       const int64_t after = panel + 1 < panel_end ? column + width : panel_begin * width;
-      args.out.next =
-          reinterpret_cast<const float*>(p.packed->pairs(after) + 2 * begin * panel_width);
-      args.out.accumulate = i > 0;
-      const bool last = i + 1 == parts && p.epilogue != nullptr;
-      if (last) SetEpilogue(*p.epilogue, column, &args.out);
-      small.panel(args);
-      if (!last || args.out.num_steps == 0) continue;
+      args.out.next = reinterpret_cast<const float*>(p.packed->words(after) + begin * panel_width);
+      args.accumulate = i > 0;
+      if (i + 1 == parts) {
+        args.row_scales = rows.scales;
+        args.column_scales = p.packed->column_scales(column);
+        args.column_sums = p.packed->column_sums(column);
+        if (p.epilogue != nullptr) SetEpilogue(*p.epilogue, column, &args.out);
+      }
+      reduced.panel(args);
+      if (args.out.num_steps == 0) continue;
       const Epilogue of_panel = p.epilogue->FromColumn(column);
       const VectorStep* steps = of_panel.steps.data() + of_panel.steps.size() - args.out.num_steps;
       code.apply(steps, args.out.num_steps, args.out.c, p.c_stride, row_begin, row_end,
@@ -223,8 +238,9 @@ void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64
   const size_t needed = static_cast<size_t>((row_end - row_begin) * p.taps);
   if (scratch.runs.size() < needed) scratch.runs.resize(needed);
   p.runs(row_begin, row_end, scratch.runs.data());
-  if (p.packed != nullptr && p.packed->is_bfloat16()) {
-    return RunBFloat16Block(code, p, row_begin, row_end, panel_begin, panel_end);
+  const ReducedCode* reduced = p.packed == nullptr ? nullptr : Reduced(p.packed->precision());
+  if (reduced != nullptr) {
+    return RunReducedBlock(code, *reduced, p, row_begin, row_end, panel_begin, panel_end);
   }
   const Parts parts(code, p);
   const int64_t width = code.max_vectors * code.lanes;
@@ -255,53 +271,6 @@ void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64
 }
 
 }  // namespace
-
-StatusOr<PackedMatrix> PackedMatrix::Pack(const MatrixView& b, int64_t depth, int64_t columns,
-                                          Precision precision) {
-  const VectorCode& code = Vectors();
-  const BFloat16Code* small = precision == Precision::kBFloat16 ? BFloat16s() : nullptr;
-  const int64_t width = code.max_vectors * code.lanes;
-  PackedMatrix packed;
-  packed.depth_ = small == nullptr ? depth : depth + depth % 2;
-  const int64_t padded = CeilDiv(columns, code.lanes) * code.lanes;
-  SM_ASSIGN_OR_RETURN(packed.data_,
-                      Tensor::Allocate(small == nullptr ? DType::kFloat : DType::kBFloat16,
-                                       Shape({packed.depth_, padded})));
-  std::vector<float> wide(small == nullptr ? 0 : static_cast<size_t>(depth * width));
-  for (int64_t column = 0; column < columns; column += width) {
-    const int64_t valid = std::min(width, columns - column);
-    const int64_t panel_width = CeilDiv(valid, code.lanes) * code.lanes;
-    float* to = small == nullptr ? const_cast<float*>(packed.panel(column)) : wide.data();
-    code.pack(b.at(0, column), b.row_stride, b.column_stride, depth, valid, panel_width, to);
-    if (small != nullptr) {
-      small->pack(to, depth, panel_width, const_cast<uint16_t*>(packed.pairs(column)));
-    }
-  }
-  return packed;
-}
-
-StatusOr<PackedMatrices> PackConstant(BuildContext& build, int input, const std::string& kind,
-                                      int64_t count, int64_t depth, int64_t columns,
-                                      Precision precision, FunctionRef<MatrixView(int64_t)> view) {
-  using Matrices = std::vector<PackedMatrix>;
-  const Tensor* constant = build.constant_input(input);
-  if (constant == nullptr || constant->dtype() != DType::kFloat || constant->num_elements() == 0) {
-    return std::shared_ptr<const Matrices>();
-  }
-  const std::string key = StrCat(kind, precision == Precision::kBFloat16 ? " in bfloat16" : "");
-  SM_ASSIGN_OR_RETURN(std::shared_ptr<const void> packed,
-                      build.Packed(*constant, key, [&]() -> StatusOr<std::shared_ptr<const void>> {
-                        auto matrices = std::make_shared<Matrices>();
-                        for (int64_t i = 0; i < count; ++i) {
-                          SM_ASSIGN_OR_RETURN(
-                              PackedMatrix matrix,
-                              PackedMatrix::Pack(view(i), depth, columns, precision));
-                          matrices->push_back(std::move(matrix));
-                        }
-                        return std::shared_ptr<const void>(std::move(matrices));
-                      }));
-  return std::static_pointer_cast<const Matrices>(std::move(packed));
-}
 
 StatusOr<Epilogue> Epilogue::Resolve(const OpContext& ctx, Span<const EpilogueStep> steps,
                                      const Shape& output) {
