@@ -56,7 +56,7 @@ class PackedMatrix {
 using PackedMatrices = std::shared_ptr<const std::vector<PackedMatrix>>;
 
 // Packs `count` matrices of constant input `input` of a node, `view(i)` being the i-th; null when
-// the input is not constant. Shared by all plans under `kind`.
+// the input is not constant. Shared by all plans under `kind`. Small ones stay in float32.
 StatusOr<PackedMatrices> PackConstant(BuildContext& build, int input, const std::string& kind,
                                       int64_t count, int64_t depth, int64_t columns,
                                       Precision precision, FunctionRef<MatrixView(int64_t)> view);

@@ -10,6 +10,9 @@
 namespace savedmodel {
 namespace {
 
+// Values of a matrix below which products of float32 are quicker: rows need not be reduced.
+constexpr int64_t kWorthReducing = 1024;
+
 int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 // Calls pack(column, valid columns, width) for each panel.
@@ -73,6 +76,7 @@ StatusOr<PackedMatrices> PackConstant(BuildContext& build, int input, const std:
   if (constant == nullptr || constant->dtype() != DType::kFloat || constant->num_elements() == 0) {
     return std::shared_ptr<const Matrices>();
   }
+  if (depth * columns < kWorthReducing) precision = Precision::kFloat32;
   const std::string key = StrCat(kind, " in precision ", static_cast<int>(precision));
   SM_ASSIGN_OR_RETURN(std::shared_ptr<const void> packed,
                       build.Packed(*constant, key, [&]() -> StatusOr<std::shared_ptr<const void>> {

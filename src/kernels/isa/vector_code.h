@@ -178,7 +178,8 @@ struct ReducedCode {
   int group;
   int64_t max_depth;  // in numbers
   void (*panel)(const PanelArgs& args);
-  // Makes words of a row of A that is `taps` runs of `depth` floats.
+  // Makes words of a row of A that is `taps` runs of `depth` floats. Up to a vector of words behind
+  // them may be written, too.
   void (*reduce)(const float* const* runs, int64_t taps, int64_t depth, int32_t* words,
                  RowScale* scale);
   // Makes a panel of words from one of `depth` rows of `width` floats. Columns have scales and sums

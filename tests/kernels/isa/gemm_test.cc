@@ -147,7 +147,7 @@ void QuantizeColumn(const float* x, int64_t n, int64_t stride, double* y) {
 void QuantizeRow(const float* x, int64_t n, double* y) {
   float low = 0, high = 0;
   for (int64_t i = 0; i < n; ++i) low = std::min(low, x[i]), high = std::max(high, x[i]);
-  const float scale = high / 255 - low / 255, zero = std::nearbyint(-low * (1 / scale));
+  const float scale = (high - low) * (1.0f / 255), zero = std::nearbyint(-low * (1 / scale));
   for (int64_t i = 0; i < n; ++i) {
     const float number = std::min(std::nearbyint(x[i] * (1 / scale)) + zero, 255.0f);
     y[i] = static_cast<double>(scale) * (number - zero);
@@ -256,6 +256,20 @@ TEST_F(Int8Test, RowsOfOneValue) {
     const float expected = i % kColumns == 7 ? 0 : values[i / kColumns] * 0.25f * kDepth;
     EXPECT_NEAR(c[i], expected, 1e-6 * std::abs(expected) + 1e-40) << i;
   }
+}
+
+// 5 and -5 are 127.5 steps of 10 / 255 from zero, which is 128: 5 would be 256, and is 255.
+TEST_F(Int8Test, NumbersEndAt255) {
+  constexpr int64_t kDepth = 34;
+  std::vector<float> a(kDepth), b(kDepth * 2);
+  for (int64_t k = 0; k < kDepth; ++k) {
+    a[k] = k % 2 == 0 ? 5 : -5;
+    b[k * 2 + k % 2] = 1;
+  }
+  const auto packed = *PackedMatrix::Pack({b.data(), 2, 1}, kDepth, 2, Precision::kInt8);
+  const std::vector<float> c = Multiply(a, packed, kDepth, 2);
+  EXPECT_NEAR(c[0], kDepth / 2 * 127 * 10 / 255.0, 1e-4);
+  EXPECT_NEAR(c[1], kDepth / 2 * -128 * 10 / 255.0, 1e-4);
 }
 
 // The largest depth whose sums cannot overflow, at the limits of the sums; beyond, float32.

@@ -2,8 +2,6 @@
 // and a zero of each row; those of B signed, with a scale of each column.
 #pragma once
 
-#include <cstring>
-
 #include "src/kernels/isa/level/reduced.h"
 
 namespace savedmodel {
@@ -16,33 +14,30 @@ constexpr float kLeastScale = 0x1p-126f;
 
 // Lanes as bytes, 255 for what is above; none is negative.
 #if SM_LANES == 16
-inline __m128i Bytes(IntVec v) { return _mm512_cvtusepi32_epi8(reinterpret_cast<__m512i>(v)); }
 inline void StoreBytes(uint8_t* p, IntVec v) {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), Bytes(v));
+  const __m128i bytes = _mm512_cvtusepi32_epi8(reinterpret_cast<__m512i>(v));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
 }
 // Nearest integers, ties to even.
 inline IntVec Nearest(Vec x) { return reinterpret_cast<IntVec>(_mm512_cvtps_epi32(x)); }
 // Of a pair with NaN for x: y.
 inline Vec Smaller(Vec x, Vec y) { return _mm512_min_ps(x, y); }
 inline Vec Larger(Vec x, Vec y) { return _mm512_max_ps(x, y); }
+inline bool HasNaN(Vec x) { return _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q) != 0; }
 #define SM_DOT "vpdpbusd"
 #else
-inline __m128i Bytes(IntVec v) {
+inline void StoreBytes(uint8_t* p, IntVec v) {
   const __m256i all = reinterpret_cast<__m256i>(v);
   const __m128i words =
       _mm_packus_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));
-  return _mm_packus_epi16(words, words);
+  _mm_storeu_si64(p, _mm_packus_epi16(words, words));
 }
-inline void StoreBytes(uint8_t* p, IntVec v) { _mm_storeu_si64(p, Bytes(v)); }
 inline IntVec Nearest(Vec x) { return reinterpret_cast<IntVec>(_mm256_cvtps_epi32(x)); }
 inline Vec Smaller(Vec x, Vec y) { return _mm256_min_ps(x, y); }
 inline Vec Larger(Vec x, Vec y) { return _mm256_max_ps(x, y); }
+inline bool HasNaN(Vec x) { return _mm256_movemask_ps(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)) != 0; }
 #define SM_DOT "%{vex%} vpdpbusd"
 #endif
-inline void StoreSomeBytes(uint8_t* p, IntVec v, int64_t n) {
-  const __m128i bytes = Bytes(v);
-  std::memcpy(p, &bytes, static_cast<size_t>(n));
-}
 
 struct Int8 {
   using Sums = IntVec;
@@ -79,34 +74,32 @@ struct Int8 {
 
 // Of values from `low` <= 0 to `high` >= 0.
 RowScale ScaleOf(float low, float high) {
-  const float scale = high / kMostOfA - low / kMostOfA;
+  const float scale = (high / 2 - low / 2) * (2.0f / kMostOfA);  // halves cannot overflow
   if (scale < kLeastScale) return {};
   return {scale, Nearest(Splat(low * (-1 / scale)))[0]};
 }
 
-// Calls whole(i, x) and rest(i, x, n) with all vectors x of a run of `depth` floats.
-template <class Whole, class Rest>
-inline __attribute__((always_inline)) void EachVector(const float* run, int64_t depth,
-                                                      Whole&& whole, Rest&& rest) {
+// Calls f(i, x) with each vector x of a run of `depth` floats; the last may end in zeros.
+template <class F>
+inline __attribute__((always_inline)) void EachVector(const float* run, int64_t depth, F&& f) {
   int64_t i = 0;
-  for (; i + kLanes <= depth; i += kLanes) whole(i, Load(run + i));
-  if (i < depth) rest(i, LoadSome(run + i, depth - i), depth - i);
+  for (; i + kLanes <= depth; i += kLanes) f(i, Load(run + i));
+  if (i < depth) f(i, LoadSome(run + i, depth - i));
 }
 
 // The scale of a row, which is NaN, and so are the row's products, where a value is not finite.
 RowScale ScaleOfRow(const float* const* runs, int64_t taps, int64_t depth) {
-  Vec low{}, high{}, zeros{};
-  const auto look_at = [&](Vec x) __attribute__((always_inline)) {
-    low = Smaller(x, low);
-    high = Larger(x, high);
-    zeros += x * 0.0f;
-  };
+  Vec low{}, high{};
+  IntVec zeros{};  // bits of 0 * x, which is NaN where x is not finite
   for (int64_t t = 0; t < taps; ++t) {
     EachVector(
-        runs[t], depth, [&](int64_t, Vec x) { look_at(x); },
-        [&](int64_t, Vec x, int64_t) { look_at(x); });
+        runs[t], depth, [&](int64_t, Vec x) __attribute__((always_inline)) {
+          low = Smaller(x, low);
+          high = Larger(x, high);
+          zeros |= Bits(x * 0.0f);
+        });
   }
-  if (Sum(zeros) != 0) return {__builtin_nanf(""), 0};
+  if (HasNaN(FromBits(zeros))) return {__builtin_nanf(""), 0};
   return ScaleOf(Reduce(low, Smaller), Reduce(high, Larger));
 }
 
@@ -114,15 +107,14 @@ void ReduceRow(const float* const* runs, int64_t taps, int64_t depth, int32_t* w
                RowScale* scale) {
   const RowScale s = ScaleOfRow(runs, taps, depth);
   const Vec inverse = Splat(s.scale == 0 ? 0 : 1 / s.scale);
-  const auto quantize = [&](Vec x) { return Nearest(x * inverse) + s.zero; };
   uint8_t* numbers = reinterpret_cast<uint8_t*>(words);
   for (int64_t t = 0; t < taps; ++t, numbers += depth) {
+    // What a last vector writes too much, the next run overwrites.
     EachVector(
-        runs[t], depth, [&](int64_t i, Vec x) { StoreBytes(numbers + i, quantize(x)); },
-        [&](int64_t i, Vec x, int64_t n) { StoreSomeBytes(numbers + i, quantize(x), n); });
+        runs[t], depth, [&](int64_t i, Vec x) __attribute__((always_inline)) {
+          StoreBytes(numbers + i, Nearest(x * inverse) + s.zero);
+        });
   }
-  const int64_t over = taps * depth % kGroup;
-  if (over != 0) std::memset(numbers, 0, static_cast<size_t>(kGroup - over));
   *scale = s;
 }
 
@@ -136,6 +128,8 @@ void PackQuads(const float* panel, int64_t depth, int64_t width, int32_t* words,
     }
     Vec scale = FromBits(largest) / static_cast<float>(kMostOfB);
     scale = scale < Splat(kLeastScale) ? Vec{} : scale;
+    Store(column_scales + j, scale);
+    if (HasNaN(scale * 0.0f)) return;  // no numbers are of use
     const Vec inverse = scale == Vec{} ? Vec{} : 1.0f / scale;
     IntVec sum{};
     for (int64_t k = 0; k < depth; k += kGroup) {
@@ -147,7 +141,6 @@ void PackQuads(const float* panel, int64_t depth, int64_t width, int32_t* words,
       }
       StoreWords(words + k / kGroup * width + j, word);
     }
-    Store(column_scales + j, scale);
     StoreWords(column_sums + j, sum);
   }
 }
