@@ -4,8 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-
-#include "src/base/status_macros.h"
+#include <utility>
 
 namespace savedmodel {
 namespace {
@@ -75,13 +74,18 @@ class Parts {
   int64_t groups_ = 1, pieces_ = 1;
 };
 
+// Null where B is in float32.
+const ReducedCode* ReducedCodeOf(const Product& p) {
+  return p.packed == nullptr ? nullptr : Reduced(p.packed->precision());
+}
+
 // Tiles are 6 or 8 rows high.
 constexpr int64_t kRowsOfTiles = 24;
 
 // Most rows of a block.
 int64_t MostRows(const VectorCode& code, const Product& p) {
   if (p.taps > kBlockRuns / kRowsOfTiles) return std::max<int64_t>(1, kBlockRuns / p.taps);
-  const ReducedCode* reduced = p.packed == nullptr ? nullptr : Reduced(p.packed->precision());
+  const ReducedCode* reduced = ReducedCodeOf(p);
   const int64_t depth = reduced != nullptr  // rows are whole, but of fewer bits
                             ? p.taps * p.depth / reduced->group
                             : std::min(p.taps * p.depth, DepthOfBlock(code));
@@ -170,53 +174,81 @@ PanelArgs OutputOf(const VectorCode& code, const Product& p, int64_t column, int
   return args;
 }
 
-// Rows of A as words, with their scales.
-struct ReducedRows {
-  const int32_t* words;
-  int64_t stride, depth;  // in words
-  const RowScale* scales;
-};
-
-// Of the runs in the scratch memory, and kept there.
-ReducedRows ReduceRows(const ReducedCode& reduced, const Product& p, int64_t rows) {
-  Scratch& scratch = ThreadScratch();
-  constexpr int64_t kAligned = 16;
-  const int64_t depth = CeilDiv(p.taps * p.depth, reduced.group);
-  const int64_t stride = CeilDiv(depth, kAligned) * kAligned + kAligned;  // no power of two
-  if (static_cast<int64_t>(scratch.words.size()) < rows * stride) {
-    scratch.words.resize(rows * stride);
-  }
-  if (static_cast<int64_t>(scratch.scales.size()) < rows) scratch.scales.resize(rows);
-  for (int64_t r = 0; r < rows; ++r) {
-    reduced.reduce(scratch.runs.data() + r * p.taps, p.taps, p.depth,
-                   scratch.words.data() + r * stride, &scratch.scales[r]);
-  }
-  return {scratch.words.data(), stride, depth, scratch.scales.data()};
+// Writes the runs of rows [begin, end) of A to the thread's memory.
+const float** FindRuns(const Product& p, int64_t begin, int64_t end) {
+  std::vector<const float*>& runs = ThreadScratch().runs;
+  const size_t needed = static_cast<size_t>((end - begin) * p.taps);
+  if (runs.size() < needed) runs.resize(needed);
+  p.runs(begin, end, runs.data());
+  return runs.data();
 }
 
-// The same as RunBlock, of a packed matrix of fewer bits: the block's rows are reduced together
-// first.
+// Consecutive rows of A as words, with their scales, in memory that is the thread's otherwise.
+class ReducedRows {
+ public:
+  ReducedRows(const ReducedCode& code, const Product& p, int64_t begin, int64_t end)
+      : code_(code),
+        p_(p),
+        first_(begin),
+        depth_(CeilDiv(p.taps * p.depth, code.group)),
+        stride_(CeilDiv(depth_, kAligned) * kAligned + kAligned) {
+    std::swap(words_, ThreadScratch().words);
+    std::swap(scales_, ThreadScratch().scales);
+    const size_t rows = static_cast<size_t>(end - begin), needed = rows * stride_;
+    if (words_.size() < needed) words_.resize(needed);
+    if (scales_.size() < rows) scales_.resize(rows);
+  }
+  ~ReducedRows() {
+    std::swap(words_, ThreadScratch().words);
+    std::swap(scales_, ThreadScratch().scales);
+  }
+
+  // Fills in rows [begin, end), by any thread.
+  void Reduce(int64_t begin, int64_t end) {
+    const float* const* runs = FindRuns(p_, begin, end);
+    for (int64_t row = begin; row < end; ++row, runs += p_.taps) {
+      code_.reduce(runs, p_.taps, p_.depth, &words_[(row - first_) * stride_],
+                   &scales_[row - first_]);
+    }
+  }
+
+  int64_t depth() const { return depth_; }    // in words
+  int64_t stride() const { return stride_; }  // in words
+  const int32_t* words(int64_t row) const { return words_.data() + (row - first_) * stride_; }
+  const RowScale* scales(int64_t row) const { return scales_.data() + (row - first_); }
+
+ private:
+  static constexpr int64_t kAligned = 16;
+
+  const ReducedCode& code_;
+  const Product& p_;
+  const int64_t first_, depth_, stride_;  // a stride is no power of two
+  std::vector<int32_t> words_;
+  std::vector<RowScale> scales_;
+};
+
+// The same as RunBlock, of rows that are reduced already.
 void RunReducedBlock(const VectorCode& code, const ReducedCode& reduced, const Product& p,
-                     int64_t row_begin, int64_t row_end, int64_t panel_begin, int64_t panel_end) {
-  const ReducedRows rows = ReduceRows(reduced, p, row_end - row_begin);
+                     const ReducedRows& rows, int64_t row_begin, int64_t row_end,
+                     int64_t panel_begin, int64_t panel_end) {
   const int64_t width = code.max_vectors * code.lanes;
-  const int64_t parts = std::max<int64_t>(1, CeilDiv(rows.depth, DepthOfBlock(code) * 9 / 8));
+  const int64_t parts = std::max<int64_t>(1, CeilDiv(rows.depth(), DepthOfBlock(code) * 9 / 8));
   for (int64_t i = 0; i < parts; ++i) {
-    const int64_t begin = rows.depth * i / parts, end = rows.depth * (i + 1) / parts;
+    const int64_t begin = rows.depth() * i / parts, end = rows.depth() * (i + 1) / parts;
     for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
       const int64_t column = panel * width;
       ReducedCode::PanelArgs args;
       args.out = OutputOf(code, p, column, row_begin, row_end);
       const int64_t panel_width = args.out.vectors * code.lanes;
-      args.a = rows.words + begin;
-      args.a_stride = rows.stride;
+      args.a = rows.words(row_begin) + begin;
+      args.a_stride = rows.stride();
       args.depth = end - begin;
       args.b = p.packed->words(column) + begin * panel_width;
       const int64_t after = panel + 1 < panel_end ? column + width : panel_begin * width;
       args.out.next = reinterpret_cast<const float*>(p.packed->words(after) + begin * panel_width);
       args.accumulate = i > 0;
       if (i + 1 == parts) {
-        args.row_scales = rows.scales;
+        args.row_scales = rows.scales(row_begin);
         args.column_scales = p.packed->column_scales(column);
         args.column_sums = p.packed->column_sums(column);
         if (p.epilogue != nullptr) SetEpilogue(*p.epilogue, column, &args.out);
@@ -234,14 +266,12 @@ void RunReducedBlock(const VectorCode& code, const ReducedCode& reduced, const P
 // Rows [row_begin, row_end) of panels [panel_begin, panel_end).
 void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64_t row_end,
               int64_t panel_begin, int64_t panel_end) {
-  Scratch& scratch = ThreadScratch();
-  const size_t needed = static_cast<size_t>((row_end - row_begin) * p.taps);
-  if (scratch.runs.size() < needed) scratch.runs.resize(needed);
-  p.runs(row_begin, row_end, scratch.runs.data());
-  const ReducedCode* reduced = p.packed == nullptr ? nullptr : Reduced(p.packed->precision());
-  if (reduced != nullptr) {
-    return RunReducedBlock(code, *reduced, p, row_begin, row_end, panel_begin, panel_end);
+  if (const ReducedCode* reduced = ReducedCodeOf(p)) {
+    ReducedRows rows(*reduced, p, row_begin, row_end);
+    rows.Reduce(row_begin, row_end);
+    return RunReducedBlock(code, *reduced, p, rows, row_begin, row_end, panel_begin, panel_end);
   }
+  const float* const* runs = FindRuns(p, row_begin, row_end);
   const Parts parts(code, p);
   const int64_t width = code.max_vectors * code.lanes;
   for (int64_t i = 0; i < parts.size(); ++i) {
@@ -249,14 +279,14 @@ void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64
     for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
       const int64_t column = panel * width;
       PanelArgs args = OutputOf(code, p, column, row_begin, row_end);
-      args.a = scratch.runs.data() + part.tap;
+      args.a = runs + part.tap;
       args.taps = part.taps;
       args.taps_stride = p.taps;
       args.a_offset = part.offset;
       args.depth = part.depth;
       args.accumulate = i > 0;
       PointToB(code, p, column, part.tap * p.depth + part.offset, part.taps * part.depth,
-               &scratch.panel, &args);
+               &ThreadScratch().panel, &args);
       args.next = args.b;
       if (p.packed != nullptr) {
         const int64_t after = panel + 1 < panel_end ? column + width : panel_begin * width;
@@ -270,90 +300,39 @@ void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64
   }
 }
 
-}  // namespace
-
-StatusOr<Epilogue> Epilogue::Resolve(const OpContext& ctx, Span<const EpilogueStep> steps,
-                                     const Shape& output) {
-  Epilogue epilogue;
-  const int64_t columns = output.rank() == 0 ? 1 : output[output.rank() - 1];
-  for (const EpilogueStep& step : steps) {
-    VectorStep resolved{
-        .op = step.op, .operand_first = step.operand_first, .parameter = step.parameter};
-    if (step.operand >= 0) {
-      const Tensor& operand = ctx.input(step.operand);
-      resolved.operand = operand.data<float>();
-      const int64_t n = operand.num_elements();
-      if (n == output.num_elements()) {
-        resolved.row_stride = columns;
-        resolved.column_stride = 1;
-      } else if (n == columns) {
-        resolved.column_stride = 1;
-      } else if (n != 1 || resolved.operand == nullptr) {
-        return Internal("a fused operand has shape ", operand.shape(), ", the output ", output);
-      }
-    }
-    if (epilogue.bias == nullptr && epilogue.steps.empty() && step.op == ScalarOp::kAdd &&
-        resolved.column_stride == 1 && resolved.row_stride == 0) {
-      epilogue.bias = resolved.operand;
-    } else {
-      epilogue.steps.push_back(resolved);
-    }
-  }
-  return epilogue;
-}
-
-Epilogue Epilogue::FromColumn(int64_t first) const {
-  Epilogue part = *this;
-  if (part.bias != nullptr) part.bias += first;
-  for (VectorStep& step : part.steps) {
-    if (step.operand != nullptr) step.operand += first * step.column_stride;
-  }
-  return part;
-}
-
-Epilogue Epilogue::FromRow(int64_t first) const {
-  Epilogue part = *this;
-  for (VectorStep& step : part.steps) {
-    if (step.operand != nullptr) step.operand += first * step.row_stride;
-  }
-  return part;
-}
-
-void TakeLimits(const VectorStep** step, const VectorStep* end, float* low, float* high) {
-  if (*step == end) return;
-  if ((*step)->op != ScalarOp::kRelu && (*step)->op != ScalarOp::kRelu6) return;
-  *low = 0;
-  if ((*step)->op == ScalarOp::kRelu6) *high = 6;
-  ++*step;
-}
-
-void Epilogue::ApplyTo(OpContext& ctx, float* out, int64_t n, int64_t columns) const {
-  std::vector<VectorStep> all;
-  if (bias != nullptr) {
-    all.push_back({.op = ScalarOp::kAdd, .operand = bias, .column_stride = 1});
-  }
-  all.insert(all.end(), steps.begin(), steps.end());
-  if (all.empty()) return;
-  ctx.ParallelFor(n / columns, 0.5 * columns, [&](int64_t begin, int64_t end) {
-    Vectors().apply(all.data(), static_cast<int>(all.size()), out, columns, begin, end, columns);
-  });
-}
-
-void RunProduct(OpContext& ctx, const Product& p) {
-  const VectorCode& code = Vectors();
-  const int64_t panels = CeilDiv(p.columns, code.max_vectors * code.lanes);
-  const int64_t threads = ctx.run().pool == nullptr ? 1 : ctx.run().pool->num_threads();
-  const Jobs jobs = Cut(code, p, threads);
+// Calls run(rows, panels) of each job, with the threads of the run.
+using RunJob =
+    FunctionRef<void(int64_t row_begin, int64_t row_end, int64_t panel_begin, int64_t panel_end)>;
+void RunJobs(OpContext& ctx, const Product& p, const Jobs& jobs, int64_t panels, RunJob run) {
   const double depth = static_cast<double>(p.taps) * static_cast<double>(p.depth);
   const double cost = 0.04 * depth * static_cast<double>(std::min(jobs.rows, p.rows)) *
                       static_cast<double>(p.columns) / static_cast<double>(jobs.groups);
   ctx.ParallelFor(jobs.blocks * jobs.groups, cost + 100, [&](int64_t begin, int64_t end) {
     for (int64_t job = begin; job < end; ++job) {
       const int64_t row = job / jobs.groups * jobs.rows, group = job % jobs.groups;
-      RunBlock(code, p, row, std::min(p.rows, row + jobs.rows), panels * group / jobs.groups,
-               panels * (group + 1) / jobs.groups);
+      run(row, std::min(p.rows, row + jobs.rows), panels * group / jobs.groups,
+          panels * (group + 1) / jobs.groups);
     }
   });
+}
+
+}  // namespace
+
+void RunProduct(OpContext& ctx, const Product& p) {
+  const VectorCode& code = Vectors();
+  const int64_t panels = CeilDiv(p.columns, code.max_vectors * code.lanes);
+  const int64_t threads = ctx.run().pool == nullptr ? 1 : ctx.run().pool->num_threads();
+  const Jobs jobs = Cut(code, p, threads);
+  const ReducedCode* reduced = ReducedCodeOf(p);
+  if (reduced == nullptr || jobs.blocks > 1 || jobs.groups == 1) {
+    return RunJobs(ctx, p, jobs, panels, [&](auto... job) { RunBlock(code, p, job...); });
+  }
+  // The jobs have their rows in common: they are reduced once.
+  ReducedRows rows(*reduced, p, 0, p.rows);
+  const double cost = 0.1 * static_cast<double>(p.taps) * static_cast<double>(p.depth);
+  ctx.ParallelFor(p.rows, cost, [&](int64_t begin, int64_t end) { rows.Reduce(begin, end); });
+  RunJobs(ctx, p, jobs, panels,
+          [&](auto... job) { RunReducedBlock(code, *reduced, p, rows, job...); });
 }
 
 void RunProductSerially(const Product& p) {

@@ -162,10 +162,10 @@ TEST_P(GemmTest, InInt8WhereTheProcessorCan) {
   ASSERT_EQ(packed->precision() == Precision::kInt8, Reduced(Precision::kInt8) != nullptr);
   if (packed->precision() != Precision::kInt8) return Check({}, &*packed);
   for (int64_t row = 0; row < s.rows; ++row) {
-    QuantizeRow(&a_[row * k_], k_, &expected_a_[row * k_]);
+    QuantizeRow(a_.data() + row * k_, k_, expected_a_.data() + row * k_);
   }
   for (int64_t column = 0; column < s.columns; ++column) {
-    QuantizeColumn(&b_[column], k_, s.columns, &expected_b_[column]);
+    QuantizeColumn(b_.data() + column, k_, s.columns, expected_b_.data() + column);
   }
   Check({}, &*packed, 2e-5);
 }
