@@ -39,9 +39,10 @@ Tensor Numbers(const std::vector<int64_t>& dims) {
 
 // The model of `graph` on one thread, ready to run from `feeds` to "y", with `constants` by name.
 Function Compile(const std::string& graph, const std::vector<std::string>& feeds,
-                 const TensorMap& constants = {}) {
+                 const TensorMap& constants = {}, Precision precision = Precision::kFloat32) {
   LoadOptions options;
   options.num_threads = 1;
+  options.precision = precision;
   auto model = LoadGraphDef(graph, options, {"", constants});
   return model->Prune(feeds, {"y:0"});
 }
@@ -76,6 +77,7 @@ struct KernelCase {
   std::vector<std::vector<int64_t>> more_inputs;
   double flops = 0;  // multiply-adds count two; 0 where another measure fits better
   double bytes = 0;  // read and written at least once
+  Precision precision = Precision::kFloat32;
 };
 
 void RunKernel(benchmark::State& state, const KernelCase& c) {
@@ -94,7 +96,7 @@ void RunKernel(benchmark::State& state, const KernelCase& c) {
   for (const auto& dims : c.more_inputs) add(dims, false);
   graph +=
       "node { name: 'y'" + uses + " attr { key: 'T' value { type: DT_FLOAT } } " + c.node + " }";
-  auto call = Compile(graph, feeds, constants).Bind(inputs);
+  auto call = Compile(graph, feeds, constants, c.precision).Bind(inputs);
   if (!call.ok()) return state.SkipWithError(call.status().ToString().c_str());
   for (auto _ : state) {
     if (!call->Run().ok()) state.SkipWithError("run failed");
@@ -103,7 +105,7 @@ void RunKernel(benchmark::State& state, const KernelCase& c) {
   if (c.flops > 0) {
     state.counters["flops"] = Counter(c.flops, Counter::kIsIterationInvariantRate);
     state.counters["of_peak"] =
-        Counter(c.flops / PeakFlops(IsaInUse()), Counter::kIsIterationInvariantRate);
+        Counter(c.flops / PeakFlops(IsaInUse(), c.precision), Counter::kIsIterationInvariantRate);
   }
   if (c.bytes > 0) {
     state.counters["bytes"] =
@@ -157,6 +159,14 @@ KernelCase MatMul(int64_t rows, int64_t columns, int64_t depth) {
           {},
           2.0 * static_cast<double>(rows * columns * depth),
           4.0 * static_cast<double>(depth * columns)};
+}
+
+// The same of fewer bits, in which a matrix of weights has `bytes_per_weight`.
+KernelCase In(Precision precision, int bytes_per_weight, KernelCase c) {
+  c.name += precision == Precision::kInt8 ? "/int8" : "/bfloat16";
+  c.bytes = c.bytes / 4 * bytes_per_weight;
+  c.precision = precision;
+  return c;
 }
 
 std::string Ints(const std::string& name, const std::string& values) {
@@ -229,6 +239,7 @@ const std::vector<KernelCase>& Kernels() {
       MatMul(128, 768, 768),
       MatMul(128, 3072, 768),
       MatMul(128, 768, 3072),
+      MatMul(32, 4096, 4096),
       MatMul(8, 1024, 512),
       MatMul(1, 1024, 1024),
       MatMul(1, 4096, 4096),
@@ -262,9 +273,17 @@ const std::vector<KernelCase>& Kernels() {
   return *kernels;
 }
 
+void Register(const KernelCase& c) {
+  benchmark::RegisterBenchmark(c.name.c_str(), [c](benchmark::State& s) { RunKernel(s, c); });
+}
+
 const bool registered = [] {
   for (const KernelCase& c : Kernels()) {
-    benchmark::RegisterBenchmark(c.name.c_str(), [&c](benchmark::State& s) { RunKernel(s, c); });
+    Register(c);
+    const bool has_products = c.flops > 0 && !c.weights.empty();
+    if (!has_products || c.name.rfind("Depthwise", 0) == 0) continue;  // those stay in float32
+    Register(In(Precision::kBFloat16, 2, c));
+    Register(In(Precision::kInt8, 1, c));
   }
   return true;
 }();

@@ -59,6 +59,7 @@ Args Parse(int argc, char** argv) {
     if (key == "--model") args.model = value;
     if (key == "--case") args.case_name = value;
     if (key == "--precision" && value == "bfloat16") args.precision = Precision::kBFloat16;
+    if (key == "--precision" && value == "int8") args.precision = Precision::kInt8;
     if (key == "--threads") args.threads = std::atoi(value.c_str());
     if (key == "--runs") args.runs = std::atoi(value.c_str());
   }

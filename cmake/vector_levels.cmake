@@ -31,6 +31,8 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(avx512 -mavx2 -mfma -mavx512f -mavx512dq -mavx512vl -mavx512bw)
   add_vector_level(avx512 ${avx512})
   add_vector_level(avx512_bf16 ${avx512} -mavx512bf16)
+  add_vector_level(avx512_vnni ${avx512} -mavx512vnni)
+  add_vector_level(avx2_vnni -mavx2 -mfma -mavxvnni)
 endif()
 
 # Plain loops of layers that are worth vectorising.

@@ -12,7 +12,8 @@ import subprocess
 import sys
 
 REGISTERS = re.compile(r"%(ymm|zmm)\d")
-ALLOWED = {"avx2": {"ymm"}, "avx512": {"ymm", "zmm"}, "avx512_bf16": {"ymm", "zmm"}}
+ALLOWED = {"avx2": {"ymm"}, "avx512": {"ymm", "zmm"}, "avx512_bf16": {"ymm", "zmm"},
+           "avx512_vnni": {"ymm", "zmm"}, "avx2_vnni": {"ymm"}}
 
 
 def disassembly(archive):

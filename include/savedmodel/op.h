@@ -157,9 +157,14 @@ enum class ScalarOp : uint8_t {
 /// True for functions of two operands.
 constexpr bool IsBinary(ScalarOp op) { return op >= ScalarOp::kAdd; }
 
-/// What products and convolutions of floats multiply: float32 values as they are, or rounded to
-/// bfloat16 where the processor multiplies those faster (AVX512-BF16). They add in float32 always.
-enum class Precision : uint8_t { kFloat32, kBFloat16 };
+/// What products and convolutions of floats with constants multiply, where the processor multiplies
+/// it faster:
+/// * kFloat32: values as they are.
+/// * kBFloat16: values rounded to bfloat16, added in float32 (AVX512-BF16).
+/// * kInt8: whole numbers, added in int32 (AVX512-VNNI, AVX-VNNI). Each column of the constant is
+///   quantised to -127 … 127 by its largest value; each row of the other factor, as it is computed,
+///   to 0 … 255 by its range with 0. A row with a value that is not finite gives NaN.
+enum class Precision : uint8_t { kFloat32, kBFloat16, kInt8 };
 
 /// What the optimizer may fuse around an op.
 struct Fusion {

@@ -15,9 +15,11 @@ void AddModelOptions(CLI::App* command, ModelArgs* args) {
   command->add_option("--threads", args->threads, "threads of one call; 0: one per core");
   command
       ->add_option("--precision", args->precision,
-                   "what products multiply: float32, or bfloat16 where the processor can")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Precision>{
-          {"float32", Precision::kFloat32}, {"bfloat16", Precision::kBFloat16}}));
+                   "what products multiply: float32, or bfloat16 or int8 where the processor can")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, Precision>{{"float32", Precision::kFloat32},
+                                           {"bfloat16", Precision::kBFloat16},
+                                           {"int8", Precision::kInt8}}));
   command->add_flag("--json", args->json, "print JSON");
 }
 

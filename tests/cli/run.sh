@@ -40,6 +40,8 @@ expect 1 "ALREADY_EXISTS" "$program" run "$model" --input_exprs 'x=ones((2,3))' 
 expect 0 "output_0" "$program" run "$model" --inputs "x=$work/out/output_0.npy" --json
 expect 1 "expected one of: x" "$program" run "$model" --input_exprs 'y=[[1,2,3]]'
 expect 1 "INVALID_ARGUMENT" "$program" run "$model" --input_exprs "x=[['a']]"
+expect 0 "output_0" "$program" run "$model" --input_exprs 'x=ones((2,3))' --precision int8
+expect 2 "--precision" "$program" run "$model" --input_exprs 'x=ones((2,3))' --precision int4
 expect 0 "all can run" "$program" check "$model"
 expect 0 '"problems": []' "$program" check "$model" --json
 expect 1 "NOT_FOUND" "$program" check "$work/nowhere"

@@ -6,9 +6,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "src/base/status_macros.h"
-#include "src/base/strcat.h"
-
 namespace savedmodel {
 namespace {
 
@@ -36,7 +33,8 @@ int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 struct Scratch {
   std::vector<const float*> runs;
   std::vector<float> panel;
-  std::vector<uint16_t> rows;  // of A in bfloat16
+  std::vector<int32_t> words;  // of rows of A in fewer bits
+  std::vector<RowScale> scales;
 };
 Scratch& ThreadScratch() {
   thread_local Scratch scratch;
@@ -76,15 +74,21 @@ class Parts {
   int64_t groups_ = 1, pieces_ = 1;
 };
 
+// Null where B is in float32.
+const ReducedCode* ReducedCodeOf(const Product& p) {
+  return p.packed == nullptr ? nullptr : Reduced(p.packed->precision());
+}
+
 // Tiles are 6 or 8 rows high.
 constexpr int64_t kRowsOfTiles = 24;
 
 // Most rows of a block.
 int64_t MostRows(const VectorCode& code, const Product& p) {
   if (p.taps > kBlockRuns / kRowsOfTiles) return std::max<int64_t>(1, kBlockRuns / p.taps);
-  const bool small = p.packed != nullptr && p.packed->is_bfloat16();  // rows are whole, but half
-  const int64_t depth =
-      small ? p.taps * p.depth / 2 : std::min(p.taps * p.depth, DepthOfBlock(code));
+  const ReducedCode* reduced = ReducedCodeOf(p);
+  const int64_t depth = reduced != nullptr  // rows are whole, but of fewer bits
+                            ? p.taps * p.depth / reduced->group
+                            : std::min(p.taps * p.depth, DepthOfBlock(code));
   return std::clamp<int64_t>(BlockFloats() / std::max<int64_t>(1, depth), kRowsOfTiles,
                              kBlockRuns / p.taps);
 }
@@ -170,44 +174,87 @@ PanelArgs OutputOf(const VectorCode& code, const Product& p, int64_t column, int
   return args;
 }
 
-// The same as RunBlock, of a packed matrix in bfloat16: the block's rows are rounded together
-// first.
-void RunBFloat16Block(const VectorCode& code, const Product& p, int64_t row_begin, int64_t row_end,
-                      int64_t panel_begin, int64_t panel_end) {
-  const BFloat16Code& small = *BFloat16s();
-  Scratch& scratch = ThreadScratch();
-  const int64_t depth = p.taps * p.depth, rows = row_end - row_begin;
-  constexpr int64_t kAligned = 32;
-  const int64_t stride = CeilDiv(depth + 1, kAligned) * kAligned + kAligned;  // no power of two
-  if (static_cast<int64_t>(scratch.rows.size()) < rows * stride) scratch.rows.resize(rows * stride);
-  for (int64_t r = 0; r < rows; ++r) {
-    uint16_t* row = &scratch.rows[r * stride];
-    for (int64_t t = 0; t < p.taps; ++t) {
-      small.round(scratch.runs[r * p.taps + t], row + t * p.depth, p.depth);
-    }
-    row[depth] = 0;  // beside the last of an odd number
+// Writes the runs of rows [begin, end) of A to the thread's memory.
+const float** FindRuns(const Product& p, int64_t begin, int64_t end) {
+  std::vector<const float*>& runs = ThreadScratch().runs;
+  const size_t needed = static_cast<size_t>((end - begin) * p.taps);
+  if (runs.size() < needed) runs.resize(needed);
+  p.runs(begin, end, runs.data());
+  return runs.data();
+}
+
+// Consecutive rows of A as words, with their scales, in memory that is the thread's otherwise.
+class ReducedRows {
+ public:
+  ReducedRows(const ReducedCode& code, const Product& p, int64_t begin, int64_t end)
+      : code_(code),
+        p_(p),
+        first_(begin),
+        depth_(CeilDiv(p.taps * p.depth, code.group)),
+        stride_(CeilDiv(depth_, kAligned) * kAligned + kAligned) {
+    std::swap(words_, ThreadScratch().words);
+    std::swap(scales_, ThreadScratch().scales);
+    const size_t rows = static_cast<size_t>(end - begin), needed = rows * stride_;
+    if (words_.size() < needed) words_.resize(needed);
+    if (scales_.size() < rows) scales_.resize(rows);
   }
-  const int64_t width = code.max_vectors * code.lanes, pairs = (depth + 1) / 2;
-  const int64_t parts = std::max<int64_t>(1, CeilDiv(pairs, DepthOfBlock(code) * 9 / 8));
+  ~ReducedRows() {
+    std::swap(words_, ThreadScratch().words);
+    std::swap(scales_, ThreadScratch().scales);
+  }
+
+  // Fills in rows [begin, end), by any thread.
+  void Reduce(int64_t begin, int64_t end) {
+    const float* const* runs = FindRuns(p_, begin, end);
+    for (int64_t row = begin; row < end; ++row, runs += p_.taps) {
+      code_.reduce(runs, p_.taps, p_.depth, &words_[(row - first_) * stride_],
+                   &scales_[row - first_]);
+    }
+  }
+
+  int64_t depth() const { return depth_; }    // in words
+  int64_t stride() const { return stride_; }  // in words
+  const int32_t* words(int64_t row) const { return words_.data() + (row - first_) * stride_; }
+  const RowScale* scales(int64_t row) const { return scales_.data() + (row - first_); }
+
+ private:
+  static constexpr int64_t kAligned = 16;
+
+  const ReducedCode& code_;
+  const Product& p_;
+  const int64_t first_, depth_, stride_;  // a stride is no power of two
+  std::vector<int32_t> words_;
+  std::vector<RowScale> scales_;
+};
+
+// The same as RunBlock, of rows that are reduced already.
+void RunReducedBlock(const VectorCode& code, const ReducedCode& reduced, const Product& p,
+                     const ReducedRows& rows, int64_t row_begin, int64_t row_end,
+                     int64_t panel_begin, int64_t panel_end) {
+  const int64_t width = code.max_vectors * code.lanes;
+  const int64_t parts = std::max<int64_t>(1, CeilDiv(rows.depth(), DepthOfBlock(code) * 9 / 8));
   for (int64_t i = 0; i < parts; ++i) {
-    const int64_t begin = pairs * i / parts, end = pairs * (i + 1) / parts;
+    const int64_t begin = rows.depth() * i / parts, end = rows.depth() * (i + 1) / parts;
     for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
       const int64_t column = panel * width;
-      BFloat16Code::PanelArgs args;
+      ReducedCode::PanelArgs args;
       args.out = OutputOf(code, p, column, row_begin, row_end);
       const int64_t panel_width = args.out.vectors * code.lanes;
-      args.a = scratch.rows.data() + 2 * begin;
-      args.a_stride = stride;
-      args.pairs = end - begin;
-      args.b = p.packed->pairs(column) + 2 * begin * panel_width;
+      args.a = rows.words(row_begin) + begin;
+      args.a_stride = rows.stride();
+      args.depth = end - begin;
+      args.b = p.packed->words(column) + begin * panel_width;
       const int64_t after = panel + 1 < panel_end ? column + width : panel_begin * width;
-      args.out.next =
-          reinterpret_cast<const float*>(p.packed->pairs(after) + 2 * begin * panel_width);
-      args.out.accumulate = i > 0;
-      const bool last = i + 1 == parts && p.epilogue != nullptr;
-      if (last) SetEpilogue(*p.epilogue, column, &args.out);
-      small.panel(args);
-      if (!last || args.out.num_steps == 0) continue;
+      args.out.next = reinterpret_cast<const float*>(p.packed->words(after) + begin * panel_width);
+      args.accumulate = i > 0;
+      if (i + 1 == parts) {
+        args.row_scales = rows.scales(row_begin);
+        args.column_scales = p.packed->column_scales(column);
+        args.column_sums = p.packed->column_sums(column);
+        if (p.epilogue != nullptr) SetEpilogue(*p.epilogue, column, &args.out);
+      }
+      reduced.panel(args);
+      if (args.out.num_steps == 0) continue;
       const Epilogue of_panel = p.epilogue->FromColumn(column);
       const VectorStep* steps = of_panel.steps.data() + of_panel.steps.size() - args.out.num_steps;
       code.apply(steps, args.out.num_steps, args.out.c, p.c_stride, row_begin, row_end,
@@ -219,13 +266,12 @@ void RunBFloat16Block(const VectorCode& code, const Product& p, int64_t row_begi
 // Rows [row_begin, row_end) of panels [panel_begin, panel_end).
 void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64_t row_end,
               int64_t panel_begin, int64_t panel_end) {
-  Scratch& scratch = ThreadScratch();
-  const size_t needed = static_cast<size_t>((row_end - row_begin) * p.taps);
-  if (scratch.runs.size() < needed) scratch.runs.resize(needed);
-  p.runs(row_begin, row_end, scratch.runs.data());
-  if (p.packed != nullptr && p.packed->is_bfloat16()) {
-    return RunBFloat16Block(code, p, row_begin, row_end, panel_begin, panel_end);
+  if (const ReducedCode* reduced = ReducedCodeOf(p)) {
+    ReducedRows rows(*reduced, p, row_begin, row_end);
+    rows.Reduce(row_begin, row_end);
+    return RunReducedBlock(code, *reduced, p, rows, row_begin, row_end, panel_begin, panel_end);
   }
+  const float* const* runs = FindRuns(p, row_begin, row_end);
   const Parts parts(code, p);
   const int64_t width = code.max_vectors * code.lanes;
   for (int64_t i = 0; i < parts.size(); ++i) {
@@ -233,14 +279,14 @@ void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64
     for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
       const int64_t column = panel * width;
       PanelArgs args = OutputOf(code, p, column, row_begin, row_end);
-      args.a = scratch.runs.data() + part.tap;
+      args.a = runs + part.tap;
       args.taps = part.taps;
       args.taps_stride = p.taps;
       args.a_offset = part.offset;
       args.depth = part.depth;
       args.accumulate = i > 0;
       PointToB(code, p, column, part.tap * p.depth + part.offset, part.taps * part.depth,
-               &scratch.panel, &args);
+               &ThreadScratch().panel, &args);
       args.next = args.b;
       if (p.packed != nullptr) {
         const int64_t after = panel + 1 < panel_end ? column + width : panel_begin * width;
@@ -254,137 +300,39 @@ void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64
   }
 }
 
-}  // namespace
-
-StatusOr<PackedMatrix> PackedMatrix::Pack(const MatrixView& b, int64_t depth, int64_t columns,
-                                          Precision precision) {
-  const VectorCode& code = Vectors();
-  const BFloat16Code* small = precision == Precision::kBFloat16 ? BFloat16s() : nullptr;
-  const int64_t width = code.max_vectors * code.lanes;
-  PackedMatrix packed;
-  packed.depth_ = small == nullptr ? depth : depth + depth % 2;
-  const int64_t padded = CeilDiv(columns, code.lanes) * code.lanes;
-  SM_ASSIGN_OR_RETURN(packed.data_,
-                      Tensor::Allocate(small == nullptr ? DType::kFloat : DType::kBFloat16,
-                                       Shape({packed.depth_, padded})));
-  std::vector<float> wide(small == nullptr ? 0 : static_cast<size_t>(depth * width));
-  for (int64_t column = 0; column < columns; column += width) {
-    const int64_t valid = std::min(width, columns - column);
-    const int64_t panel_width = CeilDiv(valid, code.lanes) * code.lanes;
-    float* to = small == nullptr ? const_cast<float*>(packed.panel(column)) : wide.data();
-    code.pack(b.at(0, column), b.row_stride, b.column_stride, depth, valid, panel_width, to);
-    if (small != nullptr) {
-      small->pack(to, depth, panel_width, const_cast<uint16_t*>(packed.pairs(column)));
-    }
-  }
-  return packed;
-}
-
-StatusOr<PackedMatrices> PackConstant(BuildContext& build, int input, const std::string& kind,
-                                      int64_t count, int64_t depth, int64_t columns,
-                                      Precision precision, FunctionRef<MatrixView(int64_t)> view) {
-  using Matrices = std::vector<PackedMatrix>;
-  const Tensor* constant = build.constant_input(input);
-  if (constant == nullptr || constant->dtype() != DType::kFloat || constant->num_elements() == 0) {
-    return std::shared_ptr<const Matrices>();
-  }
-  const std::string key = StrCat(kind, precision == Precision::kBFloat16 ? " in bfloat16" : "");
-  SM_ASSIGN_OR_RETURN(std::shared_ptr<const void> packed,
-                      build.Packed(*constant, key, [&]() -> StatusOr<std::shared_ptr<const void>> {
-                        auto matrices = std::make_shared<Matrices>();
-                        for (int64_t i = 0; i < count; ++i) {
-                          SM_ASSIGN_OR_RETURN(
-                              PackedMatrix matrix,
-                              PackedMatrix::Pack(view(i), depth, columns, precision));
-                          matrices->push_back(std::move(matrix));
-                        }
-                        return std::shared_ptr<const void>(std::move(matrices));
-                      }));
-  return std::static_pointer_cast<const Matrices>(std::move(packed));
-}
-
-StatusOr<Epilogue> Epilogue::Resolve(const OpContext& ctx, Span<const EpilogueStep> steps,
-                                     const Shape& output) {
-  Epilogue epilogue;
-  const int64_t columns = output.rank() == 0 ? 1 : output[output.rank() - 1];
-  for (const EpilogueStep& step : steps) {
-    VectorStep resolved{
-        .op = step.op, .operand_first = step.operand_first, .parameter = step.parameter};
-    if (step.operand >= 0) {
-      const Tensor& operand = ctx.input(step.operand);
-      resolved.operand = operand.data<float>();
-      const int64_t n = operand.num_elements();
-      if (n == output.num_elements()) {
-        resolved.row_stride = columns;
-        resolved.column_stride = 1;
-      } else if (n == columns) {
-        resolved.column_stride = 1;
-      } else if (n != 1 || resolved.operand == nullptr) {
-        return Internal("a fused operand has shape ", operand.shape(), ", the output ", output);
-      }
-    }
-    if (epilogue.bias == nullptr && epilogue.steps.empty() && step.op == ScalarOp::kAdd &&
-        resolved.column_stride == 1 && resolved.row_stride == 0) {
-      epilogue.bias = resolved.operand;
-    } else {
-      epilogue.steps.push_back(resolved);
-    }
-  }
-  return epilogue;
-}
-
-Epilogue Epilogue::FromColumn(int64_t first) const {
-  Epilogue part = *this;
-  if (part.bias != nullptr) part.bias += first;
-  for (VectorStep& step : part.steps) {
-    if (step.operand != nullptr) step.operand += first * step.column_stride;
-  }
-  return part;
-}
-
-Epilogue Epilogue::FromRow(int64_t first) const {
-  Epilogue part = *this;
-  for (VectorStep& step : part.steps) {
-    if (step.operand != nullptr) step.operand += first * step.row_stride;
-  }
-  return part;
-}
-
-void TakeLimits(const VectorStep** step, const VectorStep* end, float* low, float* high) {
-  if (*step == end) return;
-  if ((*step)->op != ScalarOp::kRelu && (*step)->op != ScalarOp::kRelu6) return;
-  *low = 0;
-  if ((*step)->op == ScalarOp::kRelu6) *high = 6;
-  ++*step;
-}
-
-void Epilogue::ApplyTo(OpContext& ctx, float* out, int64_t n, int64_t columns) const {
-  std::vector<VectorStep> all;
-  if (bias != nullptr) {
-    all.push_back({.op = ScalarOp::kAdd, .operand = bias, .column_stride = 1});
-  }
-  all.insert(all.end(), steps.begin(), steps.end());
-  if (all.empty()) return;
-  ctx.ParallelFor(n / columns, 0.5 * columns, [&](int64_t begin, int64_t end) {
-    Vectors().apply(all.data(), static_cast<int>(all.size()), out, columns, begin, end, columns);
-  });
-}
-
-void RunProduct(OpContext& ctx, const Product& p) {
-  const VectorCode& code = Vectors();
-  const int64_t panels = CeilDiv(p.columns, code.max_vectors * code.lanes);
-  const int64_t threads = ctx.run().pool == nullptr ? 1 : ctx.run().pool->num_threads();
-  const Jobs jobs = Cut(code, p, threads);
+// Calls run(rows, panels) of each job, with the threads of the run.
+using RunJob =
+    FunctionRef<void(int64_t row_begin, int64_t row_end, int64_t panel_begin, int64_t panel_end)>;
+void RunJobs(OpContext& ctx, const Product& p, const Jobs& jobs, int64_t panels, RunJob run) {
   const double depth = static_cast<double>(p.taps) * static_cast<double>(p.depth);
   const double cost = 0.04 * depth * static_cast<double>(std::min(jobs.rows, p.rows)) *
                       static_cast<double>(p.columns) / static_cast<double>(jobs.groups);
   ctx.ParallelFor(jobs.blocks * jobs.groups, cost + 100, [&](int64_t begin, int64_t end) {
     for (int64_t job = begin; job < end; ++job) {
       const int64_t row = job / jobs.groups * jobs.rows, group = job % jobs.groups;
-      RunBlock(code, p, row, std::min(p.rows, row + jobs.rows), panels * group / jobs.groups,
-               panels * (group + 1) / jobs.groups);
+      run(row, std::min(p.rows, row + jobs.rows), panels * group / jobs.groups,
+          panels * (group + 1) / jobs.groups);
     }
   });
+}
+
+}  // namespace
+
+void RunProduct(OpContext& ctx, const Product& p) {
+  const VectorCode& code = Vectors();
+  const int64_t panels = CeilDiv(p.columns, code.max_vectors * code.lanes);
+  const int64_t threads = ctx.run().pool == nullptr ? 1 : ctx.run().pool->num_threads();
+  const Jobs jobs = Cut(code, p, threads);
+  const ReducedCode* reduced = ReducedCodeOf(p);
+  if (reduced == nullptr || jobs.blocks > 1 || jobs.groups == 1) {
+    return RunJobs(ctx, p, jobs, panels, [&](auto... job) { RunBlock(code, p, job...); });
+  }
+  // The jobs have their rows in common: they are reduced once.
+  ReducedRows rows(*reduced, p, 0, p.rows);
+  const double cost = 0.1 * static_cast<double>(p.taps) * static_cast<double>(p.depth);
+  ctx.ParallelFor(p.rows, cost, [&](int64_t begin, int64_t end) { rows.Reduce(begin, end); });
+  RunJobs(ctx, p, jobs, panels,
+          [&](auto... job) { RunReducedBlock(code, *reduced, p, rows, job...); });
 }
 
 void RunProductSerially(const Product& p) {

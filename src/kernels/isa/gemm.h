@@ -25,27 +25,38 @@ struct MatrixView {
 // A matrix B in panels of the widest vectors, ready to be streamed through: made once per constant.
 class PackedMatrix {
  public:
-  // In bfloat16 where `precision` says so and the processor can.
+  // In `precision` where the processor can multiply that. Int8 leaves float32 what it cannot say: a
+  // matrix whose sums could overflow, or with a value that is not finite.
   static StatusOr<PackedMatrix> Pack(const MatrixView& b, int64_t depth, int64_t columns,
                                      Precision precision = Precision::kFloat32);
-  const float* panel(int64_t column) const { return data_.data<float>() + column * depth_; }
 
-  bool is_bfloat16() const { return data_.dtype() == DType::kBFloat16; }
-  // Of a matrix in bfloat16, which has rows in pairs.
-  const uint16_t* pairs(int64_t column) const {
-    return static_cast<const uint16_t*>(data_.raw_data()) + column * depth_;
+  Precision precision() const { return precision_; }
+  // Of float32.
+  const float* panel(int64_t column) const { return data_.data<float>() + column * depth_; }
+  // Of all other precisions (ReducedCode).
+  const int32_t* words(int64_t column) const {
+    return static_cast<const int32_t*>(data_.raw_data()) + column * depth_;
   }
+  // Of int8.
+  const float* column_scales(int64_t column) const { return column_scales_.data() + column; }
+  const int32_t* column_sums(int64_t column) const { return column_sums_.data() + column; }
 
  private:
+  Status PackReduced(const ReducedCode& reduced, const MatrixView& b, int64_t depth,
+                     int64_t columns);
+
+  Precision precision_ = Precision::kFloat32;
   Tensor data_;
-  int64_t depth_ = 0;  // even in bfloat16
+  int64_t depth_ = 0;  // in floats or words
+  std::vector<float> column_scales_;
+  std::vector<int32_t> column_sums_;
 };
 
 // Shared by all plans that use them; null where there are none.
 using PackedMatrices = std::shared_ptr<const std::vector<PackedMatrix>>;
 
 // Packs `count` matrices of constant input `input` of a node, `view(i)` being the i-th; null when
-// the input is not constant. Shared by all plans under `kind`.
+// the input is not constant. Shared by all plans under `kind`. Small ones stay in float32.
 StatusOr<PackedMatrices> PackConstant(BuildContext& build, int input, const std::string& kind,
                                       int64_t count, int64_t depth, int64_t columns,
                                       Precision precision, FunctionRef<MatrixView(int64_t)> view);

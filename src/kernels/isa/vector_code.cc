@@ -1,6 +1,10 @@
 // Choice of the compute core's level.
 #include "src/kernels/isa/vector_code.h"
 
+#if defined(SAVEDMODEL_X86_LEVELS)
+#include <cpuid.h>
+#endif
+
 #include <cstdlib>
 #include <string_view>
 
@@ -23,6 +27,26 @@ const VectorCode& Choose() {
   return *savedmodel_vector_code_portable();
 }
 
+#if defined(SAVEDMODEL_X86_LEVELS)
+const ReducedCode* ChooseBFloat16(int lanes) {
+  const bool can = lanes == 16 && __builtin_cpu_supports("avx512bf16");
+  return can ? savedmodel_vector_code_avx512_bf16() : nullptr;
+}
+
+bool HasAvxVnni() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & (1u << 4)) != 0;
+}
+
+const ReducedCode* ChooseInt8(int lanes) {
+  if (lanes == 16 && __builtin_cpu_supports("avx512vnni")) {
+    return savedmodel_vector_code_avx512_vnni();
+  }
+  if (lanes == 8 && HasAvxVnni()) return savedmodel_vector_code_avx2_vnni();
+  return nullptr;
+}
+#endif
+
 }  // namespace
 
 const VectorCode& Vectors() {
@@ -30,16 +54,16 @@ const VectorCode& Vectors() {
   return code;
 }
 
-const BFloat16Code* BFloat16s() {
-  static const BFloat16Code* const code = []() -> const BFloat16Code* {
+const ReducedCode* Reduced(Precision precision) {
 #if defined(SAVEDMODEL_X86_LEVELS)
-    if (Vectors().lanes == 16 && __builtin_cpu_supports("avx512bf16")) {
-      return savedmodel_vector_code_avx512_bf16();
-    }
+  static const ReducedCode* const bfloat16 = ChooseBFloat16(Vectors().lanes);
+  static const ReducedCode* const int8 = ChooseInt8(Vectors().lanes);
+  if (precision == Precision::kBFloat16) return bfloat16;
+  if (precision == Precision::kInt8) return int8;
+#else
+  static_cast<void>(precision);
 #endif
-    return nullptr;
-  }();
-  return code;
+  return nullptr;
 }
 
 }  // namespace savedmodel

@@ -167,28 +167,42 @@ struct VectorCode {
   void (*gru)(const GruArgs& args, int64_t row_begin, int64_t row_end);
 };
 
-// Products of values rounded to bfloat16, added in float.
-struct BFloat16Code {
-  // Rows [out.row_begin, out.row_end) and the columns of one panel, of a matrix A that has
-  // `a_stride` elements from one row to the next (a is at row_begin) and a panel `b` of pairs of
-  // rows: b[k / 2][column][k % 2]. `pairs` of both are multiplied. `out` says what to do with the
-  // sums, but for its steps.
-  struct PanelArgs {
-    const uint16_t* a = nullptr;
-    int64_t a_stride = 0, pairs = 0;
-    const uint16_t* b = nullptr;
-    savedmodel::PanelArgs out;
-  };
-  void (*panel)(const PanelArgs& args);
-  // y[i] = x[i] rounded to nearest, ties to even.
-  void (*round)(const float* x, uint16_t* y, int64_t n);
-  // Makes a panel of pairs from one of `depth` rows of `width` floats; an odd row gets one of
-  // zeros.
-  void (*pack)(const float* panel, int64_t depth, int64_t width, uint16_t* pairs);
+// How a row of A is quantised: a value is `scale` times the difference of its number and `zero`.
+struct RowScale {
+  float scale = 0;
+  int32_t zero = 0;
 };
 
-// Null where the processor, or the level that SAVEDMODEL_ISA names, cannot multiply bfloat16.
-const BFloat16Code* BFloat16s();
+// Products of numbers with fewer bits than floats have. Rows of A and of packed matrices are words
+// of 32 bits, each of `group` numbers of consecutive k; the last may be filled up with zeros.
+struct ReducedCode {
+  // Rows [out.row_begin, out.row_end) and the columns of one panel, `depth` words deep.
+  struct PanelArgs {
+    const int32_t* a = nullptr;  // row out.row_begin
+    int64_t a_stride = 0, depth = 0;
+    const int32_t* b = nullptr;
+    bool accumulate = false;  // to the sums that were written of the words before these
+    // Of int8. Without scales of rows, sums are written as they are.
+    const RowScale* row_scales = nullptr;  // of row out.row_begin
+    const float* column_scales = nullptr;  // of the panel's columns, all of its vectors
+    const int32_t* column_sums = nullptr;  // of the panel's numbers
+    savedmodel::PanelArgs out;             // what becomes of the sums, but for the steps
+  };
+  int group;
+  int64_t max_depth;  // in numbers
+  void (*panel)(const PanelArgs& args);
+  // Makes words of a row of A that is `taps` runs of `depth` floats. Up to a vector of words behind
+  // them may be written, too.
+  void (*reduce)(const float* const* runs, int64_t taps, int64_t depth, int32_t* words,
+                 RowScale* scale);
+  // Makes a panel of words from one of `depth` rows of `width` floats. Columns have scales and sums
+  // where the numbers are quantised; a scale is not finite where a value is not.
+  void (*pack)(const float* panel, int64_t depth, int64_t width, int32_t* words,
+               float* column_scales, int32_t* column_sums);
+};
+
+// Null where the processor, or the level that SAVEDMODEL_ISA names, has no such products.
+const ReducedCode* Reduced(Precision precision);
 
 // The best level that this processor has, or the one that the environment variable SAVEDMODEL_ISA
 // names (portable, avx2, avx512), if the processor has it. Chosen once.
@@ -201,5 +215,7 @@ extern "C" {
 const savedmodel::VectorCode* savedmodel_vector_code_portable();
 const savedmodel::VectorCode* savedmodel_vector_code_avx2();
 const savedmodel::VectorCode* savedmodel_vector_code_avx512();
-const savedmodel::BFloat16Code* savedmodel_vector_code_avx512_bf16();
+const savedmodel::ReducedCode* savedmodel_vector_code_avx512_bf16();
+const savedmodel::ReducedCode* savedmodel_vector_code_avx512_vnni();
+const savedmodel::ReducedCode* savedmodel_vector_code_avx2_vnni();
 }

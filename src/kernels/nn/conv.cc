@@ -157,9 +157,10 @@ Status Pack(BuildContext& build, const Tensor& filter, int64_t groups, ConvNode*
     SM_ASSIGN_OR_RETURN(const WindowGeometry g, ResolveWindow(attrs, input));
     if (AllFinite(filter.data<float>(), filter.num_elements())) {
       node->winograd = WinogradTile(g, filter.shape()[filter.shape().rank() - 1], groups);
-      // Plain products of bfloat16 are quicker than those of small tiles, which stay in float.
-      const bool small = build.precision() == Precision::kBFloat16 && BFloat16s() != nullptr;
-      if (small && node->winograd == 2) node->winograd = 0;
+      // Plain products of int8 are quicker; those of bfloat16 only than products of small tiles.
+      const Precision precision = build.precision();
+      const bool is_quicker = precision == Precision::kInt8 || node->winograd == 2;
+      if (Reduced(precision) != nullptr && is_quicker) node->winograd = 0;
     }
   }
   if (node->winograd != 0) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "savedmodel/thread_pool.h"
@@ -24,9 +25,9 @@ class GemmTest : public testing::TestWithParam<Sizes> {
       : k_(GetParam().taps * GetParam().depth),
         a_(Random(GetParam().rows * k_, 1)),
         b_(Random(k_ * GetParam().columns, 2)),
-        expected_a_(a_),
-        expected_b_(b_),
         bias_(Random(GetParam().columns, 3)),
+        expected_a_(a_.begin(), a_.end()),
+        expected_b_(b_.begin(), b_.end()),
         context_({}, {}, {}, run_) {
     // Done in registers: bias, residual, limits. Done behind them: the rest.
     residual_ = Random(GetParam().rows * GetParam().columns, 4);
@@ -43,8 +44,7 @@ class GemmTest : public testing::TestWithParam<Sizes> {
   double Expected(int64_t row, int64_t column) const {
     double sum = bias_[column] + residual_[row * GetParam().columns + column];
     for (int64_t k = 0; k < k_; ++k) {
-      sum += static_cast<double>(expected_a_[row * k_ + k]) *
-             expected_b_[k * GetParam().columns + column];
+      sum += expected_a_[row * k_ + k] * expected_b_[k * GetParam().columns + column];
     }
     return -std::clamp(sum, 0.0, 6.0);
   }
@@ -72,9 +72,12 @@ class GemmTest : public testing::TestWithParam<Sizes> {
   }
 
   void Check(const MatrixView& view, const PackedMatrix* packed) {
+    Check(view, packed, 1e-6 * static_cast<double>(k_) + 1e-6);
+  }
+
+  void Check(const MatrixView& view, const PackedMatrix* packed, double tolerance) {
     const Sizes& s = GetParam();
     const std::vector<float> c = Run(view, packed);
-    const double tolerance = 1e-6 * static_cast<double>(k_) + 1e-6;
     for (int64_t row = 0; row < s.rows; ++row) {
       for (int64_t column = 0; column < s.columns; ++column) {
         ASSERT_NEAR(c[row * s.columns + column], Expected(row, column), tolerance)
@@ -84,7 +87,8 @@ class GemmTest : public testing::TestWithParam<Sizes> {
   }
 
   int64_t k_;
-  std::vector<float> a_, b_, expected_a_, expected_b_, bias_, residual_;
+  std::vector<float> a_, b_, bias_, residual_;
+  std::vector<double> expected_a_, expected_b_;
   Epilogue epilogue_;
   RunState run_;
   OpContext context_;
@@ -123,16 +127,51 @@ TEST_P(GemmTest, InBFloat16WhereTheProcessorCan) {
   const MatrixView view{b_.data(), GetParam().columns, 1};
   auto packed = PackedMatrix::Pack(view, k_, GetParam().columns, Precision::kBFloat16);
   ASSERT_TRUE(packed.ok());
-  ASSERT_EQ(packed->is_bfloat16(), BFloat16s() != nullptr);
-  if (packed->is_bfloat16()) {
+  ASSERT_EQ(packed->precision() == Precision::kBFloat16, Reduced(Precision::kBFloat16) != nullptr);
+  if (packed->precision() == Precision::kBFloat16) {
     std::transform(a_.begin(), a_.end(), expected_a_.begin(), Rounded);
     std::transform(b_.begin(), b_.end(), expected_b_.begin(), Rounded);
   }
   Check({}, &*packed);
 }
 
+// The values of `n` numbers of int8, `stride` apart, signed or in the range of the row.
+void QuantizeColumn(const float* x, int64_t n, int64_t stride, double* y) {
+  float largest = 0;
+  for (int64_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(x[i * stride]));
+  const float scale = largest / 127;
+  for (int64_t i = 0; i < n; ++i) {
+    y[i * stride] = static_cast<double>(scale) * std::nearbyint(x[i * stride] * (1 / scale));
+  }
+}
+void QuantizeRow(const float* x, int64_t n, double* y) {
+  float low = 0, high = 0;
+  for (int64_t i = 0; i < n; ++i) low = std::min(low, x[i]), high = std::max(high, x[i]);
+  const float scale = (high - low) * (1.0f / 255), zero = std::nearbyint(-low * (1 / scale));
+  for (int64_t i = 0; i < n; ++i) {
+    const float number = std::min(std::nearbyint(x[i] * (1 / scale)) + zero, 255.0f);
+    y[i] = static_cast<double>(scale) * (number - zero);
+  }
+}
+
+// Sums of whole numbers are exact, so that only the scales and the epilogue round.
+TEST_P(GemmTest, InInt8WhereTheProcessorCan) {
+  const Sizes& s = GetParam();
+  auto packed = PackedMatrix::Pack({b_.data(), s.columns, 1}, k_, s.columns, Precision::kInt8);
+  ASSERT_TRUE(packed.ok());
+  ASSERT_EQ(packed->precision() == Precision::kInt8, Reduced(Precision::kInt8) != nullptr);
+  if (packed->precision() != Precision::kInt8) return Check({}, &*packed);
+  for (int64_t row = 0; row < s.rows; ++row) {
+    QuantizeRow(a_.data() + row * k_, k_, expected_a_.data() + row * k_);
+  }
+  for (int64_t column = 0; column < s.columns; ++column) {
+    QuantizeColumn(b_.data() + column, k_, s.columns, expected_b_.data() + column);
+  }
+  Check({}, &*packed, 2e-5);
+}
+
 TEST_P(GemmTest, AreTheSameForAnyNumberOfThreads) {
-  for (const Precision precision : {Precision::kFloat32, Precision::kBFloat16}) {
+  for (const Precision precision : {Precision::kFloat32, Precision::kBFloat16, Precision::kInt8}) {
     const MatrixView view{b_.data(), GetParam().columns, 1};
     auto packed = PackedMatrix::Pack(view, k_, GetParam().columns, precision);
     ASSERT_TRUE(packed.ok());
@@ -152,6 +191,113 @@ INSTANTIATE_TEST_SUITE_P(Shapes, GemmTest,
                                          Sizes{100, 70, 9, 50}, Sizes{30, 33, 3, 1300},
                                          Sizes{401, 48, 1, 600}, Sizes{13, 128, 49, 3},
                                          Sizes{1000, 20, 1, 65}, Sizes{60, 1000, 1, 200}));
+
+// Rows of `depth` floats times a matrix in int8, without anything behind it.
+std::vector<float> Multiply(const std::vector<float>& a, const PackedMatrix& b, int64_t depth,
+                            int64_t columns) {
+  RunState run;
+  OpContext context({}, {}, {}, run);
+  const int64_t rows = static_cast<int64_t>(a.size()) / depth;
+  std::vector<float> c(static_cast<size_t>(rows * columns), -1);
+  const EvenRuns runs{a.data(), depth};
+  RunProduct(context, {.rows = rows,
+                       .columns = columns,
+                       .depth = depth,
+                       .runs = runs,
+                       .packed = &b,
+                       .c = c.data(),
+                       .c_stride = columns});
+  return c;
+}
+
+class Int8Test : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (Reduced(Precision::kInt8) == nullptr) GTEST_SKIP() << "no products of int8 here";
+  }
+};
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+TEST_F(Int8Test, RowsThatAreNotFiniteGiveNaN) {
+  constexpr int64_t kDepth = 45;  // the last number is alone in its vector
+  std::vector<float> b = Random(kDepth * 3, 1);
+  for (int64_t k = 0; k < kDepth; ++k) b[k * 3 + 1] = 0;
+  const auto packed = *PackedMatrix::Pack({b.data(), 3, 1}, kDepth, 3, Precision::kInt8);
+  for (const float bad : {kInfinity, -kInfinity, std::nanf("")}) {
+    for (const int64_t at : {0, 17, 44}) {
+      std::vector<float> a = Random(3 * kDepth, 2);
+      const std::vector<float> good = Multiply(a, packed, kDepth, 3);
+      a[kDepth + at] = bad;
+      std::vector<float> c = Multiply(a, packed, kDepth, 3);
+      for (int64_t i = 0; i < 9; ++i) {
+        if (i / 3 == 1) {
+          EXPECT_TRUE(std::isnan(c[i])) << bad << " at " << at << ": " << c[i];
+        } else {
+          EXPECT_EQ(c[i], good[i]);
+        }
+      }
+    }
+  }
+}
+
+// Rows whose values are all the ends of their ranges have no error but the rounding of scales.
+TEST_F(Int8Test, RowsOfOneValue) {
+  constexpr int64_t kDepth = 18, kColumns = 20;
+  std::vector<float> b(kDepth * kColumns, 0.25f);
+  for (int64_t k = 0; k < kDepth; ++k) b[k * kColumns + 7] = 0;
+  const auto packed =
+      *PackedMatrix::Pack({b.data(), kColumns, 1}, kDepth, kColumns, Precision::kInt8);
+  const std::vector<float> values = {0, 0.5f, -3, 1e30f, -1e-30f, 1e-44f, -0.0f};
+  std::vector<float> a;
+  for (const float value : values) a.insert(a.end(), kDepth, value);
+  const std::vector<float> c = Multiply(a, packed, kDepth, kColumns);
+  for (size_t i = 0; i < c.size(); ++i) {
+    const float expected = i % kColumns == 7 ? 0 : values[i / kColumns] * 0.25f * kDepth;
+    EXPECT_NEAR(c[i], expected, 1e-6 * std::abs(expected) + 1e-40) << i;
+  }
+}
+
+// 5 and -5 are 127.5 steps of 10 / 255 from zero, which is 128: 5 would be 256, and is 255.
+TEST_F(Int8Test, NumbersEndAt255) {
+  constexpr int64_t kDepth = 34;
+  std::vector<float> a(kDepth), b(kDepth * 2);
+  for (int64_t k = 0; k < kDepth; ++k) {
+    a[k] = k % 2 == 0 ? 5 : -5;
+    b[k * 2 + k % 2] = 1;
+  }
+  const auto packed = *PackedMatrix::Pack({b.data(), 2, 1}, kDepth, 2, Precision::kInt8);
+  const std::vector<float> c = Multiply(a, packed, kDepth, 2);
+  EXPECT_NEAR(c[0], kDepth / 2 * 127 * 10 / 255.0, 1e-4);
+  EXPECT_NEAR(c[1], kDepth / 2 * -128 * 10 / 255.0, 1e-4);
+}
+
+// The largest depth whose sums cannot overflow, at the limits of the sums; beyond, float32.
+TEST_F(Int8Test, DepthIsLimitedByTheSums) {
+  constexpr int64_t kMost = 66311;  // 255 * 127 * kMost < 2^31
+  for (const int64_t depth : {kMost, kMost + 1}) {
+    const std::vector<float> b(depth, 1);
+    const auto packed = *PackedMatrix::Pack({b.data(), 1, 1}, depth, 1, Precision::kInt8);
+    EXPECT_EQ(packed.precision(), depth == kMost ? Precision::kInt8 : Precision::kFloat32);
+    std::vector<float> a(depth, 1);
+    a.insert(a.end(), depth, -1);
+    const std::vector<float> c = Multiply(a, packed, depth, 1);
+    EXPECT_NEAR(c[0], depth, 1e-6 * depth);
+    EXPECT_NEAR(c[1], -depth, 1e-6 * depth);
+  }
+}
+
+TEST_F(Int8Test, AMatrixThatIsNotFiniteStaysInFloat32) {
+  for (const float bad : {kInfinity, -kInfinity, std::nanf("")}) {
+    std::vector<float> b = Random(40 * 70, 1);
+    b[33 * 70 + 69] = bad;
+    const auto packed = *PackedMatrix::Pack({b.data(), 70, 1}, 40, 70, Precision::kInt8);
+    EXPECT_EQ(packed.precision(), Precision::kFloat32);
+    const std::vector<float> c = Multiply(std::vector<float>(40, 1), packed, 40, 70);
+    EXPECT_TRUE(std::isfinite(c[68]));
+    EXPECT_TRUE(bad != bad ? std::isnan(c[69]) : c[69] == bad) << c[69];
+  }
+}
 
 }  // namespace
 }  // namespace savedmodel

@@ -1,0 +1,74 @@
+// Steps fused behind a product.
+#include "src/base/status_macros.h"
+#include "src/kernels/isa/gemm.h"
+
+namespace savedmodel {
+
+StatusOr<Epilogue> Epilogue::Resolve(const OpContext& ctx, Span<const EpilogueStep> steps,
+                                     const Shape& output) {
+  Epilogue epilogue;
+  const int64_t columns = output.rank() == 0 ? 1 : output[output.rank() - 1];
+  for (const EpilogueStep& step : steps) {
+    VectorStep resolved{
+        .op = step.op, .operand_first = step.operand_first, .parameter = step.parameter};
+    if (step.operand >= 0) {
+      const Tensor& operand = ctx.input(step.operand);
+      resolved.operand = operand.data<float>();
+      const int64_t n = operand.num_elements();
+      if (n == output.num_elements()) {
+        resolved.row_stride = columns;
+        resolved.column_stride = 1;
+      } else if (n == columns) {
+        resolved.column_stride = 1;
+      } else if (n != 1 || resolved.operand == nullptr) {
+        return Internal("a fused operand has shape ", operand.shape(), ", the output ", output);
+      }
+    }
+    if (epilogue.bias == nullptr && epilogue.steps.empty() && step.op == ScalarOp::kAdd &&
+        resolved.column_stride == 1 && resolved.row_stride == 0) {
+      epilogue.bias = resolved.operand;
+    } else {
+      epilogue.steps.push_back(resolved);
+    }
+  }
+  return epilogue;
+}
+
+Epilogue Epilogue::FromColumn(int64_t first) const {
+  Epilogue part = *this;
+  if (part.bias != nullptr) part.bias += first;
+  for (VectorStep& step : part.steps) {
+    if (step.operand != nullptr) step.operand += first * step.column_stride;
+  }
+  return part;
+}
+
+Epilogue Epilogue::FromRow(int64_t first) const {
+  Epilogue part = *this;
+  for (VectorStep& step : part.steps) {
+    if (step.operand != nullptr) step.operand += first * step.row_stride;
+  }
+  return part;
+}
+
+void TakeLimits(const VectorStep** step, const VectorStep* end, float* low, float* high) {
+  if (*step == end) return;
+  if ((*step)->op != ScalarOp::kRelu && (*step)->op != ScalarOp::kRelu6) return;
+  *low = 0;
+  if ((*step)->op == ScalarOp::kRelu6) *high = 6;
+  ++*step;
+}
+
+void Epilogue::ApplyTo(OpContext& ctx, float* out, int64_t n, int64_t columns) const {
+  std::vector<VectorStep> all;
+  if (bias != nullptr) {
+    all.push_back({.op = ScalarOp::kAdd, .operand = bias, .column_stride = 1});
+  }
+  all.insert(all.end(), steps.begin(), steps.end());
+  if (all.empty()) return;
+  ctx.ParallelFor(n / columns, 0.5 * columns, [&](int64_t begin, int64_t end) {
+    Vectors().apply(all.data(), static_cast<int>(all.size()), out, columns, begin, end, columns);
+  });
+}
+
+}  // namespace savedmodel

@@ -1,0 +1,6 @@
+// Products of int8 in vectors of 512 bits.
+#include "src/kernels/isa/level/int8.h"
+
+extern "C" const savedmodel::ReducedCode* savedmodel_vector_code_avx512_vnni() {
+  return &savedmodel::kInt8Code;
+}

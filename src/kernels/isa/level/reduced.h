@@ -1,0 +1,88 @@
+// Products of words of numbers with fewer bits than floats have. `Code` says what a word is:
+//   Sums                       a vector of sums, of 32 bits each
+//   Add(&sums, a, b)           adds the products of words' numbers
+//   Finish(p, sums, first, row)  writes a tile: row `row` of the output, the first-th of p's rows
+#pragma once
+
+#include "src/kernels/isa/level/tile.h"
+
+namespace savedmodel {
+namespace {
+
+typedef int32_t UnalignedIntVec __attribute__((vector_size(SM_LANES * 4), aligned(4)));
+
+inline IntVec LoadWords(const int32_t* p) { return *reinterpret_cast<const UnalignedIntVec*>(p); }
+inline void StoreWords(int32_t* p, IntVec v) { *reinterpret_cast<UnalignedIntVec*>(p) = v; }
+
+template <class Code, int kRows, int kVectors>
+void ReducedTile(const ReducedCode::PanelArgs& p, int64_t first, Ahead ahead) {
+  using Sums = typename Code::Sums;
+  const int64_t row = p.out.row_begin + first;
+  Sums sums[kRows][kVectors];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    const float* c = p.out.c + (row + r) * p.out.c_stride;
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      sums[r][v] =
+          p.accumulate ? reinterpret_cast<Sums>(LoadOfRow<kVectors>(c, v, p.out.columns)) : Sums{};
+    }
+  }
+  const int32_t* rows[kRows];
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) rows[r] = p.a + (first + r) * p.a_stride;
+  const int32_t* b = p.b;
+  for (int64_t k = 0; k < p.depth; ++k, b += kVectors * kLanes) {
+    if (k % 4 == 0) {
+      for (int i = 0; i < ahead.lines; ++i, ahead.from += kLine) {
+        __builtin_prefetch(ahead.from, 0, 2);
+      }
+    }
+    IntVec row_b[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) row_b[v] = LoadWords(b + v * kLanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const IntVec x = rows[r][k] - IntVec{};
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) Code::Add(&sums[r][v], x, row_b[v]);
+    }
+  }
+  Code::template Finish<kRows, kVectors>(p, sums, first, row);
+}
+
+template <class Code, int kRows, int kVectors>
+void CallReducedTile(int rows, const ReducedCode::PanelArgs& p, int64_t first, Ahead ahead) {
+  if (rows == kRows) {
+    ReducedTile<Code, kRows, kVectors>(p, first, ahead);
+  } else if constexpr (kRows > 1) {
+    CallReducedTile<Code, kRows - 1, kVectors>(rows, p, first, ahead);
+  }
+}
+
+template <class Code, int kVectors>
+void ReducedPanelOf(const ReducedCode::PanelArgs& p) {
+  const int64_t rows = p.out.row_end - p.out.row_begin;
+  TileRows<kVectors>(rows, p.depth, p.out.next, [&](int64_t done, int n, Ahead ahead) {
+    CallReducedTile<Code, MaxRows(kVectors), kVectors>(n, p, done, ahead);
+  });
+}
+
+template <class Code>
+void ReducedPanel(const ReducedCode::PanelArgs& p) {
+  switch (p.out.vectors) {
+    case 1:
+      return ReducedPanelOf<Code, 1>(p);
+    case 2:
+      return ReducedPanelOf<Code, 2>(p);
+#if SM_LANES == 16
+    case 3:
+      return ReducedPanelOf<Code, 3>(p);
+    case 4:
+      return ReducedPanelOf<Code, 4>(p);
+#endif
+  }
+}
+
+}  // namespace
+}  // namespace savedmodel

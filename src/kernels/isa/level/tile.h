@@ -1,0 +1,109 @@
+// What tiles of products have in common, whatever their numbers: sizes, and what follows the sums.
+#pragma once
+
+#include "src/kernels/isa/level/math.h"
+#include "src/kernels/isa/level/vectors.h"
+#include "src/kernels/isa/vector_code.h"
+
+namespace savedmodel {
+namespace {
+
+// Accumulators of a full tile: what the registers hold beside a row of B and an element of A.
+#if SM_LANES == 16
+constexpr int kMaxVectors = 4;
+constexpr int kAccumulators = 24;
+#else
+constexpr int kMaxVectors = 2;
+constexpr int kAccumulators = 12;
+#endif
+constexpr int kLine = 64 / sizeof(float);  // floats in a cache line
+constexpr int MaxRows(int vectors) {
+  return kAccumulators / vectors < 8 ? kAccumulators / vectors : 8;  // more need too many pointers
+}
+
+// Vector v of a row of `columns` floats; the last may be narrower than the others.
+template <int kVectors>
+inline __attribute__((always_inline)) Vec LoadOfRow(const float* row, int v, int64_t columns) {
+  const int64_t tail = columns - v * kLanes;
+  return v == kVectors - 1 && tail < kLanes ? LoadSome(row + v * kLanes, tail)
+                                            : Load(row + v * kLanes);
+}
+
+// Adds what follows a finished tile in registers, and writes it at row `row` of the output.
+template <int kRows, int kVectors>
+inline __attribute__((always_inline)) void Finish(const PanelArgs& p, Vec (&sums)[kRows][kVectors],
+                                                  int64_t row) {
+  const auto load = [&](const float* from, int v) __attribute__((always_inline)) {
+    return LoadOfRow<kVectors>(from, v, p.columns);
+  };
+  const auto add_rows = [&](const float* from, int64_t stride) __attribute__((always_inline)) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sums[r][v] += load(from + r * stride, v);
+    }
+  };
+  float* c = p.c + row * p.c_stride;
+  if (p.accumulate) add_rows(c, p.c_stride);
+  if (p.bias != nullptr) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      const Vec bias = load(p.bias, v);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) sums[r][v] += bias;
+    }
+  }
+  if (p.residual != nullptr) add_rows(p.residual + row * p.residual_stride, p.residual_stride);
+  if (p.low > -__builtin_inff() || p.high < __builtin_inff()) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = AtMost(AtLeast(sums[r][v], p.low), p.high);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      const int64_t tail = p.columns - v * kLanes;
+      float* to = c + r * p.c_stride + v * kLanes;
+      if (v == kVectors - 1 && tail < kLanes) {
+        StoreSome(to, sums[r][v], tail);
+      } else {
+        Store(to, sums[r][v]);
+      }
+    }
+  }
+}
+
+// Cache lines that a tile fetches for what comes after it, `lines` of them for every fourth k.
+struct Ahead {
+  const float* from;
+  int lines;
+};
+
+// Calls tile(first row, rows, ahead) so that `rows` rows are spread evenly over tiles, which fetch
+// what is `next` between them: as many lines for each of `depth` steps as they read of the panel. A
+// panel that is read once is fetched fast enough without.
+template <int kVectors, class F>
+inline void TileRows(int64_t rows, int64_t depth, const float* next, F&& tile) {
+  constexpr int kRows = MaxRows(kVectors);
+  constexpr int kPanelLines = 4 * kVectors * kLanes / kLine;  // of four steps
+  int64_t tiles = (rows + kRows - 1) / kRows;
+  Ahead ahead{next, 0};
+  if (tiles > 1) {
+    const int64_t lines = (kPanelLines + tiles - 1) / tiles;
+    ahead.lines = static_cast<int>(lines < 4 ? lines : 4);
+  }
+  const float* const end = next + depth * kVectors * kLanes;
+  for (int64_t done = 0; tiles > 0; --tiles) {
+    const int64_t n = (rows - done + tiles - 1) / tiles;
+    tile(done, static_cast<int>(n), ahead);
+    ahead.from += depth / 4 * ahead.lines * kLine;
+    if (ahead.from >= end) ahead = {next, 0};
+    done += n;
+  }
+}
+
+}  // namespace
+}  // namespace savedmodel
