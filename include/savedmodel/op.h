@@ -203,6 +203,8 @@ struct OpDef {
   BuildFn build = nullptr;
   Fusion fusion = {};
   InPlace in_place = InPlace::kNo;
+  /// Runs long, and mostly on one thread: such ops that do not need each other run at once.
+  bool is_long = false;
 };
 
 // ------------------------------------------------------------------------- what a shape fn sees

@@ -21,10 +21,17 @@ class Span {
                          std::is_convertible_v<decltype(std::declval<C&>().data()), T*>>>
   constexpr Span(C&& container)  // NOLINT: implicit by design
       : data_(container.data()), size_(container.size()) {}
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Winit-list-lifetime"  // what the next line says
+#endif
   /// From a braced list; valid until the end of the full expression.
   template <class U = T, class = std::enable_if_t<std::is_const_v<U>>>
   constexpr Span(std::initializer_list<std::remove_const_t<T>> list)  // NOLINT
       : data_(list.begin()), size_(list.size()) {}
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
   constexpr T* data() const { return data_; }
   constexpr size_t size() const { return size_; }

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/container/inlined_vector.h"
 #include "src/base/status_macros.h"
 #include "src/executor/profile.h"
 
@@ -118,7 +119,6 @@ Status Plan::RunIn(Activation* activation, RunState& run) const {
     if (!keeps_argument_[i] || !argument.is_view()) continue;
     SM_ASSIGN_OR_RETURN(argument, argument.Owned(run.budget));
   }
-  const bool profiling = IsProfiling();
   const bool limited =
       run.cancelled != nullptr || run.deadline != std::chrono::steady_clock::time_point::max();
   for (size_t i = 0; i < steps_.size(); ++i) {
@@ -133,9 +133,12 @@ Status Plan::RunIn(Activation* activation, RunState& run) const {
         continue;
       }
     }
-    std::optional<StepTimer> timer;
-    if (profiling) timer.emplace(graph_.node(step.node));
-    SM_RETURN_IF_ERROR(RunStep(step, *frame, run));
+    if (step.together > 1) {
+      SM_RETURN_IF_ERROR(RunTogether(&step, *frame, run));
+      i += step.together - 1;
+    } else {
+      SM_RETURN_IF_ERROR(RunStep(step, *frame, run));
+    }
   }
   return Status();
 }
@@ -152,17 +155,62 @@ bool Plan::IsDead(const Step& step, const Frame& frame) const {
   return step.merges ? live == 0 : live < step.num_inputs;
 }
 
-Status Plan::RunStep(const Step& step, Frame& frame, RunState& run) const {
+OpContext Plan::ContextOf(const Step& step, Frame& frame, RunState& run) const {
   OpContext context(Span<Tensor* const>(frame.inputs.data() + step.first_input, step.num_inputs),
                     Span<Tensor* const>(frame.outputs.data() + step.first_output, step.num_outputs),
                     Span<const DType>(output_types_.data() + step.first_output, step.num_outputs),
                     run);
   context.set_last_use(Span<const bool>(last_use_.get() + step.first_input, step.num_inputs));
-  if (can_be_dead_ && step.has_arena) RestoreViews(step, frame);
-  if (step.allocates) {
-    if (Status s = Allocate(step, frame, context); !s.ok()) return Fail(step, s);
+  return context;
+}
+
+Status Plan::RunStep(const Step& step, Frame& frame, RunState& run) const {
+  std::optional<StepTimer> timer;
+  if (IsProfiling()) timer.emplace(graph_.node(step.node));
+  OpContext context = ContextOf(step, frame, run);
+  SM_RETURN_IF_ERROR(PrepareStep(step, frame, context));
+  SM_RETURN_IF_ERROR(RunStepKernel(step, context));
+  return FinishStep(step, frame);
+}
+
+Status Plan::RunTogether(const Step* first, Frame& frame, RunState& run) const {
+  const int n = first->together;
+  absl::InlinedVector<OpContext, 4> contexts;
+  for (int i = 0; i < n; ++i) {
+    contexts.push_back(ContextOf(first[i], frame, run));
+    SM_RETURN_IF_ERROR(PrepareStep(first[i], frame, contexts.back()));
   }
-  if (Status s = RunKernel(*step.kernel, context); !s.ok()) return Fail(step, s);
+  absl::InlinedVector<Status, 4> statuses(n);
+  const auto run_one = [&](int64_t i) {
+    std::optional<StepTimer> timer;
+    if (IsProfiling()) timer.emplace(graph_.node(first[i].node));
+    statuses[i] = RunStepKernel(first[i], contexts[i]);
+  };
+  if (run.pool != nullptr) {
+    run.pool->Run(n, run_one);
+  } else {
+    for (int i = 0; i < n; ++i) run_one(i);
+  }
+  for (int i = 0; i < n; ++i) {
+    SM_RETURN_IF_ERROR(statuses[i]);
+    SM_RETURN_IF_ERROR(FinishStep(first[i], frame));
+  }
+  return Status();
+}
+
+Status Plan::PrepareStep(const Step& step, Frame& frame, OpContext& context) const {
+  if (can_be_dead_ && step.has_arena) RestoreViews(step, frame);
+  if (!step.allocates) return Status();
+  const Status status = Allocate(step, frame, context);
+  return status.ok() ? status : Fail(step, status);
+}
+
+Status Plan::RunStepKernel(const Step& step, OpContext& context) const {
+  const Status status = RunKernel(*step.kernel, context);
+  return status.ok() ? status : Fail(step, status);
+}
+
+Status Plan::FinishStep(const Step& step, Frame& frame) const {
   if (step.has_arena || step.needs_shapes) {
     if (Status s = AfterKernel(step, frame); !s.ok()) return Fail(step, s);
   }
@@ -290,6 +338,7 @@ std::string Plan::DebugString() const {
     out += ")";
     if (node.attrs.Has("ops")) out += StrCat(" of ", node.attrs.String("ops"));
     if (!node.epilogue.empty()) out += StrCat(" + ", node.epilogue.size(), " fused");
+    if (step.together > 1) out += StrCat(" at once with the next ", step.together - 1);
     out += StrCat("  # ", node.name, "\n");
   }
   for (size_t i = 0; i < results_.size(); ++i) {

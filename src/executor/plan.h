@@ -47,6 +47,7 @@ struct Step {
   bool needs_shapes = false;                // some output is kRunTime
   bool has_arena = false;                   // some output is kArena
   bool merges = false;                      // runs when any input is live
+  int together = 1;                         // so many steps, from this one on, may run at once
 };
 
 // Memory and pointers of one run at a time. Made by Plan::MakeFrame, reused.
@@ -99,6 +100,13 @@ class Plan final : public EnterableFunction {
   friend class PlanBuilder;
 
   Status RunStep(const Step& step, Frame& frame, RunState& run) const;
+  // `first` and the steps that may run with it.
+  Status RunTogether(const Step* first, Frame& frame, RunState& run) const;
+  // What comes before the kernel, the kernel, what comes behind.
+  Status PrepareStep(const Step& step, Frame& frame, OpContext& context) const;
+  Status RunStepKernel(const Step& step, OpContext& context) const;
+  Status FinishStep(const Step& step, Frame& frame) const;
+  OpContext ContextOf(const Step& step, Frame& frame, RunState& run) const;
   Status Allocate(const Step& step, Frame& frame, OpContext& context) const;
   Status AfterKernel(const Step& step, Frame& frame) const;
   bool IsDead(const Step& step, const Frame& frame) const;

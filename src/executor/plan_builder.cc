@@ -22,6 +22,12 @@ bool KeepsInputs(const Node& node) {
                      [](DType d) { return d == DType::kVariant || d == DType::kResource; });
 }
 
+// Runs long and changes nothing: at the same time as others.
+bool IsLong(const Node& node) {
+  return node.registered != nullptr && node.registered->def->is_long &&
+         node.registered->def->effects == Effects::kPure;
+}
+
 bool IsAlias(const Node& node) {
   return node.registered != nullptr && node.registered->def->in_place == InPlace::kAliasesInput0 &&
          node.num_outputs() == 1;
@@ -37,9 +43,10 @@ class PlanBuilder {
   }
 
   StatusOr<std::shared_ptr<const Plan>> Build() {
-    SM_ASSIGN_OR_RETURN(order_, graph_.TopologicalOrder());
+    SM_ASSIGN_OR_RETURN(order_, graph_.TopologicalOrder([](const Node& n) { return IsLong(n); }));
     plan_->can_be_dead_ = std::any_of(order_.begin(), order_.end(),
                                       [&](NodeId id) { return MakesDeadValues(graph_.node(id)); });
+    FindPositions();
     MakeSlots();
     FindLifeTimes();
     ChooseHomes();
@@ -52,7 +59,7 @@ class PlanBuilder {
 
  private:
   struct Life {
-    int made = -1;      // position in order_ of the producer
+    int made = -1;      // position of the producer
     int last_use = -1;  // position of the last user; INT_MAX for results
     bool kept = false;  // by a user, beyond its step
     bool is_result = false;
@@ -67,13 +74,36 @@ class PlanBuilder {
     return !node.is_const() || (plan_->can_be_dead_ && !node.control_inputs.empty());
   }
 
+  // Nodes that run at the same time have the same position.
+  void FindPositions() {
+    position_.assign(graph_.num_nodes(), -1);
+    group_size_.assign(order_.size(), 1);
+    size_t first = 0;
+    for (size_t p = 0; p < order_.size(); ++p) {
+      const Node& node = graph_.node(order_[p]);
+      const auto needs_group = [&](NodeId input) {
+        return position_[input] == static_cast<int>(first);
+      };
+      const bool joins =
+          p > 0 && !plan_->can_be_dead_ && IsLong(node) && IsLong(graph_.node(order_[first])) &&
+          std::none_of(node.inputs.begin(), node.inputs.end(),
+                       [&](NodeOutput v) { return needs_group(v.node); }) &&
+          std::none_of(node.control_inputs.begin(), node.control_inputs.end(), needs_group);
+      if (joins) {
+        ++group_size_[first];
+      } else {
+        first = p;
+      }
+      position_[order_[p]] = static_cast<int>(first);
+    }
+  }
+  // Of the nodes that run at the same time as this one, itself included.
+  int GroupSize(NodeId id) const { return group_size_[position_[id]]; }
+
   void MakeSlots() {
     first_slot_.assign(graph_.num_nodes(), -1);
-    position_.assign(graph_.num_nodes(), -1);
-    for (size_t p = 0; p < order_.size(); ++p) {
-      const NodeId id = order_[p];
+    for (const NodeId id : order_) {
       const Node& node = graph_.node(id);
-      position_[id] = static_cast<int>(p);
       first_slot_[id] = static_cast<int>(plan_->slots_.size());
       for (int i = 0; i < node.num_outputs(); ++i) {
         Slot slot;
@@ -86,7 +116,7 @@ class PlanBuilder {
           slot.constant = *graph_.constant({id, i});
         }
         Life life;
-        life.made = static_cast<int>(p);
+        life.made = position_[id];
         life.region = static_cast<int>(plan_->slots_.size());
         lives_.push_back(life);
         plan_->slots_.push_back(std::move(slot));
@@ -101,12 +131,12 @@ class PlanBuilder {
       lives_[slot].is_result = true;
       lives_[slot].last_use = INT_MAX;
     }
-    for (size_t p = 0; p < order_.size(); ++p) {
-      const Node& node = graph_.node(order_[p]);
+    for (NodeId id : order_) {
+      const Node& node = graph_.node(id);
       const bool keeps = KeepsInputs(node);
       for (const NodeOutput& v : node.inputs) {
         Life& life = lives_[slot_of(v)];
-        life.last_use = std::max(life.last_use, static_cast<int>(p));
+        life.last_use = std::max(life.last_use, position_[id]);
         life.kept = life.kept || keeps;
       }
     }
@@ -183,7 +213,7 @@ class PlanBuilder {
       const Node& node = graph_.node(id);
       if (node.num_outputs() < 1 || node.registered == nullptr) continue;
       const Slot& out = plan_->slots_[slot_of({id, 0})];
-      if (out.home != Home::kArena || IsFreeAlias(id)) continue;
+      if (out.home != Home::kArena || IsFreeAlias(id) || GroupSize(id) > 1) continue;
       const InPlace in_place = node.registered->def->in_place;
       const size_t candidates = in_place == InPlace::kInput0
                                     ? std::min<size_t>(1, node.inputs.size())
@@ -237,6 +267,7 @@ class PlanBuilder {
       step.node = id;
       SM_ASSIGN_OR_RETURN(step.kernel, BuildKernel(env_, graph_, id));
       step.merges = IsMerge(node);
+      if (order_[position_[id]] == id) step.together = GroupSize(id);
       step.first_input = static_cast<int>(plan_->input_slots_.size());
       step.num_inputs = static_cast<int>(node.inputs.size());
       for (const NodeOutput& v : node.inputs) plan_->input_slots_.push_back(slot_of(v));
@@ -273,16 +304,24 @@ class PlanBuilder {
 
   void MakeReleases() {
     plan_->last_use_ = std::make_unique<bool[]>(plan_->input_slots_.size() + 1);
-    for (Step& step : plan_->steps_) {
+    // Inputs of the steps that run at the same time, which lie side by side.
+    auto begin = plan_->input_slots_.begin(), end = begin;
+    for (size_t s = 0; s < plan_->steps_.size(); ++s) {
+      Step& step = plan_->steps_[s];
       const int position = position_[step.node];
       step.first_release = static_cast<int>(plan_->releases_.size());
-      const auto begin = plan_->input_slots_.begin() + step.first_input;
-      const auto end = begin + step.num_inputs;
-      for (int i = 0; i < step.num_inputs; ++i) {
-        const int slot = begin[i];
+      if (order_[position] == step.node) {
+        const Step& last = plan_->steps_[s + step.together - 1];
+        begin = plan_->input_slots_.begin() + step.first_input;
+        end = plan_->input_slots_.begin() + last.first_input + last.num_inputs;
+      }
+      for (int i = step.first_input; i < step.first_input + step.num_inputs; ++i) {
+        const int slot = plan_->input_slots_[i];
         if (!IsReleased(slot) || lives_[slot].last_use != position) continue;
-        if (std::count(begin, end, slot) == 1) plan_->last_use_[step.first_input + i] = true;
-        if (std::find(begin, begin + i, slot) == begin + i) plan_->releases_.push_back(slot);
+        if (std::count(begin, end, slot) == 1) plan_->last_use_[i] = true;
+        if (std::find(begin, end, slot) - plan_->input_slots_.begin() == i) {
+          plan_->releases_.push_back(slot);
+        }
       }
       for (int i = 0; i < step.num_outputs; ++i) {
         const int slot = plan_->output_slots_[step.first_output + i];
@@ -307,7 +346,8 @@ class PlanBuilder {
   std::shared_ptr<Plan> plan_;
   Graph& graph_;
   std::vector<NodeId> order_;
-  std::vector<int> position_;    // of each node in order_
+  std::vector<int> position_;    // of each node in order_; of a group, that of its first
+  std::vector<int> group_size_;  // by position
   std::vector<int> first_slot_;  // of each node
   std::vector<Life> lives_;      // by slot
 };

@@ -68,6 +68,10 @@ bool IsNextIteration(const Node& node) {
 }  // namespace
 
 StatusOr<std::vector<NodeId>> Graph::TopologicalOrder() const {
+  return TopologicalOrder([](const Node&) { return false; });
+}
+
+StatusOr<std::vector<NodeId>> Graph::TopologicalOrder(FunctionRef<bool(const Node&)> late) const {
   const std::vector<bool> live = Reachable(*this);
   std::vector<int> pending(nodes_.size(), 0);
   std::vector<std::vector<NodeId>> users(nodes_.size());
@@ -83,19 +87,27 @@ StatusOr<std::vector<NodeId>> Graph::TopologicalOrder() const {
     for (const NodeOutput& v : nodes_[id].inputs) wait_for(v.node);
     for (NodeId c : nodes_[id].control_inputs) wait_for(c);
   }
-  std::priority_queue<NodeId, std::vector<NodeId>, std::greater<>> ready;
+  using Queue = std::priority_queue<NodeId, std::vector<NodeId>, std::greater<>>;
+  Queue ready, ready_late;
+  const auto add = [&](NodeId id) { (late(nodes_[id]) ? ready_late : ready).push(id); };
   for (NodeId id = 0; id < num_nodes(); ++id) {
-    if (live[id] && pending[id] == 0) ready.push(id);
+    if (live[id] && pending[id] == 0) add(id);
   }
   std::vector<NodeId> order;
   order.reserve(live_count);
-  while (!ready.empty()) {
-    const NodeId id = ready.top();
-    ready.pop();
+  const auto take = [&](Queue* queue) {
+    const NodeId id = queue->top();
+    queue->pop();
     order.push_back(id);
     for (NodeId user : users[id]) {
-      if (--pending[user] == 0) ready.push(user);
+      if (--pending[user] == 0) add(user);
     }
+  };
+  while (!ready.empty() || !ready_late.empty()) {
+    while (!ready.empty()) take(&ready);
+    Queue batch;
+    batch.swap(ready_late);
+    while (!batch.empty()) take(&batch);
   }
   if (static_cast<int>(order.size()) != live_count) {
     for (NodeId id = 0; id < num_nodes(); ++id) {

@@ -91,6 +91,8 @@ class Graph {
   // Live nodes in an order in which inputs and control inputs come first; ties keep the order of
   // ids. INVALID_ARGUMENT names a node on a cycle. Edges out of NextIteration nodes do not count.
   StatusOr<std::vector<NodeId>> TopologicalOrder() const;
+  // The same, but nodes that are `late` come, all that are ready at a time, when nothing else is.
+  StatusOr<std::vector<NodeId>> TopologicalOrder(FunctionRef<bool(const Node&)> late) const;
   // Drops what neither results, targets nor args reach, and renumbers.
   void Compact();
 

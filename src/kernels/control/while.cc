@@ -276,7 +276,8 @@ constexpr OpDef kOps[] = {
     {.signature = "StatelessWhile(input: T) -> (output: T); T: list(type) >= 0; cond: func; "
                   "body: func; output_shapes: list(shape) = []; parallel_iterations: int = 10",
      .shape = WhileShape,
-     .build = BuildWhile},
+     .build = BuildWhile,
+     .is_long = true},
     {.signature = "While(input: T) -> (output: T); T: list(type) >= 0; cond: func; body: func; "
                   "output_shapes: list(shape) = []; parallel_iterations: int = 10",
      .effects = Effects::kWritesState,

@@ -120,7 +120,7 @@ void Fill(const std::vector<uint64_t>& words, int64_t n, T* out) {
       out[i] = word(i) != 0;
     } else {
       const uint64_t bits = word(i);
-      std::memcpy(&out[i], &bits, sizeof(T));
+      std::memcpy(static_cast<void*>(&out[i]), &bits, sizeof(T));
     }
   }
 }

@@ -268,7 +268,8 @@ constexpr OpDef kOps[] = {
     {.signature = "_GruLoop(x: float, weights: float, bias: float, input_bias: float, "
                   "hidden: float) -> (output: float, last_hidden: float); last_only: bool",
      .shape = GruLoopShape,
-     .build = BuildGruLoop},
+     .build = BuildGruLoop,
+     .is_long = true},
     {.signature = "_LstmCell(gates: float, state: float) -> (output: float, next_state: float); "
                   "order: list(int); forget_bias: float = 0.0",
      .shape = LstmShape,
@@ -277,7 +278,8 @@ constexpr OpDef kOps[] = {
                   "-> (output: float, last_hidden: float, last_state: float); order: list(int); "
                   "forget_bias: float = 0.0; last_only: bool",
      .shape = LstmLoopShape,
-     .build = BuildLstmLoop},
+     .build = BuildLstmLoop,
+     .is_long = true},
 };
 static_assert(RowsAreSound(kOps));
 

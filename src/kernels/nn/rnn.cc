@@ -318,12 +318,14 @@ constexpr OpDef kOps[] = {
                   "forget_bias: float = 1.0; cell_clip: float = 3.0; use_peephole: bool = false; "
                   "T: {half,float}",
      .shape = BlockShape,
-     .build = BuildBlock},
+     .build = BuildBlock,
+     .is_long = true},
     {.signature = "BlockLSTMV2(seq_len_max: int64, x: T, cs_prev: T, h_prev: T, w: T, wci: T, "
                   "wcf: T, wco: T, b: T) -> (i: T, cs: T, f: T, o: T, ci: T, co: T, h: T); "
                   "cell_clip: float = 0.0; use_peephole: bool = false; T: {half,float}",
      .shape = BlockShape,
-     .build = BuildBlock},
+     .build = BuildBlock,
+     .is_long = true},
     {.signature = "GRUBlockCell(x: T, h_prev: T, w_ru: T, w_c: T, b_ru: T, b_c: T) -> (r: T, "
                   "u: T, c: T, h: T); T: {float}",
      .shape = GruShape,
