@@ -87,9 +87,17 @@ Status BoundState::Run(const RunOptions& options) {
 
 namespace {
 
+void AddName(const std::string& name, std::string* names) {
+  *names += (names->empty() ? "'" : ", '") + name + "'";
+}
 std::string NamesOf(const std::vector<TensorSpec>& specs) {
   std::string names;
-  for (const TensorSpec& spec : specs) names += (names.empty() ? "'" : ", '") + spec.name + "'";
+  for (const TensorSpec& spec : specs) AddName(spec.name, &names);
+  return names.empty() ? "none" : names;
+}
+std::string NamesOf(const TensorMap& tensors) {
+  std::string names;
+  for (const auto& [name, tensor] : tensors) AddName(name, &names);
   return names.empty() ? "none" : names;
 }
 
@@ -129,8 +137,8 @@ StatusOr<std::vector<Tensor>> OrderInputs(const FunctionImpl& f, const TensorMap
         ordered.push_back(fallback->second);
         continue;
       }
-      return InvalidArgument("input '", spec.name, "' is missing; expected inputs ",
-                             NamesOf(f.inputs));
+      return InvalidArgument("input '", spec.name, "' is missing; found inputs ", NamesOf(inputs),
+                             ", expected ", NamesOf(f.inputs));
     }
     SM_RETURN_IF_ERROR(CheckInput(spec, it->second));
     ordered.push_back(it->second);

@@ -60,7 +60,8 @@ TEST_F(Errors, UnknownSignature) {
 
 TEST_F(Errors, WrongInputName) {
   const Function f = Load(directory_)->Signature("serving_default");
-  Expect(f({{"y", kInput}}).status(), StatusCode::kInvalidArgument, {"serving_default", "x"});
+  Expect(f({{"y", kInput}}).status(), StatusCode::kInvalidArgument,
+         {"serving_default", "'x' is missing", "found inputs 'y'", "expected 'x'"});
   Expect(f({}).status(), StatusCode::kInvalidArgument, {"serving_default", "x"});
   Expect(f({{"x", kInput}, {"z", kInput}}).status(), StatusCode::kInvalidArgument, {"z"});
 }
