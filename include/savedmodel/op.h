@@ -179,6 +179,8 @@ class SAVEDMODEL_EXPORT Kernel {
   /// Computes the outputs. Arity, dtypes and the shapes that the shape function states have been
   /// checked, and outputs of known shape are allocated. Called from many threads at once.
   virtual Status Run(OpContext& ctx) const = 0;
+  /// What was chosen for this node, for people who read a plan; may be empty.
+  virtual std::string DebugString() const { return ""; }
 };
 using KernelPtr = std::unique_ptr<const Kernel>;
 
@@ -400,18 +402,21 @@ namespace internal {
 template <class F>
 class LambdaKernel final : public Kernel {
  public:
-  explicit LambdaKernel(F fn) : fn_(std::move(fn)) {}
+  LambdaKernel(F fn, std::string choice) : fn_(std::move(fn)), choice_(std::move(choice)) {}
   Status Run(OpContext& ctx) const override { return fn_(ctx); }
+  std::string DebugString() const override { return choice_; }
 
  private:
   F fn_;
+  std::string choice_;
 };
 }  // namespace internal
 
 /// A kernel from a callable `Status fn(OpContext&)`; what it captures is the kernel's state.
+/// `choice` is what its DebugString says.
 template <class F>
-StatusOr<KernelPtr> MakeKernel(F fn) {
-  return KernelPtr(new internal::LambdaKernel<F>(std::move(fn)));
+StatusOr<KernelPtr> MakeKernel(F fn, std::string choice = "") {
+  return KernelPtr(new internal::LambdaKernel<F>(std::move(fn), std::move(choice)));
 }
 
 /// The BuildFn of an op whose kernel is a plain function without attributes.

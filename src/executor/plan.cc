@@ -338,6 +338,9 @@ std::string Plan::DebugString() const {
     out += ")";
     if (node.attrs.Has("ops")) out += StrCat(" of ", node.attrs.String("ops"));
     if (!node.epilogue.empty()) out += StrCat(" + ", node.epilogue.size(), " fused");
+    if (const std::string choice = step.kernel->DebugString(); !choice.empty()) {
+      out += StrCat(" by ", choice);
+    }
     if (step.together > 1) out += StrCat(" at once with the next ", step.together - 1);
     out += StrCat("  # ", node.name, "\n");
   }

@@ -61,6 +61,9 @@ StatusOr<PackedMatrices> PackConstant(BuildContext& build, int input, const std:
                                       int64_t count, int64_t depth, int64_t columns,
                                       Precision precision, FunctionRef<MatrixView(int64_t)> view);
 
+// What a kernel with these says of itself, where `matrices` may be null.
+std::string DebugString(const PackedMatrices& matrices);
+
 // The fused steps of a node, with operands resolved for one run.
 class Epilogue {
  public:

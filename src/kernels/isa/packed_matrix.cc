@@ -92,4 +92,17 @@ StatusOr<PackedMatrices> PackConstant(BuildContext& build, int input, const std:
   return std::static_pointer_cast<const Matrices>(std::move(packed));
 }
 
+std::string DebugString(const PackedMatrices& matrices) {
+  if (matrices == nullptr || matrices->empty()) return "";
+  switch (matrices->front().precision()) {
+    case Precision::kBFloat16:
+      return "bfloat16 products of packed weights";
+    case Precision::kInt8:
+      return "int8 products of packed weights";
+    case Precision::kFloat32:
+      break;
+  }
+  return "products of packed weights";
+}
+
 }  // namespace savedmodel

@@ -187,7 +187,10 @@ StatusOr<KernelPtr> BuildConv(BuildContext& build) {
       SM_RETURN_IF_ERROR(Pack(build, *filter, channels / depth, &node));
     }
   }
-  return MakeKernel([node](OpContext& ctx) { return RunConv(ctx, node); });
+  const int m = node.winograd;
+  return MakeKernel(
+      [node](OpContext& ctx) { return RunConv(ctx, node); },
+      m != 0 ? StrCat("Winograd's F(", m, "x", m, ", 3x3)") : DebugString(node.packed));
 }
 
 }  // namespace

@@ -232,14 +232,17 @@ StatusOr<KernelPtr> BuildMatMul(BuildContext& build) {
   SM_ASSIGN_OR_RETURN(node.packed, PackSecond(build, node.attrs.transpose_b));
   const bool one_matrix = node.packed != nullptr && build.constant_input(1)->shape().rank() == 2;
   if (one_matrix && !node.attrs.transpose_a && build.output_dtype(0) == DType::kFloat) {
-    return MakeKernel([node](OpContext& ctx) { return MultiplyPacked(ctx, node); });
+    return MakeKernel([node](OpContext& ctx) { return MultiplyPacked(ctx, node); },
+                      DebugString(node.packed));
   }
-  return MakeKernel([node](OpContext& ctx) -> Status {
-    if (ctx.output(0).num_elements() == 0) return Status();
-    return VisitDType<kNumbers>(ctx.output_dtype(0), [&](auto tag) {
-      return Multiply<typename decltype(tag)::type>(ctx, node);
-    });
-  });
+  return MakeKernel(
+      [node](OpContext& ctx) -> Status {
+        if (ctx.output(0).num_elements() == 0) return Status();
+        return VisitDType<kNumbers>(ctx.output_dtype(0), [&](auto tag) {
+          return Multiply<typename decltype(tag)::type>(ctx, node);
+        });
+      },
+      DebugString(node.packed));
 }
 
 namespace {
