@@ -27,6 +27,7 @@ std::vector<Span<const OpDef>> NnFamilies() {
       QuantizedProductOps(),
       QuantizedValueOps(),
       RecognizedOps(),
+      RecurrentLoopOps(),
       RecurrentOps(),
       RnnOps(),
       SoftmaxOps(),

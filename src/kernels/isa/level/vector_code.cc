@@ -2,6 +2,7 @@
 #include "src/kernels/isa/level/depthwise.h"
 #include "src/kernels/isa/level/gemm.h"
 #include "src/kernels/isa/level/layers.h"
+#include "src/kernels/isa/level/recurrent.h"
 #include "src/kernels/isa/level/rows.h"
 #include "src/kernels/isa/level/steps.h"
 #include "src/kernels/isa/level/winograd.h"
@@ -33,6 +34,8 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .normalize = NormalizeRows,
       .lstm = LstmCell,
       .gru = GruCell,
+      .lstm_turn = Turn<LstmTurn>,
+      .gru_turn = Turn<GruTurn>,
   };
   return &kCode;
 }
