@@ -171,8 +171,10 @@ struct VectorCode {
   void (*run_steps)(const ArrayStep* steps, int num_steps, int64_t n);
   // y[i] = op(x[i]); y may be x.
   void (*map)(ScalarOp op, float parameter, const float* x, float* y, int64_t n);
-  // sums[j] += x[r * row_stride + j] for `rows` rows of `columns` columns, row by row.
-  void (*add_rows)(const float* x, int64_t row_stride, int64_t rows, int64_t columns, float* sums);
+  // results[j] = op(results[j], x[r * row_stride + j]) for `rows` rows of `columns` columns, row by
+  // row. `op` is kAdd, kMaximum or kMinimum, which give NaN where one of the elements is NaN.
+  void (*combine_rows)(ScalarOp op, const float* x, int64_t row_stride, int64_t rows,
+                       int64_t columns, float* results);
   // y[i] = the largest of taps[t][i] over all taps, NaN never, or their sum over `count` (not 0).
   void (*pool_maximum)(const float* const* taps, int64_t num_taps, int64_t n, float* y);
   void (*pool_average)(const float* const* taps, int64_t num_taps, int64_t n, float count,

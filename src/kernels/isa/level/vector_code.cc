@@ -24,7 +24,7 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .apply = Apply,
       .run_steps = RunSteps,
       .map = Map,
-      .add_rows = AddRows,
+      .combine_rows = CombineRows,
       .pool_maximum = PoolMaximum,
       .pool_average = PoolAverage,
       .softmax = SoftmaxRows,
