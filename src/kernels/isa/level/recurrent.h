@@ -95,6 +95,23 @@ struct GruTurn {
   }
 };
 
+// The same for `count` rows from `row` on. A function of its own, so that the products' loop has
+// all registers.
+template <class Cell>
+__attribute__((noinline)) void FinishRows(const TurnArgs& p, Vec (*sums)[Cell::kGates], int count,
+                                          int64_t row, int64_t unit) {
+  const int64_t n = p.units - unit;
+  for (int r = 0; r < count; ++r) {
+    if (n >= kLanes) {
+      Cell::Finish(p, sums[r], row + r, unit, Load, Store);
+    } else {
+      Cell::Finish(
+          p, sums[r], row + r, unit, [n](const float* from) { return LoadSome(from, n); },
+          [n](float* to, Vec v) { StoreSome(to, v, n); });
+    }
+  }
+}
+
 // A vector of units, beginning at `unit`, of some rows. Sums are kept kCopies times, as in Tile.
 template <class Cell, int kRows, int kCopies>
 void TurnTile(const TurnArgs& p, const float* weights, int64_t unit, int64_t row, Ahead ahead) {
@@ -140,22 +157,17 @@ void TurnTile(const TurnArgs& p, const float* weights, int64_t unit, int64_t row
   const int64_t last = p.backward || depth < kLanes ? 0 : kLanes;
   add_units(last, depth);
   add_units(0, last);
-  const int64_t n = depth - unit;
+  Vec results[kRows][kGates];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-    for (int i = 1; i < kCopies; ++i) {
+    for (int g = 0; g < kGates; ++g) {
+      results[r][g] = sums[0][r][g];
 #pragma GCC unroll 4
-      for (int g = 0; g < kGates; ++g) sums[0][r][g] += sums[i][r][g];
-    }
-    if (n >= kLanes) {
-      Cell::Finish(p, sums[0][r], row + r, unit, Load, Store);
-    } else {
-      Cell::Finish(
-          p, sums[0][r], row + r, unit, [n](const float* from) { return LoadSome(from, n); },
-          [n](float* to, Vec v) { StoreSome(to, v, n); });
+      for (int i = 1; i < kCopies; ++i) results[r][g] += sums[i][r][g];
     }
   }
+  FinishRows<Cell>(p, results, kRows, row, unit);
 }
 
 template <class Cell, int kRows>
