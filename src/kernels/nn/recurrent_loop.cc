@@ -5,6 +5,7 @@
 #include <thread>
 #include <vector>
 
+#include "src/base/pause.h"
 #include "src/base/status_macros.h"
 #include "src/base/strcat.h"
 #include "src/graph/op_signature.h"
@@ -142,7 +143,11 @@ class SharedTurns {
   void WaitFor(int64_t parts) const {
     constexpr int kLooks = 2000;  // some tens of microseconds
     for (int looks = 0; done_.load(std::memory_order_acquire) < parts; ++looks) {
-      if (looks > kLooks) std::this_thread::yield();
+      if (looks < kLooks) {
+        Pause();
+      } else {
+        std::this_thread::yield();
+      }
     }
   }
 
