@@ -6,6 +6,25 @@
 #include "src/base/status_macros.h"
 
 namespace savedmodel {
+namespace {
+
+// Dimensions of a shape that is being made, of two others at most.
+class Dims {
+ public:
+  void Append(int count, int64_t dim) {
+    for (; count > 0; --count) dims_[size_++] = dim;
+  }
+  void Append(const int64_t* begin, const int64_t* end) {
+    for (; begin < end; ++begin) dims_[size_++] = *begin;
+  }
+  operator Shape() const { return Shape(dims_, size_); }
+
+ private:
+  int64_t dims_[2 * Shape::kMaxRank + 1];
+  size_t size_ = 0;
+};
+
+}  // namespace
 
 Shape::Shape(const int64_t* dims, size_t rank) {
   if (rank > static_cast<size_t>(kMaxRank)) {
@@ -15,25 +34,19 @@ Shape::Shape(const int64_t* dims, size_t rank) {
   rank_ = static_cast<int>(rank);
   int64_t* out = inline_;
   if (rank_ > kInline) out = heap_ = new int64_t[rank];
-  if (rank_ > 0) std::memcpy(out, dims, rank * sizeof(int64_t));
   // A zero dimension makes the product zero, but the others must still fit by themselves:
   // strides are products of any run of dimensions.
-  bool unknown = false, zero = false;
+  bool unknown = false, zero = false, invalid = false;
   int64_t product = 1;
   for (int i = 0; i < rank_; ++i) {
-    const int64_t d = out[i];
-    if (d < -1) {
-      num_elements_ = kInvalid;
-      return;
-    }
-    if (d == -1) unknown = true;
-    if (d == 0) zero = true;
-    if (d > 0 && __builtin_mul_overflow(product, d, &product)) {
-      num_elements_ = kInvalid;
-      return;
-    }
+    const int64_t d = dims[i];
+    out[i] = d;
+    invalid |= d < -1;
+    unknown |= d == -1;
+    zero |= d == 0;
+    if (d > 0) invalid |= __builtin_mul_overflow(product, d, &product);
   }
-  num_elements_ = unknown ? -1 : zero ? 0 : product;
+  num_elements_ = invalid ? kInvalid : unknown ? -1 : zero ? 0 : product;
 }
 
 void Shape::CopyHeap() {
@@ -60,7 +73,10 @@ Shape Shape::Unknown() {
 }
 
 Shape Shape::UnknownOfRank(int rank) {
-  return rank < 0 ? Unknown() : Shape(std::vector<int64_t>(rank, -1));
+  if (rank < 0) return Unknown();
+  Dims dims;
+  dims.Append(rank, -1);
+  return dims;
 }
 
 int64_t Shape::Product(int from, int to) const {
@@ -80,11 +96,9 @@ bool Shape::CompatibleWith(const Shape& other) const {
 
 Shape Shape::Generalize(const Shape& other) const {
   if (rank_ != other.rank_ || rank_ < 0) return Unknown();
-  std::vector<int64_t> dims = ToVector();
-  for (int i = 0; i < rank_; ++i) {
-    if (dims[i] != other.dim(i)) dims[i] = -1;
-  }
-  return Shape(dims);
+  Dims dims;
+  for (int i = 0; i < rank_; ++i) dims.Append(1, dim(i) == other.dim(i) ? dim(i) : -1);
+  return dims;
 }
 
 StatusOr<Shape> Shape::Merge(const Shape& other) const {
@@ -93,28 +107,33 @@ StatusOr<Shape> Shape::Merge(const Shape& other) const {
   }
   if (!known_rank()) return other;
   if (!other.known_rank()) return *this;
-  std::vector<int64_t> dims = ToVector();
-  for (int i = 0; i < rank_; ++i) dims[i] = std::max(dims[i], other.dim(i));
+  Dims dims;
+  for (int i = 0; i < rank_; ++i) dims.Append(1, std::max(dim(i), other.dim(i)));
   return Shape(dims);
 }
 
 Shape Shape::WithDim(int i, int64_t dim) const {
-  std::vector<int64_t> dims = ToVector();
-  dims[i] = dim;
-  return Shape(dims);
+  Dims dims;
+  dims.Append(begin(), begin() + i);
+  dims.Append(1, dim);
+  dims.Append(begin() + i + 1, end());
+  return dims;
 }
 
 Shape Shape::WithInserted(int i, int64_t dim) const {
   if (!known_rank()) return Unknown();
-  std::vector<int64_t> dims = ToVector();
-  dims.insert(dims.begin() + i, dim);
-  return Shape(dims);
+  Dims dims;
+  dims.Append(begin(), begin() + i);
+  dims.Append(1, dim);
+  dims.Append(begin() + i, end());
+  return dims;
 }
 
 Shape Shape::WithRemoved(int i) const {
-  std::vector<int64_t> dims = ToVector();
-  dims.erase(dims.begin() + i);
-  return Shape(dims);
+  Dims dims;
+  dims.Append(begin(), begin() + i);
+  dims.Append(begin() + i + 1, end());
+  return dims;
 }
 
 Shape Shape::Slice(int from, int to) const {
@@ -123,9 +142,10 @@ Shape Shape::Slice(int from, int to) const {
 
 Shape Shape::Concat(const Shape& tail) const {
   if (!known_rank() || !tail.known_rank()) return Unknown();
-  std::vector<int64_t> dims = ToVector();
-  dims.insert(dims.end(), tail.begin(), tail.end());
-  return Shape(dims);
+  Dims dims;
+  dims.Append(begin(), end());
+  dims.Append(tail.begin(), tail.end());
+  return dims;
 }
 
 std::string Shape::ToString() const {

@@ -14,9 +14,7 @@
 #include <thread>
 #include <vector>
 
-#if defined(__SSE2__)
-#include <immintrin.h>
-#endif
+#include "src/base/pause.h"
 
 namespace savedmodel {
 namespace {
@@ -26,14 +24,6 @@ namespace {
 constexpr int kLooks = 2000;
 // Loops that run at a time with help; a caller that finds no room works alone.
 constexpr int kRooms = 16;
-
-void Pause() {
-#if defined(__SSE2__)
-  _mm_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 // A loop that is being run. Each thread has a share of the indices, the same of all loops with as
 // many: what a thread wrote in one loop is in its cache when it reads that in the next. Who is done

@@ -30,8 +30,8 @@ Status BroadcastTo(OpContext& ctx) {
   const Tensor& in = ctx.input(0);
   Tensor& out = ctx.output(0);
   const int lead = out.shape().rank() - in.shape().rank();
-  const std::vector<int64_t> in_strides = StridesOf(in.shape());
-  const std::vector<int64_t> out_strides = StridesOf(out.shape());
+  const Strides in_strides = StridesOf(in.shape());
+  const Strides out_strides = StridesOf(out.shape());
   Move move;
   for (int i = 0; i < out.shape().rank(); ++i) {
     const bool repeats = i < lead || in.shape()[i - lead] != out.shape()[i];
@@ -130,8 +130,8 @@ Status Tile(OpContext& ctx) {
   const Tensor& in = ctx.input(0);
   Tensor& out = ctx.output(0);
   const std::vector<int64_t> multiples = ReadInts(ctx.input(1));
-  const std::vector<int64_t> in_strides = StridesOf(in.shape());
-  const std::vector<int64_t> out_strides = StridesOf(out.shape());
+  const Strides in_strides = StridesOf(in.shape());
+  const Strides out_strides = StridesOf(out.shape());
   Move move;
   for (int i = 0; i < in.shape().rank(); ++i) {
     move.dims.push_back({multiples[i], 0, in.shape()[i] * out_strides[i]});

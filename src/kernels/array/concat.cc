@@ -1,6 +1,7 @@
 // Ops that join tensors into one or cut one into several.
 #include <algorithm>
 
+#include "absl/container/inlined_vector.h"
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
 #include "src/kernels/array/array_ops.h"
@@ -20,15 +21,26 @@ void CopyRows(const OpContext& ctx, const Tensor& in, int64_t in_offset, int64_t
                .out_offset = out_offset});
 }
 
+// Whether the dimensions of `s` agree with `dims`, of as many, but for dimension `axis`; takes from
+// it what is not known.
+bool Agree(const Shape& s, int axis, absl::InlinedVector<int64_t, 6>* dims) {
+  for (int d = 0; d < s.rank(); ++d) {
+    int64_t& dim = (*dims)[d];
+    if (d == axis || s[d] < 0) continue;
+    if (dim >= 0 && dim != s[d]) return false;
+    dim = s[d];
+  }
+  return true;
+}
+
 // Inputs [first, first + n) joined along `axis`.
 StatusOr<Shape> ConcatenatedShape(const ShapeContext& ctx, int first, int n, int64_t axis_value) {
-  Shape merged = Shape::Unknown();
-  for (int i = first; i < first + n; ++i) {
-    if (ctx.input(i).known_rank()) merged = Shape::UnknownOfRank(ctx.input(i).rank());
-  }
-  if (!merged.known_rank()) return merged;
-  SM_CHECK_ARG(merged.rank() > 0, "scalars cannot be concatenated, expected rank at least 1");
-  SM_ASSIGN_OR_RETURN(const int axis, shape::NormalizeAxis(axis_value, merged.rank()));
+  int rank = -1;
+  for (int i = first; i < first + n; ++i) rank = std::max(rank, ctx.input(i).rank());
+  if (rank < 0) return Shape::Unknown();
+  SM_CHECK_ARG(rank > 0, "scalars cannot be concatenated, expected rank at least 1");
+  SM_ASSIGN_OR_RETURN(const int axis, shape::NormalizeAxis(axis_value, rank));
+  absl::InlinedVector<int64_t, 6> dims(static_cast<size_t>(rank), -1);
   int64_t sum = 0;
   for (int i = first; i < first + n; ++i) {
     const Shape& s = ctx.input(i);
@@ -36,18 +48,20 @@ StatusOr<Shape> ConcatenatedShape(const ShapeContext& ctx, int first, int n, int
       sum = -1;
       continue;
     }
-    SM_CHECK_ARG(s.rank() == merged.rank(), "values have ranks ", merged.rank(), " and ", s.rank(),
+    SM_CHECK_ARG(s.rank() == rank, "values have ranks ", rank, " and ", s.rank(),
                  ", expected equal ranks");
-    const StatusOr<Shape> both = merged.Merge(s.WithDim(axis, -1));
-    SM_CHECK_ARG(both.ok(), "value ", i - first, " has shape ", s,
-                 ", expected a shape that agrees with ", merged, " but for dimension ", axis);
-    merged = *both;
+    SM_CHECK_ARG(Agree(s, axis, &dims), "value ", i - first, " has shape ", s,
+                 ", expected a shape that agrees with ", Shape(dims.data(), dims.size()),
+                 " but for dimension ", axis);
     if (s[axis] < 0) sum = -1;
     if (sum >= 0) {
       SM_CHECK_ARG(!__builtin_add_overflow(sum, s[axis], &sum), "the result is too large");
     }
   }
-  return Shape::Make(merged.WithDim(axis, sum).ToVector());
+  dims[axis] = sum;
+  Shape joined(dims.data(), dims.size());
+  if (!joined.valid()) return Shape::Make(joined.ToVector()).status();
+  return joined;
 }
 
 template <bool axis_first>
@@ -142,8 +156,8 @@ Status PackShape(ShapeContext& ctx) {
                " cannot be packed");
   SM_ASSIGN_OR_RETURN(const int axis,
                       shape::NormalizeAxis(ctx.attrs().Int("axis"), merged.rank() + 1));
-  SM_ASSIGN_OR_RETURN(Shape out,
-                      Shape::Make(merged.WithInserted(axis, ctx.num_inputs()).ToVector()));
+  Shape out = merged.WithInserted(axis, ctx.num_inputs());
+  if (!out.valid()) return Shape::Make(out.ToVector()).status();
   ctx.set_output(0, std::move(out));
   return Status();
 }

@@ -35,8 +35,8 @@ StatusOr<Shape> ShapeOf(const std::vector<int64_t>& dims) {
   return Shape::Make(dims);
 }
 
-std::vector<int64_t> StridesOf(const Shape& shape) {
-  std::vector<int64_t> strides(shape.rank());
+Strides StridesOf(const Shape& shape) {
+  Strides strides(static_cast<size_t>(shape.rank()));
   int64_t stride = 1;
   for (int i = shape.rank() - 1; i >= 0; --i) {
     strides[i] = stride;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "savedmodel/op.h"
 #include "src/base/status_macros.h"
 
@@ -48,7 +49,8 @@ StatusOr<bool> KnownScalar(const ShapeContext& ctx, int i, int64_t* out);
 // The shape of these dimensions. INVALID_ARGUMENT for negative ones or too many elements.
 StatusOr<Shape> ShapeOf(const std::vector<int64_t>& dims);
 // Strides, in elements, of a fully known shape in row-major order.
-std::vector<int64_t> StridesOf(const Shape& shape);
+using Strides = absl::InlinedVector<int64_t, 6>;
+Strides StridesOf(const Shape& shape);
 
 // INVALID_ARGUMENT, naming `what`, unless `t` has exactly one element.
 Status ExpectOneElement(const Tensor& t, std::string_view what);

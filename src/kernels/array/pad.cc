@@ -54,7 +54,7 @@ Status PadShape(ShapeContext& ctx) {
 void FillBorder(const OpContext& ctx, Tensor& out, const std::vector<int64_t>& paddings,
                 const void* value) {
   const Shape& shape = out.shape();
-  const std::vector<int64_t> strides = StridesOf(shape);
+  const Strides strides = StridesOf(shape);
   for (int d = 0; d < shape.rank(); ++d) {
     for (const bool after : {false, true}) {
       const int64_t size = paddings[2 * d + after];
@@ -74,8 +74,8 @@ void FillBorder(const OpContext& ctx, Tensor& out, const std::vector<int64_t>& p
 // Copies `in` to where it lies inside the padded output.
 void CopyInside(const OpContext& ctx, const Tensor& in, Tensor& out,
                 const std::vector<int64_t>& paddings) {
-  const std::vector<int64_t> in_strides = StridesOf(in.shape());
-  const std::vector<int64_t> out_strides = StridesOf(out.shape());
+  const Strides in_strides = StridesOf(in.shape());
+  const Strides out_strides = StridesOf(out.shape());
   Move move;
   for (int i = 0; i < in.shape().rank(); ++i) {
     move.dims.push_back({in.shape()[i], in_strides[i], out_strides[i]});
@@ -114,7 +114,7 @@ Status CheckMirror(const Shape& inside, const std::vector<int64_t>& paddings, in
 // inside their own paddings, dimensions behind it whole.
 Move MirrorMove(const Shape& shape, const std::vector<int64_t>& paddings, int d, bool after,
                 int offset) {
-  const std::vector<int64_t> strides = StridesOf(shape);
+  const Strides strides = StridesOf(shape);
   const int64_t before = paddings[2 * d], size = paddings[2 * d + after];
   Move move;
   for (int i = 0; i < shape.rank(); ++i) {
@@ -190,7 +190,7 @@ StatusOr<KernelPtr> BuildMirrorPadGrad(BuildContext& build) {
       }
       return Status();
     }));
-    const std::vector<int64_t> in_strides = StridesOf(shape), out_strides = StridesOf(out.shape());
+    const Strides in_strides = StridesOf(shape), out_strides = StridesOf(out.shape());
     Move move;
     for (int i = 0; i < shape.rank(); ++i) {
       move.dims.push_back({out.shape()[i], in_strides[i], out_strides[i]});

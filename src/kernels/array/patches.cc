@@ -104,8 +104,7 @@ Status CopyPatches(OpContext& ctx, const Windows& windows) {
   }
   ZeroElements(out.dtype(), out.raw_mutable_data(), out.num_elements());
   if (out.num_elements() == 0) return Status();
-  const std::vector<int64_t> in_strides = StridesOf(in.shape()),
-                             out_strides = StridesOf(out.shape());
+  const Strides in_strides = StridesOf(in.shape()), out_strides = StridesOf(out.shape());
   for (int64_t k = 0; k < positions; ++k) {
     Move move = {.dims = {{in.shape()[0], in_strides[0], out_strides[0]}}, .out_offset = k * depth};
     int64_t rest = k;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "absl/container/inlined_vector.h"
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
 #include "src/kernels/array/array_ops.h"
@@ -24,8 +25,7 @@ StatusOr<int64_t> SliceSize(int64_t dim, int64_t begin, int64_t size, int axis) 
 
 Status SliceShape(ShapeContext& ctx) {
   const Shape& in = ctx.input(0);
-  std::vector<int64_t> begin, size;
-  const bool begin_known = KnownInts(ctx, 1, &begin), size_known = KnownInts(ctx, 2, &size);
+  const Tensor *begin = ctx.value(1), *size = ctx.value(2);
   for (int i = 1; i <= 2; ++i) {
     SM_RETURN_IF_ERROR(ctx.ExpectRank(i, 1));
     SM_CHECK_ARG(!in.known_rank() || !ctx.input(i).fully_known() || ctx.input(i)[0] == in.rank(),
@@ -33,19 +33,21 @@ Status SliceShape(ShapeContext& ctx) {
                  "] for a tensor of shape ", in);
   }
   if (!in.known_rank()) return Status();
-  SM_CHECK_ARG((!begin_known || static_cast<int>(begin.size()) == in.rank()) &&
-                   (!size_known || static_cast<int>(size.size()) == in.rank()),
-               "begin and size are ", begin, " and ", size, ", expected an element for each of ",
-               in.rank(), " dimensions");
-  std::vector<int64_t> dims(in.rank(), -1);
-  for (int i = 0; i < in.rank(); ++i) {
-    if (begin_known && size_known && in[i] >= 0) {
-      SM_ASSIGN_OR_RETURN(dims[i], SliceSize(in[i], begin[i], size[i], i));
-    } else if (size_known && size[i] >= 0) {
-      dims[i] = size[i];
+  for (const Tensor* t : {begin, size}) {
+    SM_CHECK_ARG(t == nullptr || t->num_elements() == in.rank(), "begin or size has ",
+                 t->num_elements(), " elements, expected one for each of ", in.rank(),
+                 " dimensions");
+  }
+  absl::InlinedVector<int64_t, 6> dims(static_cast<size_t>(in.rank()), -1);
+  for (int i = 0; i < in.rank() && size != nullptr; ++i) {
+    const int64_t n = IntReader(*size)[i];
+    if (begin != nullptr && in[i] >= 0) {
+      SM_ASSIGN_OR_RETURN(dims[i], SliceSize(in[i], IntReader(*begin)[i], n, i));
+    } else if (n >= 0) {
+      dims[i] = n;
     }
   }
-  ctx.set_output(0, Shape(dims));
+  ctx.set_output(0, Shape(dims.data(), dims.size()));
   return Status();
 }
 
@@ -53,8 +55,7 @@ Status Slice(OpContext& ctx) {
   const Tensor& in = ctx.input(0);
   Tensor& out = ctx.output(0);
   const IntReader begin(ctx.input(1)), size(ctx.input(2));
-  const std::vector<int64_t> in_strides = StridesOf(in.shape()),
-                             out_strides = StridesOf(out.shape());
+  const Strides in_strides = StridesOf(in.shape()), out_strides = StridesOf(out.shape());
   Move move;
   for (int i = 0; i < in.shape().rank(); ++i) {
     // The output's size may have been inferred without the value of begin.
@@ -87,7 +88,7 @@ struct TakenDim {
   int64_t size = 0;  // -1 while the input's dimension is not known
 };
 struct SliceSpec {
-  std::vector<TakenDim> taken;
+  absl::InlinedVector<TakenDim, 6> taken;
   Shape processed;  // sizes of `taken`
   Shape final;      // with new axes in and shrunk ones out
 };
@@ -117,13 +118,16 @@ StatusOr<TakenDim> TakeDim(int64_t dim, int64_t begin, int64_t end, int64_t stri
 }
 
 // Resolves a strided slice of a tensor of shape `in`, of known rank.
-StatusOr<SliceSpec> ResolveSlice(const Shape& in, const std::vector<int64_t>& begin,
-                                 const std::vector<int64_t>& end,
-                                 const std::vector<int64_t>& strides, SliceMasks masks) {
-  const int n = static_cast<int>(begin.size()), rank = in.rank();
-  SM_CHECK_ARG(begin.size() == end.size() && begin.size() == strides.size() && n < 32,
-               "begin, end and strides have ", begin.size(), ", ", end.size(), " and ",
-               strides.size(), " elements, expected as many, less than 32");
+StatusOr<SliceSpec> ResolveSlice(const Shape& in, const Tensor& begin_values,
+                                 const Tensor& end_values, const Tensor& stride_values,
+                                 SliceMasks masks) {
+  const IntReader begin(begin_values), end(end_values), strides(stride_values);
+  const int64_t count = begin_values.num_elements();
+  SM_CHECK_ARG(
+      count == end_values.num_elements() && count == stride_values.num_elements() && count < 32,
+      "begin, end and strides have ", count, ", ", end_values.num_elements(), " and ",
+      stride_values.num_elements(), " elements, expected as many, less than 32");
+  const int n = static_cast<int>(count), rank = in.rank();
   int ellipses = 0, new_axes = 0;
   for (int i = 0; i < n; ++i) {
     if (masks.ellipsis >> i & 1) {
@@ -137,7 +141,7 @@ StatusOr<SliceSpec> ResolveSlice(const Shape& in, const std::vector<int64_t>& be
   SM_CHECK_ARG(consumed <= rank, "the slice indexes ", consumed,
                " dimensions of a tensor of shape ", in, "; expected at most ", rank);
   SliceSpec spec;
-  std::vector<int64_t> processed, final;
+  absl::InlinedVector<int64_t, 6> processed, final;
   int axis = 0;
   const auto take_whole = [&](int count) {
     for (; count > 0; --count, ++axis) {
@@ -162,17 +166,10 @@ StatusOr<SliceSpec> ResolveSlice(const Shape& in, const std::vector<int64_t>& be
   }
   take_whole(rank - axis);
   for (const TakenDim& d : spec.taken) processed.push_back(d.size);
-  spec.processed = Shape(processed);
-  SM_ASSIGN_OR_RETURN(spec.final, Shape::Make(final));
+  spec.processed = Shape(processed.data(), processed.size());
+  spec.final = Shape(final.data(), final.size());
+  if (!spec.final.valid()) return Shape::Make(spec.final.ToVector()).status();
   return spec;
-}
-
-// The values of inputs first, first + 1, first + 2 (begin, end, strides), when all are known.
-bool KnownBounds(const ShapeContext& ctx, int first, std::vector<int64_t> (&bounds)[3]) {
-  for (int i = 0; i < 3; ++i) {
-    if (!KnownInts(ctx, first + i, &bounds[i])) return false;
-  }
-  return true;
 }
 
 Status ExpectVectors(const ShapeContext& ctx) {
@@ -182,22 +179,22 @@ Status ExpectVectors(const ShapeContext& ctx) {
 
 Status StridedSliceShape(ShapeContext& ctx) {
   SM_RETURN_IF_ERROR(ExpectVectors(ctx));
-  std::vector<int64_t> bounds[3];
-  if (!ctx.input(0).known_rank() || !KnownBounds(ctx, 1, bounds)) return Status();
-  SM_ASSIGN_OR_RETURN(SliceSpec spec, ResolveSlice(ctx.input(0), bounds[0], bounds[1], bounds[2],
-                                                   SliceMasks(ctx.attrs())));
+  const Tensor *begin = ctx.value(1), *end = ctx.value(2), *strides = ctx.value(3);
+  const bool known = begin != nullptr && end != nullptr && strides != nullptr;
+  if (!ctx.input(0).known_rank() || !known) return Status();
+  SM_ASSIGN_OR_RETURN(SliceSpec spec,
+                      ResolveSlice(ctx.input(0), *begin, *end, *strides, SliceMasks(ctx.attrs())));
   ctx.set_output(0, std::move(spec.final));
   return Status();
 }
 
 StatusOr<SliceSpec> RuntimeSlice(const OpContext& ctx, const Shape& in, const SliceMasks& masks) {
-  return ResolveSlice(in, ReadInts(ctx.input(1)), ReadInts(ctx.input(2)), ReadInts(ctx.input(3)),
-                      masks);
+  return ResolveSlice(in, ctx.input(1), ctx.input(2), ctx.input(3), masks);
 }
 
 // The move between the slice of a tensor of shape `whole` and the slice on its own.
 Move SliceMove(const SliceSpec& spec, const Shape& whole, bool into_whole) {
-  const std::vector<int64_t> outer = StridesOf(whole), inner = StridesOf(spec.processed);
+  const Strides outer = StridesOf(whole), inner = StridesOf(spec.processed);
   Move move;
   int64_t& offset = into_whole ? move.out_offset : move.in_offset;
   for (size_t i = 0; i < spec.taken.size(); ++i) {
@@ -255,7 +252,7 @@ Status SliceUpdateShape(ShapeContext& ctx) {
 std::optional<std::vector<int64_t>> BroadcastStrides(const Shape& value, const Shape& shape) {
   const int lead = shape.rank() - value.rank();
   if (lead < 0) return std::nullopt;
-  const std::vector<int64_t> own = StridesOf(value);
+  const Strides own = StridesOf(value);
   std::vector<int64_t> strides(shape.rank(), 0);
   for (int i = 0; i < value.rank(); ++i) {
     if (value[i] == shape[lead + i]) {

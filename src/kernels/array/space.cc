@@ -92,7 +92,7 @@ Overlap OverlapOf(int64_t size, int64_t small, int64_t block, int64_t before, in
 // Copies between the tensor with space ("big") and that with blocks in the batch ("small").
 void MoveBlocks(const OpContext& ctx, const Blocks& blocks, DType dtype, const Shape& big,
                 const Shape& small, const void* in, void* out, bool to_batch) {
-  const std::vector<int64_t> big_strides = StridesOf(big), small_strides = StridesOf(small);
+  const Strides big_strides = StridesOf(big), small_strides = StridesOf(small);
   const int m = blocks.rank();
   const int64_t inner = big.Product(m + 1, big.rank());
   std::vector<int64_t> b(m);

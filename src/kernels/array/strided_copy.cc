@@ -16,8 +16,8 @@ struct Bytes {
 
 // Merges dimensions that are contiguous on both sides and drops those of size 1. Returns false
 // when there is nothing to move.
-bool Simplify(std::vector<MoveDim>* dims) {
-  std::vector<MoveDim> merged;
+bool Simplify(MoveDims* dims) {
+  MoveDims merged;
   for (const MoveDim& d : *dims) {
     if (d.size == 0) return false;
     if (d.size == 1) continue;
@@ -38,7 +38,7 @@ bool Simplify(std::vector<MoveDim>* dims) {
 template <class F>
 void ForEachOffset(Span<const MoveDim> dims, int64_t begin, int64_t end, F&& fn) {
   const int rank = static_cast<int>(dims.size());
-  std::vector<int64_t> index(rank);
+  absl::InlinedVector<int64_t, 6> index(rank);
   int64_t in = 0, out = 0, rest = begin;
   for (int i = rank - 1; i >= 0; --i) {
     index[i] = rest % dims[i].size;
@@ -93,7 +93,7 @@ void TransposeRows(const T* in, int64_t in_stride, T* out, int64_t out_stride, i
 }
 
 // The dimension to pair with the innermost one for a blocked transpose, or -1.
-int TransposePartner(const std::vector<MoveDim>& dims) {
+int TransposePartner(const MoveDims& dims) {
   if (dims.size() < 2 || dims.back().out != 1 || dims.back().size < 4) return -1;
   if (dims.back().in >= -1 && dims.back().in <= 1) return -1;
   for (size_t i = 0; i + 1 < dims.size(); ++i) {
@@ -103,8 +103,7 @@ int TransposePartner(const std::vector<MoveDim>& dims) {
 }
 
 template <class T>
-void TransposeMove(const OpContext& ctx, const T* in, T* out, std::vector<MoveDim> dims,
-                   int partner) {
+void TransposeMove(const OpContext& ctx, const T* in, T* out, MoveDims dims, int partner) {
   constexpr int64_t kRows = 16;
   const MoveDim inner = dims.back(), row = dims[partner];
   dims.pop_back();
@@ -130,7 +129,7 @@ void TransposeMove(const OpContext& ctx, const T* in, T* out, std::vector<MoveDi
 }
 
 template <class T>
-void MoveTyped(const OpContext& ctx, const T* in, T* out, std::vector<MoveDim> dims) {
+void MoveTyped(const OpContext& ctx, const T* in, T* out, MoveDims dims) {
   if (dims.empty()) {
     *out = *in;
     return;
@@ -167,8 +166,7 @@ void MoveTyped(const OpContext& ctx, const T* in, T* out, std::vector<MoveDim> d
 }
 
 // Moves plain elements of `bytes` bytes; a short contiguous row becomes one wider element.
-void MovePlain(const OpContext& ctx, int64_t bytes, const char* in, char* out,
-               std::vector<MoveDim> dims) {
+void MovePlain(const OpContext& ctx, int64_t bytes, const char* in, char* out, MoveDims dims) {
   if (dims.size() > 1 && dims.back().in == 1 && dims.back().out == 1) {
     const int64_t row = dims.back().size * bytes;
     if (row == 2 || row == 3 || row == 4 || row == 6 || row == 8 || row == 12 || row == 16) {
@@ -224,7 +222,7 @@ bool VisitObjects(DType dtype, F&& fn) {
 }  // namespace
 
 void StridedCopy(const OpContext& ctx, DType dtype, const void* in, void* out, const Move& move) {
-  std::vector<MoveDim> dims = move.dims;
+  MoveDims dims = move.dims;
   if (!Simplify(&dims)) return;
   const bool objects = VisitObjects(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;

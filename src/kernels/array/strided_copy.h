@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "savedmodel/op.h"
 
 namespace savedmodel {
@@ -15,11 +15,13 @@ struct MoveDim {
   int64_t out;
 };
 
+using MoveDims = absl::InlinedVector<MoveDim, 6>;
+
 // A move of a box of elements. Input strides may be zero (broadcast) or negative (reversal); every
 // output element must be written at most once.
 struct Move {
-  std::vector<MoveDim> dims;  // outermost first
-  int64_t in_offset = 0;      // of the first element, in elements
+  MoveDims dims;          // outermost first
+  int64_t in_offset = 0;  // of the first element, in elements
   int64_t out_offset = 0;
 };
 

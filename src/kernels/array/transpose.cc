@@ -56,8 +56,8 @@ Status Transpose(OpContext& ctx) {
   Tensor& out = ctx.output(0);
   SM_ASSIGN_OR_RETURN(const std::vector<int> perm,
                       Permutation(ReadInts(ctx.input(1)), in.shape().rank()));
-  const std::vector<int64_t> in_strides = StridesOf(in.shape());
-  const std::vector<int64_t> out_strides = StridesOf(out.shape());
+  const Strides in_strides = StridesOf(in.shape());
+  const Strides out_strides = StridesOf(out.shape());
   Move move;
   for (size_t i = 0; i < perm.size(); ++i) {
     // Known from equal dimensions alone, the output's shape may not follow this permutation.
@@ -76,7 +76,7 @@ Status Transpose(OpContext& ctx) {
 
 void ReverseDims(OpContext& ctx, const std::vector<bool>& reversed) {
   const Tensor& in = ctx.input(0);
-  const std::vector<int64_t> strides = StridesOf(in.shape());
+  const Strides strides = StridesOf(in.shape());
   Move move;
   for (int i = 0; i < in.shape().rank(); ++i) {
     const int64_t size = in.shape()[i];
@@ -144,7 +144,8 @@ StatusOr<KernelPtr> BuildReverseSequence(BuildContext& build) {
     const Tensor& in = ctx.input(0);
     const Shape& shape = in.shape();
     SM_RETURN_IF_ERROR(CheckReverseSequence(shape, ctx.input(1).shape(), seq, batch));
-    const std::vector<int64_t> strides = StridesOf(shape), lengths = ReadInts(ctx.input(1));
+    const Strides strides = StridesOf(shape);
+    const std::vector<int64_t> lengths = ReadInts(ctx.input(1));
     const int seq_dim = static_cast<int>(seq), batch_dim = static_cast<int>(batch);
     for (size_t b = 0; b < lengths.size(); ++b) {
       SM_CHECK_ARG(lengths[b] >= 0 && lengths[b] <= shape[seq_dim], "seq_lengths[", b, "] is ",
@@ -201,7 +202,7 @@ Status Roll(OpContext& ctx) {
   for (int i = 0; i < shape.rank(); ++i) {
     if (shift[i] != 0) moved.push_back(i);
   }
-  const std::vector<int64_t> strides = StridesOf(shape);
+  const Strides strides = StridesOf(shape);
   // Every moved dimension has two parts: [0, size - shift), which moves up, and the rest.
   SM_CHECK_ARG(moved.size() < 16, "cannot roll ", moved.size(), " dimensions");
   for (uint32_t part = 0; part < uint32_t{1} << moved.size(); ++part) {

@@ -39,7 +39,10 @@ inline constexpr DTypeSet kHashable = kReals | Only(DType::kBool) | Only(DType::
 template <class T>
 class RowIndex {
  public:
-  RowIndex(const T* rows, int64_t inner) : set_(0, Hash{rows, inner}, Equal{rows, inner}) {}
+  // With room for `count` rows, or for as many as may well differ.
+  RowIndex(const T* rows, int64_t inner, int64_t count = 0)
+      : set_(static_cast<size_t>(std::min<int64_t>(count, 1024)), Hash{rows, inner},
+             Equal{rows, inner}) {}
 
   // The first row added that equals row `r`, which is added when there is none.
   int64_t Add(int64_t r) { return *set_.insert(r).first; }
@@ -106,7 +109,7 @@ Status UniqueShape(ShapeContext& ctx) {
 template <class T>
 void FindUnique(const T* rows, const UniqueDims& dims, int64_t width, Tensor& idx,
                 std::vector<int64_t>* first, std::vector<int64_t>* counts) {
-  RowIndex<T> seen(rows, width);
+  RowIndex<T> seen(rows, width, dims.rows);
   std::vector<int64_t> number(dims.rows);  // of the rows kept
   for (int64_t r = 0; r < dims.rows; ++r) {
     const int64_t same = seen.Add(r);
@@ -144,6 +147,11 @@ Status Unique(OpContext& ctx) {
   const int64_t n = static_cast<int64_t>(first.size());
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(0, x.shape().WithDim(dims.axis, n)));
   for (int64_t i = 0; i < n; ++i) {
+    if (dims.outer == 1) {
+      CopyElements(x.dtype(), rows.raw_data(), first[i] * width, ctx.output(0).raw_mutable_data(),
+                   i * width, width);
+      continue;
+    }
     StridedCopy(ctx, x.dtype(), rows.raw_data(), ctx.output(0).raw_mutable_data(),
                 {.dims = {{dims.outer, dims.inner, n * dims.inner}, {dims.inner, 1, 1}},
                  .in_offset = first[i] * width,

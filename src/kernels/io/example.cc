@@ -11,9 +11,11 @@ namespace {
 
 bool AppendFloats(std::string_view packed, std::vector<float>* out) {
   if (packed.size() % sizeof(float) != 0) return false;
-  const size_t before = out->size();
-  out->resize(before + packed.size() / sizeof(float));
-  if (!packed.empty()) std::memcpy(out->data() + before, packed.data(), packed.size());
+  for (size_t i = 0; i < packed.size(); i += sizeof(float)) {
+    float value;
+    std::memcpy(&value, packed.data() + i, sizeof(value));
+    out->push_back(value);
+  }
   return true;
 }
 
@@ -34,12 +36,25 @@ int64_t Total(const std::vector<std::vector<ColumnData>>& parts, size_t column, 
   return total;
 }
 
-std::vector<int64_t> AllCounts(const std::vector<std::vector<ColumnData>>& parts, size_t column) {
-  std::vector<int64_t> counts;
+int64_t NumExamples(const std::vector<std::vector<ColumnData>>& parts, size_t column) {
+  int64_t n = 0;
+  for (const auto& part : parts) n += static_cast<int64_t>(part[column].counts.size());
+  return n;
+}
+
+// Calls fn(example, count of its values) for each example.
+template <class F>
+void EachCount(const std::vector<std::vector<ColumnData>>& parts, size_t column, F&& fn) {
+  int64_t example = 0;
   for (const auto& part : parts) {
-    counts.insert(counts.end(), part[column].counts.begin(), part[column].counts.end());
+    for (const int64_t count : part[column].counts) fn(example++, count);
   }
-  return counts;
+}
+
+int64_t WidestOf(const std::vector<std::vector<ColumnData>>& parts, size_t column) {
+  int64_t widest = 0;
+  EachCount(parts, column, [&](int64_t, int64_t count) { widest = std::max(widest, count); });
+  return widest;
 }
 
 void MoveAll(std::vector<std::vector<ColumnData>>& parts, size_t column, Tensor* out) {
@@ -77,6 +92,13 @@ bool FeatureValues::Append(DType dtype, std::string_view list) {
     }
   }
   return reader.ok();
+}
+
+void FeatureValues::Reserve(DType dtype, int64_t count) {
+  const size_t size = static_cast<size_t>(this->size(dtype) + count);
+  if (dtype == DType::kFloat) floats_.reserve(size);
+  if (dtype == DType::kInt64) ints_.reserve(size);
+  if (dtype == DType::kString) strings_.reserve(size);
 }
 
 void FeatureValues::Append(const Tensor& tensor) {
@@ -207,30 +229,26 @@ Status EmitSparse(OpContext& ctx, int indices_output, int values_output, int sha
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(values_output, {n}));
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(shape_output, {batched ? 2 : 1}));
   MoveAll(parts, column, &ctx.output(values_output));
-  const std::vector<int64_t> counts = AllCounts(parts, column);
   int64_t* indices = ctx.out<int64_t>(indices_output);
-  int64_t widest = 0;
-  for (size_t row = 0; row < counts.size(); ++row) {
-    widest = std::max(widest, counts[row]);
-    for (int64_t k = 0; k < counts[row]; ++k) {
-      if (batched) *indices++ = static_cast<int64_t>(row);
+  EachCount(parts, column, [&](int64_t row, int64_t count) {
+    for (int64_t k = 0; k < count; ++k) {
+      if (batched) *indices++ = row;
       *indices++ = k;
     }
-  }
+  });
   int64_t* shape = ctx.out<int64_t>(shape_output);
-  if (batched) *shape++ = static_cast<int64_t>(counts.size());
-  *shape = widest;
+  if (batched) *shape++ = NumExamples(parts, column);
+  *shape = WidestOf(parts, column);
   return Status();
 }
 
 Status EmitDense(OpContext& ctx, int output, const FeatureColumn& spec,
                  std::vector<std::vector<ColumnData>>& parts, size_t column, bool batched) {
-  const std::vector<int64_t> counts = AllCounts(parts, column);
   const bool padded = spec.form == FeatureColumn::Form::kPadded;
-  const int64_t widest = counts.empty() ? 0 : *std::max_element(counts.begin(), counts.end());
+  const int64_t widest = padded ? WidestOf(parts, column) : 0;
   Shape shape =
       padded ? spec.shape.WithDim(0, spec.stride == 0 ? 0 : widest / spec.stride) : spec.shape;
-  if (batched) shape = shape.WithInserted(0, static_cast<int64_t>(counts.size()));
+  if (batched) shape = shape.WithInserted(0, NumExamples(parts, column));
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(output, shape));
   Tensor* out = &ctx.output(output);
   if (!padded || !batched) {
@@ -262,7 +280,8 @@ Status EmitRagged(OpContext& ctx, int values_output, int splits_output, DType dt
   // One example is a plain vector, without splits.
   if (!batched) return ctx.AllocateOutput(splits_output, {0});
   std::vector<int64_t> splits = {0};
-  for (const int64_t count : AllCounts(parts, column)) splits.push_back(splits.back() + count);
+  EachCount(parts, column,
+            [&](int64_t, int64_t count) { splits.push_back(splits.back() + count); });
   return EmitSplits(ctx, splits_output, {static_cast<int64_t>(splits.size())}, splits);
 }
 

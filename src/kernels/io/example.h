@@ -21,6 +21,8 @@ class FeatureValues {
   }
   // Appends the values of a serialized FloatList, Int64List or BytesList; false if malformed.
   bool Append(DType dtype, std::string_view list);
+  // Makes room for `count` more values.
+  void Reserve(DType dtype, int64_t count);
   // Appends all elements of `tensor`, of one of the three dtypes.
   void Append(const Tensor& tensor);
   // Moves values [from, from + count) to element `at` of `out`.

@@ -57,6 +57,21 @@ Status ParseOne(const Request& request, const std::string& serialized, Where whe
   return Status();
 }
 
+// Columns with room for what `examples` examples have at least.
+std::vector<ColumnData> ColumnsFor(const Request& request, size_t examples) {
+  // Sizes that a model claims are not believed before there are so many values.
+  constexpr int64_t kMost = 1 << 16;
+  std::vector<ColumnData> columns(request.columns.size());
+  for (size_t i = 0; i < columns.size(); ++i) {
+    const FeatureColumn& column = request.columns[i];
+    const bool dense = column.form == FeatureColumn::Form::kDense;
+    const int64_t each = dense ? std::min(column.stride, kMost) : 1;
+    columns[i].counts.reserve(examples);
+    columns[i].values.Reserve(column.dtype, std::min(each * static_cast<int64_t>(examples), kMost));
+  }
+  return columns;
+}
+
 // Examples in runs, several runs at once. The error is that of the first example
 // that has one.
 StatusOr<Parts> ParseAll(OpContext& ctx, const Request& request, Span<const std::string> examples,
@@ -70,9 +85,9 @@ StatusOr<Parts> ParseAll(OpContext& ctx, const Request& request, Span<const std:
   const double cost = 1000 + 1.0 * static_cast<double>(bytes / std::max<size_t>(parts.size(), 1));
   ctx.ParallelFor(static_cast<int64_t>(parts.size()), cost, [&](int64_t begin, int64_t end) {
     for (size_t part = static_cast<size_t>(begin); part < static_cast<size_t>(end); ++part) {
-      parts[part].resize(request.columns.size());
-      Scratch scratch;
       const size_t last = std::min(examples.size(), (part + 1) * run);
+      parts[part] = ColumnsFor(request, last - part * run);
+      Scratch scratch;
       for (size_t i = part * run; i < last && errors[part].ok(); ++i) {
         const auto where = [&] {
           return names.empty() ? StrCat("Index: ", i) : StrCat("Name: ", names[i], ", Index: ", i);

@@ -93,6 +93,14 @@ int64_t MostRows(const VectorCode& code, const Product& p) {
                              kBlockRuns / p.taps);
 }
 
+// Nanoseconds, more or less.
+double CostOf(int64_t rows, double columns, const Product& p) {
+  return 0.04 * static_cast<double>(p.taps) * static_cast<double>(p.depth) *
+         static_cast<double>(rows) * columns;
+}
+// Whether the product is not worth dividing among threads.
+bool IsSmall(const Product& p) { return CostOf(p.rows, static_cast<double>(p.columns), p) < 5000; }
+
 // How a product is cut into jobs: blocks of rows times groups of panels.
 struct Jobs {
   int64_t rows;  // of a block
@@ -105,6 +113,10 @@ Jobs Cut(const VectorCode& code, const Product& p, int64_t threads) {
   constexpr int64_t kSmallMatrix = 256 * 1024;  // floats that each thread may well read for itself
   const int64_t wanted = threads == 1 ? 1 : 4 * threads;
   const int64_t panels = CeilDiv(p.columns, code.max_vectors * code.lanes);
+  if (threads == 1 && p.rows <= kRowsOfTiles && p.taps == 1) {
+    return {kRowsOfTiles, 1,
+            1};  // what follows finds the same, but takes as long as small products
+  }
   Jobs jobs{};
   jobs.blocks = std::max<int64_t>(1, CeilDiv(p.rows, MostRows(code, p)));
   // Rows are what other ops are cut by; but what is shorter is read by all jobs.
@@ -304,9 +316,8 @@ void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64
 using RunJob =
     FunctionRef<void(int64_t row_begin, int64_t row_end, int64_t panel_begin, int64_t panel_end)>;
 void RunJobs(OpContext& ctx, const Product& p, const Jobs& jobs, int64_t panels, RunJob run) {
-  const double depth = static_cast<double>(p.taps) * static_cast<double>(p.depth);
-  const double cost = 0.04 * depth * static_cast<double>(std::min(jobs.rows, p.rows)) *
-                      static_cast<double>(p.columns) / static_cast<double>(jobs.groups);
+  const double columns = static_cast<double>(p.columns) / static_cast<double>(jobs.groups);
+  const double cost = CostOf(std::min(jobs.rows, p.rows), columns, p);
   ctx.ParallelFor(jobs.blocks * jobs.groups, cost + 100, [&](int64_t begin, int64_t end) {
     for (int64_t job = begin; job < end; ++job) {
       const int64_t row = job / jobs.groups * jobs.rows, group = job % jobs.groups;
@@ -322,7 +333,7 @@ void RunProduct(OpContext& ctx, const Product& p) {
   const VectorCode& code = Vectors();
   const int64_t panels = CeilDiv(p.columns, code.max_vectors * code.lanes);
   const int64_t threads = ctx.run().pool == nullptr ? 1 : ctx.run().pool->num_threads();
-  const Jobs jobs = Cut(code, p, threads);
+  const Jobs jobs = Cut(code, p, IsSmall(p) ? 1 : threads);
   const ReducedCode* reduced = ReducedCodeOf(p);
   if (reduced == nullptr || jobs.blocks > 1 || jobs.groups == 1) {
     return RunJobs(ctx, p, jobs, panels, [&](auto... job) { RunBlock(code, p, job...); });

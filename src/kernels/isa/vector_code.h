@@ -133,6 +133,27 @@ struct GruArgs {
   int64_t units = 0;
 };
 
+// A turn of the loop over such cells: the products of the hidden state and the recurrent weights,
+// and the cells, a vector of units at a time. Blocks are of as many units as a vector has lanes.
+struct TurnArgs {
+  // For each block and k, `lanes` columns of each gate in the cell's order, filled up with zeros.
+  const float* weights = nullptr;
+  const float* bias = nullptr;        // of the products, a gate's units together; null for none
+  const float* x = nullptr;           // rows as those of a cell's gates, to be added
+  const float* input_bias = nullptr;  // to be added to x; null for none; of a gated recurrent unit
+  const float* hidden = nullptr;
+  const float* state = nullptr;  // of a long short-term memory
+  float* next_hidden = nullptr;
+  float* next_state = nullptr;
+  int64_t rows = 0, units = 0;
+  bool is_alone = false;  // the row is the whole batch
+  // From the last block to the first: turns go to and fro, so that one finds in cache what the
+  // last read, and is not kept waiting by the units that the last computed at its end.
+  bool backward = false;
+  int order[4] = {0, 1, 2, 3};  // of x, bias and input_bias
+  float forget_bias = 0;
+};
+
 struct VectorCode {
   const char* name;
   int lanes;        // floats in a vector
@@ -150,8 +171,10 @@ struct VectorCode {
   void (*run_steps)(const ArrayStep* steps, int num_steps, int64_t n);
   // y[i] = op(x[i]); y may be x.
   void (*map)(ScalarOp op, float parameter, const float* x, float* y, int64_t n);
-  // sums[j] += x[r * row_stride + j] for `rows` rows of `columns` columns, row by row.
-  void (*add_rows)(const float* x, int64_t row_stride, int64_t rows, int64_t columns, float* sums);
+  // results[j] = op(results[j], x[r * row_stride + j]) for `rows` rows of `columns` columns, row by
+  // row. `op` is kAdd, kMaximum or kMinimum, which give NaN where one of the elements is NaN.
+  void (*combine_rows)(ScalarOp op, const float* x, int64_t row_stride, int64_t rows,
+                       int64_t columns, float* results);
   // y[i] = the largest of taps[t][i] over all taps, NaN never, or their sum over `count` (not 0).
   void (*pool_maximum)(const float* const* taps, int64_t num_taps, int64_t n, float* y);
   void (*pool_average)(const float* const* taps, int64_t num_taps, int64_t n, float count,
@@ -165,6 +188,8 @@ struct VectorCode {
   void (*normalize)(const NormalizeArgs& args, int64_t row_begin, int64_t row_end);
   void (*lstm)(const LstmArgs& args, int64_t row_begin, int64_t row_end);
   void (*gru)(const GruArgs& args, int64_t row_begin, int64_t row_end);
+  void (*lstm_turn)(const TurnArgs& args, int64_t block_begin, int64_t block_end);
+  void (*gru_turn)(const TurnArgs& args, int64_t block_begin, int64_t block_end);
 };
 
 // How a row of A is quantised: a value is `scale` times the difference of its number and `zero`.

@@ -21,7 +21,7 @@ namespace {
 template <class T>
 struct SumReducer {
   using Acc = ComputeType<T>;
-  static constexpr bool kAdds = true;
+  static constexpr ScalarOp kOp = ScalarOp::kAdd;
   static Acc Identity() { return Acc(0); }
   static Acc Load(const T& x) { return Acc(x); }
   static Acc Combine(const Acc& a, const Acc& b) { return WrapAdd(a, b); }
@@ -34,7 +34,7 @@ struct MeanReducer {
   using Acc = std::conditional_t<std::is_integral_v<T>,
                                  std::conditional_t<std::is_signed_v<T>, int64_t, uint64_t>,
                                  ComputeType<T>>;
-  static constexpr bool kAdds = true;
+  static constexpr ScalarOp kOp = ScalarOp::kAdd;
   static Acc Identity() { return Acc(0); }
   static Acc Load(const T& x) { return Acc(x); }
   static Acc Combine(const Acc& a, const Acc& b) { return WrapAdd(a, b); }
@@ -62,6 +62,7 @@ struct ProdReducer {
 template <class T>
 struct MaxReducer {
   using Acc = ComputeType<T>;
+  static constexpr ScalarOp kOp = ScalarOp::kMaximum;
   static Acc Identity() {
     using Limits = std::numeric_limits<Acc>;
     return Limits::has_infinity ? -Limits::infinity() : Limits::lowest();
@@ -74,6 +75,7 @@ struct MaxReducer {
 template <class T>
 struct MinReducer {
   using Acc = ComputeType<T>;
+  static constexpr ScalarOp kOp = ScalarOp::kMinimum;
   static Acc Identity() {
     using Limits = std::numeric_limits<Acc>;
     return Limits::has_infinity ? Limits::infinity() : Limits::max();
@@ -177,7 +179,7 @@ typename R::Acc ReduceAll(OpContext& ctx, const T* x, int64_t n) {
 template <class R, class T>
 void ReduceInner(OpContext& ctx, const ReductionPlan& plan, const T* x, T* y) {
   const int64_t run = plan.reduced.back().size;
-  const std::vector<ReductionPlan::Dim> runs(plan.reduced.begin(), plan.reduced.end() - 1);
+  const ReductionPlan::Dims runs(plan.reduced.begin(), plan.reduced.end() - 1);
   if (plan.outputs == 1 && runs.empty()) {
     y[0] = R::Finish(ReduceAll<R>(ctx, x, run), plan.inputs);
     return;
@@ -203,7 +205,7 @@ void ReduceOuter(OpContext& ctx, const ReductionPlan& plan, const T* x, T* y) {
   constexpr int64_t kRows = 128;  // rows per partial result
   const int64_t width = plan.kept.back().size;
   const int64_t strips = (width + kStrip - 1) / kStrip;
-  const std::vector<ReductionPlan::Dim> outer(plan.kept.begin(), plan.kept.end() - 1);
+  const ReductionPlan::Dims outer(plan.kept.begin(), plan.kept.end() - 1);
   const double cost = 0.4 * static_cast<double>(plan.inputs) * std::min(width, kStrip);
   ctx.ParallelFor(plan.outputs / width * strips, cost, [&](int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; ++unit) {
@@ -227,28 +229,29 @@ void ReduceOuter(OpContext& ctx, const ReductionPlan& plan, const T* x, T* y) {
   });
 }
 
-// Sums of floats over rows that are evenly apart, one for each column: in the compute core, through
-// partial sums of a fixed number of rows.
+// Floats of rows that are evenly apart put together, column by column: in the compute core, through
+// partial results of a fixed number of rows.
 template <class R>
-void SumRows(OpContext& ctx, const ReductionPlan& plan, const float* x, float* y) {
+void ReduceRows(OpContext& ctx, const ReductionPlan& plan, const float* x, float* y) {
   constexpr int64_t kRows = 128;
   const int64_t width = plan.kept.back().size, step = plan.reduced[0].step;
   const int64_t parts = (plan.inputs + kRows - 1) / kRows, outer = plan.outputs / width;
-  const std::vector<ReductionPlan::Dim> outer_dims(plan.kept.begin(), plan.kept.end() - 1);
-  std::vector<float> sums(static_cast<size_t>(plan.outputs * parts), 0.0f);
-  ctx.ParallelFor(
-      outer * parts, 0.05 * kRows * static_cast<double>(width), [&](int64_t begin, int64_t end) {
-        for (int64_t job = begin; job < end; ++job) {
-          const int64_t row = job % parts * kRows, at = job / parts;
-          ForEachOffset(outer_dims, at, at + 1, [&](int64_t base) {
-            Vectors().add_rows(x + base + row * step, step, std::min(kRows, plan.inputs - row),
-                               width, &sums[job * width]);
-          });
-        }
-      });
+  const ReductionPlan::Dims outer_dims(plan.kept.begin(), plan.kept.end() - 1);
+  std::vector<float> results(static_cast<size_t>(plan.outputs * parts), R::Identity());
+  ctx.ParallelFor(outer * parts, 0.05 * kRows * static_cast<double>(width),
+                  [&](int64_t begin, int64_t end) {
+                    for (int64_t job = begin; job < end; ++job) {
+                      const int64_t row = job % parts * kRows, at = job / parts;
+                      ForEachOffset(outer_dims, at, at + 1, [&](int64_t base) {
+                        Vectors().combine_rows(R::kOp, x + base + row * step, step,
+                                               std::min(kRows, plan.inputs - row), width,
+                                               &results[job * width]);
+                      });
+                    }
+                  });
   for (int64_t at = 0; at < outer; ++at) {
-    float* total = &sums[at * parts * width];
-    Vectors().add_rows(total + width, width, parts - 1, width, total);
+    float* total = &results[at * parts * width];
+    Vectors().combine_rows(R::kOp, total + width, width, parts - 1, width, total);
     for (int64_t i = 0; i < width; ++i) y[at * width + i] = R::Finish(total[i], plan.inputs);
   }
 }
@@ -269,12 +272,12 @@ Status RunReduction(OpContext& ctx) {
     } else if (plan.reduced.back().step == 1) {
       ReduceInner<R>(ctx, plan, x, y);
     } else {
-      if constexpr (std::is_same_v<T, float> && requires { R::kAdds; }) {
-        constexpr int64_t kMostPartial = 1
-                                         << 20;  // sums; there are as many times fewer than inputs
+      if constexpr (std::is_same_v<T, float> && requires { R::kOp; }) {
+        // Partial results; there are as many times fewer than inputs.
+        constexpr int64_t kMostPartial = 1 << 20;
         if (plan.reduced.size() == 1 && plan.kept.back().step == 1 &&
             plan.outputs <= kMostPartial) {
-          SumRows<R>(ctx, plan, x, y);
+          ReduceRows<R>(ctx, plan, x, y);
           return Status();
         }
       }

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "savedmodel/op.h"
 
 namespace savedmodel {
@@ -18,8 +19,8 @@ struct ReductionPlan {
     int64_t size;
     int64_t step;
   };
-  std::vector<Dim> kept;
-  std::vector<Dim> reduced;
+  using Dims = absl::InlinedVector<Dim, 4>;
+  Dims kept, reduced;
   int64_t outputs = 1;  // product of the kept sizes
   int64_t inputs = 1;   // elements per output
 };
@@ -29,10 +30,9 @@ ReductionPlan PlanReduction(const Shape& shape, const std::vector<int64_t>& axes
 
 // Calls `fn(offset)` for indices [begin, end) of the nest `dims` in row-major order.
 template <class F>
-void ForEachOffset(const std::vector<ReductionPlan::Dim>& dims, int64_t begin, int64_t end,
-                   F&& fn) {
+void ForEachOffset(const ReductionPlan::Dims& dims, int64_t begin, int64_t end, F&& fn) {
   if (begin >= end) return;
-  std::vector<int64_t> index(dims.size());
+  absl::InlinedVector<int64_t, 4> index(dims.size());
   int64_t offset = 0, rest = begin;
   for (size_t d = dims.size(); d-- > 0;) {
     index[d] = rest % dims[d].size;

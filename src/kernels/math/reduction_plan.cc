@@ -41,7 +41,7 @@ ReductionPlan PlanReduction(const Shape& shape, const std::vector<int64_t>& axes
   for (int i = shape.rank() - 1; i >= 0; --i) {
     const int64_t size = shape[i];
     if (size == 1) continue;
-    std::vector<ReductionPlan::Dim>& dims = reduced[i] ? plan.reduced : plan.kept;
+    ReductionPlan::Dims& dims = reduced[i] ? plan.reduced : plan.kept;
     (reduced[i] ? plan.inputs : plan.outputs) *= size;
     if (!dims.empty() && last_reduced == reduced[i]) {
       dims.front().size *= size;

@@ -30,6 +30,7 @@ Span<const OpDef> QuantizeOps();
 Span<const OpDef> QuantizedProductOps();
 Span<const OpDef> QuantizedValueOps();
 Span<const OpDef> RecognizedOps();
+Span<const OpDef> RecurrentLoopOps();
 Span<const OpDef> RecurrentOps();
 Span<const OpDef> RnnOps();
 Span<const OpDef> SoftmaxOps();

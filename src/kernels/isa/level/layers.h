@@ -1,4 +1,4 @@
-// Parts of layers: layer normalisation, the weights of attention, the gates of recurrent cells.
+// Parts of layers: layer normalisation, the weights of attention.
 #pragma once
 
 #include "src/kernels/isa/level/math.h"
@@ -68,37 +68,6 @@ void AttentionWeights(const AttentionArgs& a, int64_t rows) {
       }
     }
     SoftmaxRows(row, row, 1, a.columns, false);
-  }
-}
-
-void LstmCell(const LstmArgs& a, int64_t row_begin, int64_t row_end) {
-  for (int64_t r = row_begin; r < row_end; ++r) {
-    const float* gates = a.gates + r * 4 * a.units;
-    const float* input = gates + a.order[0] * a.units;
-    const float* forget = gates + a.order[1] * a.units;
-    const float* candidate = gates + a.order[2] * a.units;
-    const float* output = gates + a.order[3] * a.units;
-    const int64_t row = r * a.units;
-    ForVectors(a.units, [&](auto load, auto store) {
-      const Vec kept = Sigmoid(load(forget) + a.forget_bias) * load(a.state + row);
-      const Vec state = kept + Sigmoid(load(input)) * Tanh(load(candidate));
-      store(a.next_state + row, state);
-      store(a.result + row, Sigmoid(load(output)) * Tanh(state));
-    });
-  }
-}
-
-void GruCell(const GruArgs& a, int64_t row_begin, int64_t row_end) {
-  for (int64_t r = row_begin; r < row_end; ++r) {
-    const float* x = a.x + r * 3 * a.units;
-    const float* h = a.recurrent + r * 3 * a.units;
-    const int64_t row = r * a.units;
-    ForVectors(a.units, [&](auto load, auto store) {
-      const Vec update = Sigmoid(load(x) + load(h));
-      const Vec reset = Sigmoid(load(x + a.units) + load(h + a.units));
-      const Vec candidate = Tanh(load(x + 2 * a.units) + reset * load(h + 2 * a.units));
-      store(a.result + row, update * load(a.state + row) + (1.0f - update) * candidate);
-    });
   }
 }
 

@@ -1,4 +1,4 @@
-// Rows: their sum, pools of them, the softmax of each.
+// Rows: put together, pools of them, the softmax of each.
 #pragma once
 
 #include "src/kernels/isa/level/math.h"
@@ -21,9 +21,9 @@ inline float RowMaximum(const float* x, int64_t n) {
 }
 
 // `kVectors` vectors of columns, the first `columns` of them.
-template <int kVectors>
-inline void AddColumns(const float* x, int64_t row_stride, int64_t rows, int64_t columns,
-                       float* sums) {
+template <int kVectors, class Combine>
+inline void CombineColumns(const float* x, int64_t row_stride, int64_t rows, int64_t columns,
+                           float* results, Combine&& combine) {
   const int64_t tail = columns - (kVectors - 1) * kLanes;
   const auto load = [&](const float* from, int v) {
     from += v * kLanes;
@@ -31,37 +31,54 @@ inline void AddColumns(const float* x, int64_t row_stride, int64_t rows, int64_t
   };
   Vec totals[kVectors];
 #pragma GCC unroll 4
-  for (int v = 0; v < kVectors; ++v) totals[v] = load(sums, v);
+  for (int v = 0; v < kVectors; ++v) totals[v] = load(results, v);
   for (int64_t r = 0; r < rows; ++r, x += row_stride) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) totals[v] += load(x, v);
+    for (int v = 0; v < kVectors; ++v) totals[v] = combine(totals[v], load(x, v));
   }
 #pragma GCC unroll 4
   for (int v = 0; v < kVectors; ++v) {
     if (v == kVectors - 1 && tail < kLanes) {
-      StoreSome(sums + v * kLanes, totals[v], tail);
+      StoreSome(results + v * kLanes, totals[v], tail);
     } else {
-      Store(sums + v * kLanes, totals[v]);
+      Store(results + v * kLanes, totals[v]);
     }
   }
 }
 
-void AddRows(const float* x, int64_t row_stride, int64_t rows, int64_t columns, float* sums) {
+template <class Combine>
+void CombineRowsBy(const float* x, int64_t row_stride, int64_t rows, int64_t columns,
+                   float* results, Combine&& combine) {
   for (int64_t j = 0; j < columns; j += 4 * kLanes) {
     const int64_t n = columns - j < 4 * kLanes ? columns - j : 4 * kLanes;
     switch ((n + kLanes - 1) / kLanes) {
       case 1:
-        AddColumns<1>(x + j, row_stride, rows, n, sums + j);
+        CombineColumns<1>(x + j, row_stride, rows, n, results + j, combine);
         break;
       case 2:
-        AddColumns<2>(x + j, row_stride, rows, n, sums + j);
+        CombineColumns<2>(x + j, row_stride, rows, n, results + j, combine);
         break;
       case 3:
-        AddColumns<3>(x + j, row_stride, rows, n, sums + j);
+        CombineColumns<3>(x + j, row_stride, rows, n, results + j, combine);
         break;
       default:
-        AddColumns<4>(x + j, row_stride, rows, n, sums + j);
+        CombineColumns<4>(x + j, row_stride, rows, n, results + j, combine);
     }
+  }
+}
+
+void CombineRows(ScalarOp op, const float* x, int64_t row_stride, int64_t rows, int64_t columns,
+                 float* results) {
+  const auto by = [&](auto combine) {
+    CombineRowsBy(x, row_stride, rows, columns, results, combine);
+  };
+  switch (op) {
+    case ScalarOp::kMaximum:
+      return by([](Vec a, Vec b) { return a < b || b != b ? b : a; });
+    case ScalarOp::kMinimum:
+      return by([](Vec a, Vec b) { return b < a || b != b ? b : a; });
+    default:
+      return by([](Vec a, Vec b) { return a + b; });
   }
 }
 

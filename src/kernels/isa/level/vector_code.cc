@@ -2,6 +2,7 @@
 #include "src/kernels/isa/level/depthwise.h"
 #include "src/kernels/isa/level/gemm.h"
 #include "src/kernels/isa/level/layers.h"
+#include "src/kernels/isa/level/recurrent.h"
 #include "src/kernels/isa/level/rows.h"
 #include "src/kernels/isa/level/steps.h"
 #include "src/kernels/isa/level/winograd.h"
@@ -23,7 +24,7 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .apply = Apply,
       .run_steps = RunSteps,
       .map = Map,
-      .add_rows = AddRows,
+      .combine_rows = CombineRows,
       .pool_maximum = PoolMaximum,
       .pool_average = PoolAverage,
       .softmax = SoftmaxRows,
@@ -33,6 +34,8 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .normalize = NormalizeRows,
       .lstm = LstmCell,
       .gru = GruCell,
+      .lstm_turn = Turn<LstmTurn>,
+      .gru_turn = Turn<GruTurn>,
   };
   return &kCode;
 }

@@ -1,0 +1,386 @@
+// Loops over cells of recurrent layers: what the optimizer puts in place of a While that runs one.
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "src/base/pause.h"
+#include "src/base/status_macros.h"
+#include "src/base/strcat.h"
+#include "src/graph/op_signature.h"
+#include "src/graph/run_interrupted.h"
+#include "src/graph/shape_fns.h"
+#include "src/kernels/isa/gemm.h"
+#include "src/kernels/nn/nn_ops.h"
+#include "src/kernels/nn/recurrent.h"
+
+namespace savedmodel {
+namespace {
+
+// x [turns, batch, blocks * units], weights [units, blocks * units], then biases of as many as the
+// weights have columns or none, then states [batch, units]. Outputs [turns or 1, batch, units] and
+// the states after the last turn.
+Status LoopShape(ShapeContext& ctx, int states, int blocks) {
+  const int first = ctx.num_inputs() - states;
+  SM_RETURN_IF_ERROR(ctx.ExpectRank(0, 3));
+  for (int i = first; i < ctx.num_inputs(); ++i) SM_RETURN_IF_ERROR(ctx.ExpectRank(i, 2));
+  const Shape &x = ctx.input(0), &state = ctx.input(first);
+  if (!x.fully_known() || !state.fully_known()) return Status();
+  const int64_t gates = blocks * state[1];
+  SM_CHECK_ARG(x[0] > 0 && x[1] == state[0] && x[2] == gates, "found rows of shape ", x,
+               ", expected [turns, ", state[0], ", ", gates, "]");
+  SM_CHECK_ARG(ctx.input(1) == Shape({state[1], gates}), "found weights of shape ", ctx.input(1),
+               ", expected [", state[1], ", ", gates, "]");
+  for (int i = 2; i < first; ++i) {
+    SM_CHECK_ARG(ctx.input(i) == Shape({0}) || ctx.input(i) == Shape({gates}),
+                 "found a bias of shape ", ctx.input(i), ", expected [", gates, "] or none");
+  }
+  for (int i = first; i < ctx.num_inputs(); ++i) {
+    SM_CHECK_ARG(ctx.input(i) == state, "found states of shapes ", state, " and ", ctx.input(i));
+  }
+  const int64_t kept = ctx.attrs().Bool("last_only") ? 1 : x[0];
+  ctx.set_output(0, Shape({kept, state[0], state[1]}));
+  for (int i = 1; i < ctx.num_outputs(); ++i) ctx.set_output(i, state);
+  return Status();
+}
+Status LstmLoopShape(ShapeContext& ctx) { return LoopShape(ctx, 2, 4); }
+Status GruLoopShape(ShapeContext& ctx) { return LoopShape(ctx, 1, 3); }
+
+// A kind of cell, and where the inputs of a loop over it are.
+struct Cell {
+  bool is_lstm = false;
+  int gates = 3, hidden = 4;
+  LstmArgs lstm;  // its attributes; the order of a gated recurrent unit's gates is as it comes
+};
+
+// Recurrent weights of float32 in blocks for TurnArgs.
+StatusOr<Tensor> PackBlocks(const Cell& cell, const Tensor& weights) {
+  const int64_t lanes = Vectors().lanes, units = weights.shape()[0];
+  const int64_t blocks = (units + lanes - 1) / lanes;
+  SM_ASSIGN_OR_RETURN(Tensor packed,
+                      Tensor::Allocate(DType::kFloat, Shape({blocks, units, cell.gates, lanes})));
+  float* to = static_cast<float*>(packed.raw_mutable_data());
+  for (int64_t block = 0; block < blocks; ++block) {
+    const int64_t valid = std::min(lanes, units - block * lanes);
+    for (int64_t k = 0; k < units; ++k) {
+      const float* row = weights.data<float>() + k * cell.gates * units + block * lanes;
+      for (int g = 0; g < cell.gates; ++g, to += lanes) {
+        std::copy_n(row + cell.lstm.order[g] * units, valid, to);
+        std::fill(to + valid, to + lanes, 0.0f);
+      }
+    }
+  }
+  return packed;
+}
+
+// Constant weights; none otherwise.
+struct Weights {
+  std::shared_ptr<const Tensor> blocks;
+  PackedMatrices reduced;  // of a precision other than float32
+};
+
+StatusOr<Weights> PackWeights(BuildContext& build, const Cell& cell) {
+  Weights packed;
+  const Tensor* weights = build.constant_input(1);
+  if (weights == nullptr || weights->shape().rank() != 2 || weights->num_elements() == 0) {
+    return packed;
+  }
+  const Shape& shape = weights->shape();
+  if (Reduced(build.precision()) != nullptr) {
+    SM_ASSIGN_OR_RETURN(
+        packed.reduced,
+        PackConstant(build, 1, "recurrent", 1, shape[0], shape[1], build.precision(), [&](int64_t) {
+          return MatrixView{weights->data<float>(), shape[1], 1};
+        }));
+    if (packed.reduced->front().precision() != Precision::kFloat32) return packed;
+    packed.reduced = nullptr;
+  }
+  std::string key = "recurrent blocks";
+  for (int g = 0; g < cell.gates; ++g) key += StrCat(" ", cell.lstm.order[g]);
+  SM_ASSIGN_OR_RETURN(
+      std::shared_ptr<const void> blocks,
+      build.Packed(*weights, key, [&]() -> StatusOr<std::shared_ptr<const void>> {
+        SM_ASSIGN_OR_RETURN(Tensor made, PackBlocks(cell, *weights));
+        return std::shared_ptr<const void>(std::make_shared<const Tensor>(std::move(made)));
+      }));
+  packed.blocks = std::static_pointer_cast<const Tensor>(std::move(blocks));
+  return packed;
+}
+
+// Turns that are divided among threads, which wait for each other after each. Each thread has a
+// part of its own in all turns, and takes those of others that have not come: nobody waits for
+// them.
+class SharedTurns {
+ public:
+  SharedTurns(int64_t turns, int64_t parts)
+      : turns_(turns), parts_(parts), taken_(static_cast<size_t>(parts)) {}
+
+  // Takes part as the thread of part `own` until no turn is left: run(turn, part) is called once
+  // for each. When it is false, all turns end early.
+  void Work(int64_t own, FunctionRef<bool(int64_t turn, int64_t part)> run) {
+    while (done_.load(std::memory_order_acquire) < turns_ * parts_) {
+      const int64_t turn = done_.load(std::memory_order_acquire) / parts_;
+      for (int64_t i = 0; i < parts_; ++i) {
+        const int64_t part = (own + i) % parts_;
+        int64_t next = turn;
+        if (!taken_[part].turns.compare_exchange_strong(next, turn + 1)) continue;
+        if (run(turn, part)) {
+          done_.fetch_add(1, std::memory_order_release);
+        } else {
+          done_.store(turns_ * parts_, std::memory_order_release);
+        }
+      }
+      WaitFor((turn + 1) * parts_);
+    }
+  }
+
+ private:
+  struct alignas(64) Part {
+    std::atomic<int64_t> turns{0};  // that have been begun
+  };
+
+  void WaitFor(int64_t parts) const {
+    constexpr int kLooks = 2000;  // some tens of microseconds
+    for (int looks = 0; done_.load(std::memory_order_acquire) < parts; ++looks) {
+      if (looks < kLooks) {
+        Pause();
+      } else {
+        std::this_thread::yield();
+      }
+    }
+  }
+
+  const int64_t turns_, parts_;
+  std::vector<Part> taken_;
+  alignas(64) std::atomic<int64_t> done_{0};  // parts of all turns
+};
+
+// One run of a loop.
+class Loop {
+ public:
+  Loop(OpContext& ctx, const Cell& cell, const Weights& weights, bool last_only)
+      : ctx_(ctx),
+        cell_(cell),
+        reduced_(weights.reduced == nullptr ? nullptr : &weights.reduced->front()),
+        turns_(ctx.input(0).shape()[0]),
+        batch_(ctx.input(0).shape()[1]),
+        units_(ctx.input(cell.hidden).shape()[1]),
+        gates_(cell.gates * units_),
+        last_only_(last_only) {
+    if (weights.blocks != nullptr) blocks_ = *weights.blocks;
+  }
+
+  // Divides the batch, the rows of which do not need each other, among threads; if there are too
+  // few rows, each turn.
+  Status Run() {
+    SM_RETURN_IF_ERROR(Allocate());
+    const int64_t threads = ctx_.run().pool == nullptr ? 1 : ctx_.run().pool->num_threads();
+    if (threads == 1) {
+      RunRows(0, batch_, false);
+    } else if (batch_ < threads) {
+      DivideTurns(threads);
+    } else {
+      const double cost = static_cast<double>(turns_) * CostOfTurn(batch_ / threads);
+      ctx_.ParallelFor(threads, cost, [&](int64_t begin, int64_t end) {
+        const int64_t first = batch_ * begin / threads;
+        RunRows(first, batch_ * end / threads - first, false);
+      });
+    }
+    std::copy_n(Hidden(turns_), batch_ * units_, ctx_.out<float>(1));
+    return Status();
+  }
+
+ private:
+  Status Allocate() {
+    const auto temp = [&](int64_t columns) {
+      return ctx_.AllocateTemp(DType::kFloat, Shape({batch_, columns}));
+    };
+    SM_ASSIGN_OR_RETURN(other_, temp(units_));
+    if (reduced_ != nullptr) {
+      SM_ASSIGN_OR_RETURN(products_, temp(gates_));
+      SM_ASSIGN_OR_RETURN(sums_, temp(gates_));
+    } else if (!blocks_.has_value()) {
+      SM_ASSIGN_OR_RETURN(blocks_, PackBlocks(cell_, ctx_.input(1)));
+    }
+    return Status();
+  }
+
+  double CostOfTurn(int64_t rows) const {
+    return 0.04 * static_cast<double>(rows * units_ * gates_);
+  }
+
+  // The hidden state that turn t finds. Where only the last is kept, turns alternate between two
+  // places and end in the output.
+  const float* Hidden(int64_t t) {
+    return t == 0 ? ctx_.in<float>(cell_.hidden) : NextHidden(t - 1);
+  }
+  float* NextHidden(int64_t t) {
+    float* const out = ctx_.out<float>(0);
+    if (!last_only_) return out + t * batch_ * units_;
+    return (turns_ - t) % 2 == 1 ? out : static_cast<float*>(other_.raw_mutable_data());
+  }
+
+  const float* Bias(int input) const {
+    return ctx_.input(input).num_elements() == 0 ? nullptr : ctx_.in<float>(input);
+  }
+
+  // Turn t of rows [first, first + rows).
+  TurnArgs ArgsOf(int64_t t, int64_t first, int64_t rows) {
+    TurnArgs args;
+    args.weights = blocks_.data<float>();
+    args.bias = Bias(2);
+    args.x = ctx_.in<float>(0) + (t * batch_ + first) * gates_;
+    args.hidden = Hidden(t) + first * units_;
+    args.next_hidden = NextHidden(t) + first * units_;
+    if (cell_.is_lstm) {
+      args.next_state = ctx_.out<float>(2) + first * units_;
+      args.state = t == 0 ? ctx_.in<float>(cell_.hidden + 1) + first * units_ : args.next_state;
+    } else {
+      args.input_bias = Bias(3);
+    }
+    args.rows = rows;
+    args.units = units_;
+    args.is_alone = batch_ == 1;
+    args.backward = t % 2 == 1;
+    std::copy_n(cell_.lstm.order, 4, args.order);
+    args.forget_bias = cell_.lstm.forget_bias;
+    return args;
+  }
+
+  // All turns of some rows.
+  void RunRows(int64_t first, int64_t rows, bool divide_products) {
+    for (int64_t t = 0; t < turns_; ++t) {
+      const TurnArgs args = ArgsOf(t, first, rows);
+      ctx_.ParallelFor(1, CostOfTurn(rows), [&](int64_t, int64_t) {  // sees whether the run is over
+        if (reduced_ != nullptr) {
+          ReducedTurn(args, first, divide_products);
+        } else {
+          RunBlocks(args, 0, Blocks());
+        }
+      });
+    }
+  }
+
+  int64_t Blocks() const { return (units_ + Vectors().lanes - 1) / Vectors().lanes; }
+  void RunBlocks(const TurnArgs& args, int64_t begin, int64_t end) const {
+    (cell_.is_lstm ? Vectors().lstm_turn : Vectors().gru_turn)(args, begin, end);
+  }
+
+  // Each turn with several threads.
+  void DivideTurns(int64_t threads) {
+    constexpr double kLeastPart = 1000;  // what waiting for each other is worth
+    const double cost = CostOfTurn(batch_);
+    const int64_t parts =
+        std::min({threads, Blocks(), static_cast<int64_t>(std::min(cost / kLeastPart, 1e3))});
+    if (reduced_ != nullptr || parts < 2) return RunRows(0, batch_, true);
+    const auto turn = [&](int64_t t, int64_t part) {
+      if (!ctx_.run().CheckInterrupt().ok()) return false;
+      RunBlocks(ArgsOf(t, 0, batch_), Blocks() * part / parts, Blocks() * (part + 1) / parts);
+      return true;
+    };
+    SharedTurns turns(turns_, parts);
+    const double share = static_cast<double>(turns_) * cost / static_cast<double>(parts);
+    ctx_.ParallelFor(parts, share, [&](int64_t begin, int64_t) { turns.Work(begin, turn); });
+    if (!ctx_.run().CheckInterrupt().ok()) throw RunInterrupted();
+  }
+
+  // The same with weights of fewer bits: products first, then cells.
+  void ReducedTurn(const TurnArgs& args, int64_t first, bool divide) {
+    float* const products = static_cast<float*>(products_.raw_mutable_data()) + first * gates_;
+    Epilogue epilogue;
+    epilogue.bias = args.bias;
+    if (cell_.is_lstm) epilogue.steps.push_back(Add(args.x, gates_));
+    const EvenRuns runs{args.hidden, units_};
+    const Product product{.rows = args.rows,
+                          .columns = gates_,
+                          .depth = units_,
+                          .runs = runs,
+                          .packed = reduced_,
+                          .c = products,
+                          .c_stride = gates_,
+                          .epilogue = &epilogue,
+                          .is_part = batch_ > 1};
+    if (divide) {
+      RunProduct(ctx_, product);
+    } else {
+      RunProductSerially(product);
+    }
+    cell_.is_lstm ? ApplyLstm(args, products) : ApplyGru(args, products, first);
+  }
+
+  static VectorStep Add(const float* operand, int64_t row_stride) {
+    return {.op = ScalarOp::kAdd, .operand = operand, .row_stride = row_stride, .column_stride = 1};
+  }
+
+  void ApplyLstm(const TurnArgs& args, const float* gates) const {
+    LstmArgs cell = cell_.lstm;
+    cell.gates = gates;
+    cell.state = args.state;
+    cell.result = args.next_hidden;
+    cell.next_state = args.next_state;
+    cell.units = units_;
+    Vectors().lstm(cell, 0, args.rows);
+  }
+
+  void ApplyGru(const TurnArgs& args, const float* products, int64_t first) {
+    const float* x = args.x;
+    if (args.input_bias != nullptr) {
+      float* const sums = static_cast<float*>(sums_.raw_mutable_data()) + first * gates_;
+      std::copy_n(x, args.rows * gates_, sums);
+      const VectorStep bias = Add(args.input_bias, 0);
+      Vectors().apply(&bias, 1, sums, gates_, 0, args.rows, gates_);
+      x = sums;
+    }
+    const GruArgs cell{.x = x,
+                       .recurrent = products,
+                       .state = args.hidden,
+                       .result = args.next_hidden,
+                       .units = units_};
+    Vectors().gru(cell, 0, args.rows);
+  }
+
+  OpContext& ctx_;
+  const Cell& cell_;
+  const PackedMatrix* const reduced_;  // null where weights are in blocks
+  const int64_t turns_, batch_, units_, gates_;
+  const bool last_only_;
+  Tensor blocks_;
+  Tensor other_;            // hidden states
+  Tensor products_, sums_;  // of weights of fewer bits
+};
+
+StatusOr<KernelPtr> BuildLoop(BuildContext& build, const Cell& cell) {
+  SM_ASSIGN_OR_RETURN(Weights weights, PackWeights(build, cell));
+  const bool last_only = build.attrs().Bool("last_only");
+  return MakeKernel([cell, weights, last_only](OpContext& ctx) {
+    return Loop(ctx, cell, weights, last_only).Run();
+  });
+}
+
+StatusOr<KernelPtr> BuildLstmLoop(BuildContext& build) {
+  SM_ASSIGN_OR_RETURN(const LstmArgs attributes, ReadLstmAttrs(build.attrs()));
+  return BuildLoop(build, {.is_lstm = true, .gates = 4, .hidden = 3, .lstm = attributes});
+}
+StatusOr<KernelPtr> BuildGruLoop(BuildContext& build) { return BuildLoop(build, Cell()); }
+
+constexpr OpDef kOps[] = {
+    {.signature = "_GruLoop(x: float, weights: float, bias: float, input_bias: float, "
+                  "hidden: float) -> (output: float, last_hidden: float); last_only: bool",
+     .shape = GruLoopShape,
+     .build = BuildGruLoop,
+     .is_long = true},
+    {.signature = "_LstmLoop(x: float, weights: float, bias: float, hidden: float, state: float) "
+                  "-> (output: float, last_hidden: float, last_state: float); order: list(int); "
+                  "forget_bias: float = 0.0; last_only: bool",
+     .shape = LstmLoopShape,
+     .build = BuildLstmLoop,
+     .is_long = true},
+};
+static_assert(RowsAreSound(kOps));
+
+}  // namespace
+
+Span<const OpDef> RecurrentLoopOps() { return kOps; }
+
+}  // namespace savedmodel

@@ -1,0 +1,88 @@
+// Maxima and minima of floats over outer dimensions, where NaN is the result of a column that has
+// one, as in TensorFlow.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "savedmodel/model.h"
+#include "tests/kernels/random_floats.h"
+
+namespace savedmodel {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+struct Sizes {
+  int64_t outer, rows, columns;
+};
+
+class OuterReductionTest : public testing::TestWithParam<Sizes> {
+ protected:
+  StatusOr<Tensor> Reduce(const std::string& op, const Tensor& x, int threads) {
+    LoadOptions options;
+    options.num_threads = threads;
+    const auto model = LoadGraphDef(
+        "node { name: 'x' op: 'Placeholder' attr { key: 'dtype' value { type: DT_FLOAT } } }\n"
+        "node { name: 'axis' op: 'Const' attr { key: 'dtype' value { type: DT_INT32 } } "
+        "attr { key: 'value' value { tensor { dtype: DT_INT32 tensor_shape {} int_val: 1 } } } }\n"
+        "node { name: 'y' op: '" +
+            op +
+            "' input: 'x' input: 'axis' attr { key: 'T' value { type: DT_FLOAT } } "
+            "attr { key: 'Tidx' value { type: DT_INT32 } } }",
+        options);
+    if (!model.ok()) return model.status();
+    auto values = model->session().Run({{"x:0", x}}, {"y:0"});
+    if (!values.ok()) return values.status();
+    return values->front();
+  }
+
+  // `worse(a, b)`: b takes a's place.
+  template <class F>
+  void ExpectReduced(const std::string& op, float first, F&& worse) {
+    const Sizes& s = GetParam();
+    Tensor x = *Tensor::Allocate(DType::kFloat, Shape({s.outer, s.rows, s.columns}));
+    float* p = static_cast<float*>(x.raw_mutable_data());
+    const std::vector<float> values = Random(x.num_elements(), 7);
+    std::copy(values.begin(), values.end(), p);
+    // In one column each: NaN first, in the middle and last, and only infinite numbers.
+    const auto column = [&](int64_t j) { return p + j % s.columns; };
+    column(0)[0] = std::nanf("");
+    column(2)[s.rows / 2 * s.columns] = std::nanf("");
+    column(4)[(s.rows - 1) * s.columns] = std::nanf("");
+    for (int64_t r = 0; r < s.rows; ++r) column(6)[r * s.columns] = first;
+    for (const int threads : {1, 3}) {
+      const auto y = Reduce(op, x, threads);
+      ASSERT_TRUE(y.ok()) << y.status();
+      ASSERT_EQ(y->shape(), Shape({s.outer, s.columns}));
+      for (int64_t i = 0; i < y->num_elements(); ++i) {
+        const float* from = p + i / s.columns * s.rows * s.columns + i % s.columns;
+        float expected = first;
+        for (int64_t r = 0; r < s.rows; ++r) {
+          const float v = from[r * s.columns];
+          if (std::isnan(v) || worse(expected, v)) expected = v;
+          if (std::isnan(expected)) break;
+        }
+        const float got = y->data<float>()[i];
+        EXPECT_TRUE(std::isnan(expected) ? std::isnan(got) : got == expected)
+            << op << " of column " << i << ": " << got << ", expected " << expected;
+      }
+    }
+  }
+};
+
+TEST_P(OuterReductionTest, Max) {
+  ExpectReduced("Max", -kInfinity, [](float a, float b) { return a < b; });
+}
+TEST_P(OuterReductionTest, Min) {
+  ExpectReduced("Min", kInfinity, [](float a, float b) { return b < a; });
+}
+
+INSTANTIATE_TEST_SUITE_P(AllSizes, OuterReductionTest,
+                         testing::Values(Sizes{1, 2, 9}, Sizes{1, 62, 64}, Sizes{3, 130, 33},
+                                         Sizes{2, 300, 7}, Sizes{1, 5000, 131}));
+
+}  // namespace
+}  // namespace savedmodel

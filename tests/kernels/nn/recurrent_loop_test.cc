@@ -1,0 +1,223 @@
+// Loops over recurrent cells against the formulas of the cells, in double.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "savedmodel/model.h"
+#include "tests/kernels/random_floats.h"
+
+namespace savedmodel {
+namespace {
+
+struct Sizes {
+  int64_t turns, batch, units;
+  bool last_only, constant_weights;
+};
+
+Tensor Numbers(const std::vector<int64_t>& dims, int seed) {
+  auto t = Tensor::Allocate(DType::kFloat, Shape(dims));
+  const std::vector<float> values = Random(t->num_elements(), seed);
+  std::copy(values.begin(), values.end(), static_cast<float*>(t->raw_mutable_data()));
+  return *t;
+}
+
+double Sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+
+class RecurrentLoopTest : public testing::TestWithParam<Sizes> {
+ protected:
+  // A node "y" of `op` with inputs of these sizes.
+  void MakeInputs(const std::string& op, const std::string& attrs, int64_t gates,
+                  const std::vector<int64_t>& biases, int states) {
+    const Sizes& s = GetParam();
+    std::string uses;
+    const auto add = [&](const Tensor& value, bool constant) {
+      const std::string name = "in" + std::to_string(values_.size());
+      graph_ += "node { name: '" + name +
+                "' op: 'Placeholder' attr { key: 'dtype' value { type: DT_FLOAT } } "
+                "attr { key: 'shape' value { shape {";
+      for (const int64_t d : value.shape().ToVector()) {
+        graph_ += " dim { size: " + std::to_string(d) + " }";
+      }
+      graph_ += " } } } }\n";
+      uses += " input: '" + name + "'";
+      (constant ? constants_ : inputs_)[name + ":0"] = value;
+      if (!constant) feeds_.push_back(name + ":0");
+      values_.push_back(value);
+    };
+    add(Numbers({s.turns, s.batch, gates * s.units}, 1), false);
+    add(Numbers({s.units, gates * s.units}, 2), s.constant_weights);
+    for (const int64_t bias : biases) add(Numbers({bias}, 3 + static_cast<int>(bias % 7)), true);
+    for (int i = 0; i < states; ++i) add(Numbers({s.batch, s.units}, 5 + i), false);
+    graph_ += "node { name: 'y' op: '" + op + "'" + uses + " " + attrs +
+              "attr { key: 'last_only' value { b: " + (s.last_only ? "true" : "false") + " } } }";
+  }
+
+  StatusOr<std::vector<Tensor>> Run(int threads, int outputs, const RunOptions& run = {},
+                                    Precision precision = Precision::kFloat32) {
+    LoadOptions options;
+    options.num_threads = threads;
+    options.precision = precision;
+    const auto model = LoadGraphDef(graph_, options, {"", constants_});
+    if (!model.ok()) return model.status();
+    std::vector<std::string> fetches;
+    for (int i = 0; i < outputs; ++i) fetches.push_back("y:" + std::to_string(i));
+    const auto results = model->Prune(feeds_, fetches)(inputs_, run);
+    if (!results.ok()) return results.status();
+    std::vector<Tensor> values;
+    for (const std::string& name : fetches) values.push_back(results->at(name));
+    return values;
+  }
+
+  float In(int input, int64_t i) const { return values_[input].data<float>()[i]; }
+  // 0 where input `input` is an empty bias.
+  double Bias(int input, int64_t i) const {
+    return values_[input].num_elements() == 0 ? 0 : In(input, i);
+  }
+  // Column j of the product of the hidden state of row r and the weights, with the bias.
+  double Product(const std::vector<double>& hidden, int64_t r, int64_t j, int64_t columns) const {
+    double sum = Bias(2, j);
+    for (int64_t k = 0; k < GetParam().units; ++k) {
+      sum += hidden[r * GetParam().units + k] * In(1, k * columns + j);
+    }
+    return sum;
+  }
+
+  // Results for any number of threads, the same bit for bit, are near `outputs` of all turns and
+  // the last states.
+  void ExpectResults(const std::vector<double>& outputs,
+                     const std::vector<std::vector<double>>& states) {
+    const Sizes& s = GetParam();
+    const int count = 1 + static_cast<int>(states.size());
+    const auto one = Run(1, count);
+    ASSERT_TRUE(one.ok()) << one.status();
+    const int64_t n = s.batch * s.units, skipped = s.last_only ? (s.turns - 1) * n : 0;
+    ASSERT_EQ((*one)[0].shape(), Shape({s.last_only ? 1 : s.turns, s.batch, s.units}));
+    for (int64_t i = 0; i < (*one)[0].num_elements(); ++i) {
+      ASSERT_NEAR((*one)[0].data<float>()[i], outputs[skipped + i], 1e-5) << i;
+    }
+    for (int o = 1; o < count; ++o) {
+      ASSERT_EQ((*one)[o].shape(), Shape({s.batch, s.units}));
+      for (int64_t i = 0; i < n; ++i) {
+        ASSERT_NEAR((*one)[o].data<float>()[i], states[o - 1][i], 1e-5) << o << ": " << i;
+      }
+    }
+    for (const int threads : {2, 3, 8}) {
+      const auto many = Run(threads, count);
+      ASSERT_TRUE(many.ok()) << many.status();
+      for (int o = 0; o < count; ++o) {
+        for (int64_t i = 0; i < (*one)[o].num_elements(); ++i) {
+          ASSERT_EQ((*many)[o].data<float>()[i], (*one)[o].data<float>()[i])
+              << threads << " threads, " << o << ": " << i;
+        }
+      }
+    }
+  }
+
+  std::vector<double> InitialState(int input) const {
+    const float* p = values_[input].data<float>();
+    return std::vector<double>(p, p + values_[input].num_elements());
+  }
+
+  std::string graph_;
+  std::vector<std::string> feeds_;
+  TensorMap inputs_, constants_;
+  std::vector<Tensor> values_;
+};
+
+constexpr char kLstmAttrs[] =
+    "attr { key: 'order' value { list { i: 0 i: 2 i: 1 i: 3 } } } "
+    "attr { key: 'forget_bias' value { f: 0.5 } } ";
+
+TEST_P(RecurrentLoopTest, Lstm) {
+  const Sizes& s = GetParam();
+  MakeInputs("_LstmLoop", kLstmAttrs, 4, {s.units % 2 == 0 ? 4 * s.units : 0}, 2);
+  std::vector<double> hidden = InitialState(3), state = InitialState(4), outputs;
+  for (int64_t t = 0; t < s.turns; ++t) {
+    std::vector<double> next(hidden.size());
+    for (int64_t i = 0; i < s.batch * s.units; ++i) {
+      const int64_t r = i / s.units, columns = 4 * s.units;
+      const auto gate = [&](int64_t block) {
+        const int64_t j = block * s.units + i % s.units;
+        return In(0, (t * s.batch + r) * columns + j) + Product(hidden, r, j, columns);
+      };
+      // The order says: input, candidate, forget, output.
+      state[i] = Sigmoid(gate(2) + 0.5) * state[i] + Sigmoid(gate(0)) * std::tanh(gate(1));
+      next[i] = Sigmoid(gate(3)) * std::tanh(state[i]);
+    }
+    hidden = next;
+    outputs.insert(outputs.end(), hidden.begin(), hidden.end());
+  }
+  ExpectResults(outputs, {hidden, state});
+}
+
+TEST_P(RecurrentLoopTest, Gru) {
+  const Sizes& s = GetParam();
+  const int64_t columns = 3 * s.units;
+  MakeInputs("_GruLoop", "", 3, {s.units % 2 == 0 ? columns : 0, s.units % 3 == 0 ? 0 : columns},
+             1);
+  std::vector<double> hidden = InitialState(4), outputs;
+  for (int64_t t = 0; t < s.turns; ++t) {
+    std::vector<double> next(hidden.size());
+    for (int64_t i = 0; i < s.batch * s.units; ++i) {
+      const int64_t r = i / s.units, u = i % s.units;
+      const auto x = [&](int64_t block) {
+        const int64_t j = block * s.units + u;
+        return In(0, (t * s.batch + r) * columns + j) + Bias(3, j);
+      };
+      const auto product = [&](int64_t block) {
+        return Product(hidden, r, block * s.units + u, columns);
+      };
+      const double update = Sigmoid(x(0) + product(0)), reset = Sigmoid(x(1) + product(1));
+      next[i] = update * hidden[i] + (1 - update) * std::tanh(x(2) + reset * product(2));
+    }
+    hidden = next;
+    outputs.insert(outputs.end(), hidden.begin(), hidden.end());
+  }
+  ExpectResults(outputs, {hidden});
+}
+
+// In bfloat16 and int8 results, all between -1 and 1, stay near those of float32.
+TEST_P(RecurrentLoopTest, FewerBits) {
+  MakeInputs("_LstmLoop", kLstmAttrs, 4, {4 * GetParam().units}, 2);
+  const auto exact = Run(2, 3);
+  ASSERT_TRUE(exact.ok()) << exact.status();
+  for (const Precision precision : {Precision::kBFloat16, Precision::kInt8}) {
+    const auto one = Run(1, 3, {}, precision), many = Run(3, 3, {}, precision);
+    ASSERT_TRUE(one.ok() && many.ok()) << one.status() << many.status();
+    for (int64_t i = 0; i < (*one)[0].num_elements(); ++i) {
+      ASSERT_NEAR((*one)[0].data<float>()[i], (*exact)[0].data<float>()[i], 0.1) << i;
+      ASSERT_EQ((*one)[0].data<float>()[i], (*many)[0].data<float>()[i]) << i;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(AllSizes, RecurrentLoopTest,
+                         testing::Values(Sizes{1, 1, 1, false, true}, Sizes{3, 1, 5, false, true},
+                                         Sizes{4, 1, 128, false, true},
+                                         Sizes{5, 1, 131, true, true},
+                                         Sizes{3, 2, 100, false, false},
+                                         Sizes{4, 7, 33, false, true}, Sizes{3, 8, 64, true, true},
+                                         Sizes{2, 19, 48, false, false}));
+
+using RecurrentLoopLimitsTest = RecurrentLoopTest;
+
+// With any number of threads a loop ends at its deadline, far from its last turn.
+TEST_P(RecurrentLoopLimitsTest, Deadline) {
+  MakeInputs("_LstmLoop", kLstmAttrs, 4, {0}, 2);
+  RunOptions options;
+  options.timeout = std::chrono::milliseconds(50);
+  for (const int threads : {1, 2}) {
+    const auto start = std::chrono::steady_clock::now();
+    EXPECT_EQ(Run(threads, 3, options).status().code(), StatusCode::kDeadlineExceeded);
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(2));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Long, RecurrentLoopLimitsTest,
+                         testing::Values(Sizes{4000, 1, 1024, true, true}));
+
+}  // namespace
+}  // namespace savedmodel
