@@ -1,6 +1,7 @@
 // The run loop.
 #include "src/executor/plan.h"
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -173,11 +174,32 @@ Status Plan::RunStep(const Step& step, Frame& frame, RunState& run) const {
   return FinishStep(step, frame);
 }
 
+namespace {
+
+// What one of several steps that run at the same time has of a pool.
+class PartOfPool final : public ThreadPool {
+ public:
+  PartOfPool(ThreadPool* whole, int num_threads) : whole_(whole), num_threads_(num_threads) {}
+  int num_threads() const override { return num_threads_; }
+  int num_awake() const override { return std::min(num_threads_, whole_->num_awake()); }
+  void Run(int64_t n, FunctionRef<void(int64_t)> fn) override { whole_->Run(n, fn); }
+
+ private:
+  ThreadPool* const whole_;
+  const int num_threads_;
+};
+
+}  // namespace
+
 Status Plan::RunTogether(const Step* first, Frame& frame, RunState& run) const {
   const int n = first->together;
+  const int threads = run.pool == nullptr ? 1 : run.pool->num_threads();
+  PartOfPool part(run.pool, threads / std::min(n, threads));
+  RunState run_of_each = run;
+  run_of_each.pool = part.num_threads() > 1 ? &part : nullptr;
   absl::InlinedVector<OpContext, 4> contexts;
   for (int i = 0; i < n; ++i) {
-    contexts.push_back(ContextOf(first[i], frame, run));
+    contexts.push_back(ContextOf(first[i], frame, run_of_each));
     SM_RETURN_IF_ERROR(PrepareStep(first[i], frame, contexts.back()));
   }
   absl::InlinedVector<Status, 4> statuses(n);
@@ -186,7 +208,7 @@ Status Plan::RunTogether(const Step* first, Frame& frame, RunState& run) const {
     if (IsProfiling()) timer.emplace(graph_.node(first[i].node));
     statuses[i] = RunStepKernel(first[i], contexts[i]);
   };
-  if (run.pool != nullptr) {
+  if (threads > 1) {
     run.pool->Run(n, run_one);
   } else {
     for (int i = 0; i < n; ++i) run_one(i);
