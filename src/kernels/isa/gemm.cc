@@ -140,7 +140,8 @@ void PointToB(const VectorCode& code, const Product& p, int64_t column, int64_t 
     return;
   }
   if (static_cast<int64_t>(panel->size()) < depth * width) panel->resize(depth * width);
-  code.pack(from, p.b.row_stride, p.b.column_stride, depth, args->columns, width, panel->data());
+  code.pack(from, p.b.row_stride, p.b.column_stride, depth, args->columns, width, nullptr,
+            panel->data());
   args->b = panel->data();
 }
 

@@ -108,29 +108,15 @@ void ScaleColumns(const float* x, const float* scale, int64_t n, int64_t columns
 
 }  // namespace
 
-StatusOr<ScaledFilter> ScaledFilter::Make(const Tensor& filter, const Tensor* scale) {
+StatusOr<ColumnScale> ColumnScale::Of(const Tensor& filter, const Tensor* scale) {
+  if (scale == nullptr) return ColumnScale();
   const Shape& shape = filter.shape();
-  SM_CHECK_ARG(
-      scale == nullptr || (scale->dtype() == DType::kFloat && filter.dtype() == DType::kFloat &&
-                           shape.rank() > 0 && scale->shape() == Shape({shape[shape.rank() - 1]})),
-      "found a scale ", scale->TypeString(), " for a filter ", filter.TypeString());
-  return ScaledFilter(filter, scale);
-}
-
-std::string ScaledFilter::key() const {
-  if (scale_ == nullptr) return "";
-  return " scaled by " +
-         std::string(static_cast<const char*>(scale_->raw_data()), scale_->num_bytes());
-}
-
-const float* ScaledFilter::data() {
-  if (scale_ == nullptr) return filter_->data<float>();
-  if (scaled_.empty()) {
-    scaled_.resize(static_cast<size_t>(filter_->num_elements()));
-    ScaleColumns(filter_->data<float>(), scale_->data<float>(), filter_->num_elements(),
-                 scale_->num_elements(), scaled_.data());
-  }
-  return scaled_.data();
+  SM_CHECK_ARG(scale->dtype() == DType::kFloat && filter.dtype() == DType::kFloat &&
+                   shape.rank() > 0 && scale->shape() == Shape({shape[shape.rank() - 1]}),
+               "found a scale ", scale->TypeString(), " for a filter ", filter.TypeString());
+  return ColumnScale{
+      scale->data<float>(),
+      " scaled by " + std::string(static_cast<const char*>(scale->raw_data()), scale->num_bytes())};
 }
 
 StatusOr<PackedMatrices> PackFilter(BuildContext& build, int input, const Tensor* scale,
@@ -141,12 +127,14 @@ StatusOr<PackedMatrices> PackFilter(BuildContext& build, int input, const Tensor
   }
   const Shape& shape = filter->shape();
   const int64_t out_channels = shape[shape.rank() - 1], per_group = out_channels / groups;
-  SM_ASSIGN_OR_RETURN(ScaledFilter scaled, ScaledFilter::Make(*filter, scale));
-  return PackConstant(build, input, StrCat("convolution in ", groups, " groups", scaled.key()),
-                      groups, shape.Product(0, shape.rank() - 1), per_group, build.precision(),
-                      [&](int64_t group) {
-                        return MatrixView{scaled.data() + group * per_group, out_channels, 1};
-                      });
+  SM_ASSIGN_OR_RETURN(const ColumnScale columns, ColumnScale::Of(*filter, scale));
+  return PackConstant(
+      build, input, StrCat("convolution in ", groups, " groups", columns.key), groups,
+      shape.Product(0, shape.rank() - 1), per_group, build.precision(),
+      [&](int64_t group) {
+        return MatrixView{filter->data<float>() + group * per_group, out_channels, 1};
+      },
+      columns.data);
 }
 
 Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& filter,

@@ -101,6 +101,27 @@ TEST_P(GemmTest, PackedOnce) {
   Check({}, &*packed);
 }
 
+// A view by rows, by columns and by neither, each times a scale of its columns.
+TEST_P(GemmTest, PackedTimesScales) {
+  const int64_t columns = GetParam().columns;
+  const std::vector<float> scales = Random(columns, 7);
+  std::vector<float> by_columns(b_.size()), sparse(2 * b_.size());
+  for (int64_t k = 0; k < k_; ++k) {
+    for (int64_t j = 0; j < columns; ++j) {
+      const float value = b_[k * columns + j];
+      by_columns[j * k_ + k] = sparse[2 * (k * columns + j)] = value;
+      expected_b_[k * columns + j] = static_cast<double>(value) * scales[j];
+    }
+  }
+  for (const MatrixView& view : {MatrixView{b_.data(), columns, 1},
+                                 {by_columns.data(), 1, k_},
+                                 {sparse.data(), 2 * columns, 2}}) {
+    const auto packed = PackedMatrix::Pack(view, k_, columns, Precision::kFloat32, scales.data());
+    ASSERT_TRUE(packed.ok()) << packed.status();
+    Check({}, &*packed);
+  }
+}
+
 TEST_P(GemmTest, FromRows) { Check({b_.data(), GetParam().columns, 1}, nullptr); }
 
 TEST_P(GemmTest, FromColumns) {

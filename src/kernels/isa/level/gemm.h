@@ -130,7 +130,7 @@ inline __attribute__((always_inline)) void ExchangeBlocks(Vec (&rows)[kLanes]) {
 
 // Columns of b that are consecutive floats, a square block at a time.
 void PackColumns(const float* b, int64_t column_stride, int64_t depth, int64_t columns,
-                 int64_t width, float* panel) {
+                 int64_t width, const float* scale, float* panel) {
   for (int64_t j = 0; j < width; j += kLanes) {
     for (int64_t k = 0; k < depth; k += kLanes) {
       const int64_t n = depth - k < kLanes ? depth - k : kLanes;
@@ -139,6 +139,7 @@ void PackColumns(const float* b, int64_t column_stride, int64_t depth, int64_t c
       for (int i = 0; i < kLanes; ++i) {
         const float* from = b + (j + i) * column_stride + k;
         block[i] = j + i >= columns ? Vec{} : n < kLanes ? LoadSome(from, n) : Load(from);
+        if (scale != nullptr && j + i < columns) block[i] *= scale[j + i];
       }
       ExchangeBlocks<kLanes / 2>(block);
       for (int64_t i = 0; i < n; ++i) Store(panel + (k + i) * width + j, block[i]);
@@ -147,21 +148,23 @@ void PackColumns(const float* b, int64_t column_stride, int64_t depth, int64_t c
 }
 
 void Pack(const float* b, int64_t row_stride, int64_t column_stride, int64_t depth, int64_t columns,
-          int64_t width, float* panel) {
+          int64_t width, const float* scale, float* panel) {
   if (column_stride == 1) {
     for (int64_t k = 0; k < depth; ++k, panel += width, b += row_stride) {
-      for (int64_t j = 0; j < columns; ++j) panel[j] = b[j];
-      for (int64_t j = columns; j < width; ++j) panel[j] = 0;
+      for (int64_t j = 0; j < width; j += kLanes) {
+        const int64_t n = columns - j;
+        Vec v = n < kLanes ? LoadSome(b + j, n) : Load(b + j);
+        if (scale != nullptr) v *= n < kLanes ? LoadSome(scale + j, n) : Load(scale + j);
+        Store(panel + j, v);
+      }
     }
     return;
   }
-  if (row_stride == 1) return PackColumns(b, column_stride, depth, columns, width, panel);
+  if (row_stride == 1) return PackColumns(b, column_stride, depth, columns, width, scale, panel);
   for (int64_t j = 0; j < width; ++j) {
-    if (j < columns) {
-      for (int64_t k = 0; k < depth; ++k)
-        panel[k * width + j] = b[k * row_stride + j * column_stride];
-    } else {
-      for (int64_t k = 0; k < depth; ++k) panel[k * width + j] = 0;
+    const float factor = scale == nullptr || j >= columns ? 1 : scale[j];
+    for (int64_t k = 0; k < depth; ++k) {
+      panel[k * width + j] = j < columns ? factor * b[k * row_stride + j * column_stride] : 0;
     }
   }
 }

@@ -30,6 +30,7 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .attention_weights = AttentionWeights,
       .winograd_input = WinogradInput,
       .winograd_output = WinogradOutput,
+      .winograd_filter = WinogradFilter,
       .normalize = NormalizeRows,
       .lstm = LstmCell,
       .gru = GruCell,
