@@ -22,7 +22,28 @@ struct MatrixView {
   }
 };
 
-// A matrix B in panels of the widest vectors, ready to be streamed through: made once per constant.
+// How the columns of a matrix B are cut into panels: as even as vectors allow, since one much
+// narrower than the others would be slow.
+class Panels {
+ public:
+  Panels(const VectorCode& code, int64_t columns)
+      : lanes_(code.lanes),
+        columns_(columns),
+        vectors_((columns + lanes_ - 1) / lanes_),
+        size_((vectors_ + code.max_vectors - 1) / code.max_vectors) {}
+
+  int64_t size() const { return size_; }
+  // First column of panel i, and valid columns.
+  int64_t begin(int64_t i) const { return vectors_ * i / size_ * lanes_; }
+  int64_t columns(int64_t i) const { return (i + 1 == size_ ? columns_ : begin(i + 1)) - begin(i); }
+  // Columns of the panel with those that fill its last vector.
+  int64_t width(int64_t i) const { return (columns(i) + lanes_ - 1) / lanes_ * lanes_; }
+
+ private:
+  int64_t lanes_, columns_, vectors_, size_;
+};
+
+// A matrix B in panels of vectors, ready to be streamed through: made once per constant.
 class PackedMatrix {
  public:
   // In `precision` where the processor can multiply that. Int8 leaves float32 what it cannot say: a

@@ -18,10 +18,9 @@ int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 // Calls pack(column, valid columns, width) for each panel.
 void EachPanel(const VectorCode& code, int64_t columns,
                FunctionRef<void(int64_t column, int64_t valid, int64_t width)> pack) {
-  const int64_t most = code.max_vectors * code.lanes;
-  for (int64_t column = 0; column < columns; column += most) {
-    const int64_t valid = std::min(most, columns - column);
-    pack(column, valid, RoundUp(valid, code.lanes));
+  const Panels panels(code, columns);
+  for (int64_t i = 0; i < panels.size(); ++i) {
+    pack(panels.begin(i), panels.columns(i), panels.width(i));
   }
 }
 

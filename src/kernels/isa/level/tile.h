@@ -54,11 +54,18 @@ inline __attribute__((always_inline)) void Finish(const PanelArgs& p, Vec (&sums
     }
   }
   if (p.residual != nullptr) add_rows(p.residual + row * p.residual_stride, p.residual_stride);
-  if (p.low > -__builtin_inff() || p.high < __builtin_inff()) {
+  if (p.low > -__builtin_inff()) {
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) sums[r][v] = AtMost(AtLeast(sums[r][v], p.low), p.high);
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = AtLeast(sums[r][v], p.low);
+    }
+  }
+  if (p.high < __builtin_inff()) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = AtMost(sums[r][v], p.high);
     }
   }
 #pragma GCC unroll 8
