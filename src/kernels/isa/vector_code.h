@@ -160,6 +160,8 @@ struct VectorCode {
   void (*run_steps)(const ArrayStep* steps, int num_steps, int64_t n);
   // y[i] = op(x[i]); y may be x.
   void (*map)(ScalarOp op, float parameter, const float* x, float* y, int64_t n);
+  // Whether no number is infinite or NaN.
+  bool (*all_finite)(const float* x, int64_t n);
   // sums[j] += x[r * row_stride + j] for `rows` rows of `columns` columns, row by row.
   void (*add_rows)(const float* x, int64_t row_stride, int64_t rows, int64_t columns, float* sums);
   // y[i] = the largest of taps[t][i] over all taps, NaN never, or their sum over `count` (not 0).

@@ -173,23 +173,12 @@ int WinogradTile(const WindowGeometry& g, int64_t out_channels, int64_t groups) 
   return std::min(g.out[1], g.out[2]) >= 4 ? 2 : 0;
 }
 
-bool AllFinite(const float* x, int64_t n) {
-  // Adding one to an exponent of ones carries into the sign's place; two floats at a time.
-  constexpr uint64_t kExponents = 0x7f8000007f800000, kOnes = 0x0080000000800000;
-  uint64_t carried = 0;
-  int64_t i = 0;
-  for (; i + 2 <= n; i += 2) {
-    uint64_t bits;
-    std::memcpy(&bits, x + i, sizeof(bits));
-    carried |= (bits & kExponents) + kOnes;
-  }
-  return (carried & 0x8000000080000000) == 0 && (i == n || std::isfinite(x[i]));
-}
-
 bool AllFinite(OpContext& ctx, const float* x, int64_t n) {
   std::atomic<bool> finite{true};
-  ctx.ParallelFor(n, 0.2, [&](int64_t begin, int64_t end) {
-    if (!AllFinite(x + begin, end - begin)) finite.store(false, std::memory_order_relaxed);
+  ctx.ParallelFor(n, 0.02, [&](int64_t begin, int64_t end) {
+    if (!Vectors().all_finite(x + begin, end - begin)) {
+      finite.store(false, std::memory_order_relaxed);
+    }
   });
   return finite.load(std::memory_order_relaxed);
 }

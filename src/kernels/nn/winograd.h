@@ -15,7 +15,6 @@ int WinogradTile(const WindowGeometry& g, int64_t out_channels, int64_t groups);
 
 // Whether no number is infinite or NaN: one that is would spread over the tiles that it is in,
 // where the definition keeps it to the outputs whose windows hold it.
-bool AllFinite(const float* x, int64_t n);
 bool AllFinite(OpContext& ctx, const float* x, int64_t n);
 
 // One packed matrix for each of the (m + 2)^2 frequencies of a filter [3][3][in][out] times a scale

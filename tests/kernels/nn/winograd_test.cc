@@ -140,14 +140,17 @@ TEST(WinogradConv3D, OfOneDeepVolume) {
 }
 
 TEST(AllFinite, SeesEachPlace) {
+  const auto all_finite = [](const std::vector<float>& values) {
+    return Vectors().all_finite(values.data(), static_cast<int64_t>(values.size()));
+  };
   for (const float bad : {std::numeric_limits<float>::infinity(),
                           -std::numeric_limits<float>::infinity(), std::nanf("")}) {
-    for (size_t n = 1; n < 6; ++n) {
+    for (size_t n = 0; n < 100; ++n) {
       std::vector<float> values(n, std::numeric_limits<float>::max());
-      EXPECT_TRUE(AllFinite(values.data(), static_cast<int64_t>(n)));
+      EXPECT_TRUE(all_finite(values));
       for (size_t i = 0; i < n; ++i) {
         values[i] = bad;
-        EXPECT_FALSE(AllFinite(values.data(), static_cast<int64_t>(n))) << n << " " << i;
+        EXPECT_FALSE(all_finite(values)) << n << " " << i;
         values[i] = -std::numeric_limits<float>::denorm_min();
       }
     }

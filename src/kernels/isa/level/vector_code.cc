@@ -23,6 +23,7 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .apply = Apply,
       .run_steps = RunSteps,
       .map = Map,
+      .all_finite = AllFinite,
       .add_rows = AddRows,
       .pool_maximum = PoolMaximum,
       .pool_average = PoolAverage,
