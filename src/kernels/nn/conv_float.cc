@@ -73,29 +73,43 @@ void FindRows(const WindowGeometry& g, const Runs& runs, int64_t out_row,
   }
 }
 
+// Writes the runs of one output pixel, whose window's rows are `rows` and begin at column `left`.
+void PixelRuns(const WindowGeometry& g, const Runs& runs, const std::vector<const float*>& rows,
+               int64_t left, const float** out) {
+  for (const float* from : rows) {
+    for (int64_t kw = 0; kw < runs.columns; ++kw) {
+      const int64_t w = left + kw * g.dilation[2];
+      const bool inside = from != nullptr && w >= 0 && w < runs.width;
+      *out++ = inside ? from + w * g.channels : runs.outside;
+    }
+  }
+}
+
 // Writes the runs of output pixels [begin, end).
 void WindowRuns(const WindowGeometry& g, const Runs& runs, int64_t begin, int64_t end,
                 const float** out) {
   thread_local std::vector<const float*> rows;
-  const int64_t step = g.dilation[2] * g.channels;
+  thread_local std::vector<int64_t> steps;  // of each run from one pixel inside to the next
+  const int64_t reach = (runs.columns - 1) * g.dilation[2];
   for (int64_t row = begin / g.out[2]; begin < end; ++row) {
     FindRows(g, runs, row, &rows);
+    steps.clear();
+    for (const float* from : rows) {
+      steps.insert(steps.end(), runs.columns, from == nullptr ? 0 : g.stride[2] * g.channels);
+    }
+    const size_t taps = steps.size();
     const int64_t last = std::min(end, (row + 1) * g.out[2]);
-    for (int64_t ow = begin - row * g.out[2]; begin < last; ++begin, ++ow) {
+    bool was_inside = false;
+    for (int64_t ow = begin - row * g.out[2]; begin < last; ++begin, ++ow, out += taps) {
       const int64_t left = ow * g.stride[2] - runs.left;
-      const int64_t right = left + (runs.columns - 1) * g.dilation[2];
-      const bool inside = left >= 0 && right < runs.width;
-      for (const float* from : rows) {
-        if (from == nullptr) {
-          out = std::fill_n(out, runs.columns, runs.outside);
-          continue;
-        }
-        const float* run = from + left * g.channels;
-        for (int64_t kw = 0; kw < runs.columns; ++kw, run += step) {
-          const int64_t w = left + kw * g.dilation[2];
-          *out++ = inside || (w >= 0 && w < runs.width) ? run : runs.outside;
-        }
+      const bool inside = left >= 0 && left + reach < runs.width;
+      if (inside && was_inside) {
+        const float* const* before = out - taps;
+        for (size_t t = 0; t < taps; ++t) out[t] = before[t] + steps[t];
+      } else {
+        PixelRuns(g, runs, rows, left, out);
       }
+      was_inside = inside;
     }
   }
 }
