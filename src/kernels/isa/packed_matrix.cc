@@ -13,6 +13,8 @@ namespace {
 // Values of a matrix below which products of float32 are quicker: rows need not be reduced.
 constexpr int64_t kWorthReducing = 1024;
 
+constexpr int64_t kLine = 16;  // floats in a cache line
+
 int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 // Calls pack(column, valid columns, width) for each panel.
@@ -70,19 +72,19 @@ StatusOr<PackedMatrix> PackedMatrix::Pack(const MatrixView& b, int64_t depth, in
 StatusOr<std::vector<PackedMatrix>> PackedMatrix::Fill(int64_t count, int64_t depth,
                                                        int64_t columns, FillPanels fill) {
   const VectorCode& code = Vectors();
-  const int64_t padded = RoundUp(columns, code.lanes);
-  SM_ASSIGN_OR_RETURN(Tensor memory,
-                      Tensor::Allocate(DType::kFloat, Shape({count, depth, padded})));
+  // Panels are written side by side: their distance is no power of two.
+  const int64_t distance = depth * RoundUp(columns, code.lanes) + kLine;
+  SM_ASSIGN_OR_RETURN(Tensor memory, Tensor::Allocate(DType::kFloat, Shape({count, distance})));
   float* const first = static_cast<float*>(memory.raw_mutable_data());
   std::vector<PackedMatrix> matrices(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
     matrices[i].memory_ = memory;
-    matrices[i].data_ = first + i * depth * padded;
+    matrices[i].data_ = first + i * distance;
     matrices[i].depth_ = depth;
   }
   std::vector<float*> panels(static_cast<size_t>(count));
   EachPanel(code, columns, [&](int64_t column, int64_t valid, int64_t width) {
-    for (int64_t i = 0; i < count; ++i) panels[i] = first + (i * padded + column) * depth;
+    for (int64_t i = 0; i < count; ++i) panels[i] = first + i * distance + column * depth;
     fill(column, valid, width, panels.data());
   });
   return matrices;
