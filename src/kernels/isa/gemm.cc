@@ -112,10 +112,10 @@ struct Jobs {
 Jobs Cut(const VectorCode& code, const Product& p, int64_t threads) {
   constexpr int64_t kSmallMatrix = 256 * 1024;  // floats that each thread may well read for itself
   const int64_t wanted = threads == 1 ? 1 : 4 * threads;
-  const int64_t panels = CeilDiv(p.columns, code.max_vectors * code.lanes);
+  const int64_t panels = Panels(code, p.columns).size();
   if (threads == 1 && p.rows <= kRowsOfTiles && p.taps == 1) {
-    return {kRowsOfTiles, 1,
-            1};  // what follows finds the same, but takes as long as small products
+    // What follows finds the same, but takes as long as small products.
+    return {kRowsOfTiles, 1, 1};
   }
   Jobs jobs{};
   jobs.blocks = std::max<int64_t>(1, CeilDiv(p.rows, MostRows(code, p)));
@@ -152,7 +152,8 @@ void PointToB(const VectorCode& code, const Product& p, int64_t column, int64_t 
     return;
   }
   if (static_cast<int64_t>(panel->size()) < depth * width) panel->resize(depth * width);
-  code.pack(from, p.b.row_stride, p.b.column_stride, depth, args->columns, width, panel->data());
+  code.pack(from, p.b.row_stride, p.b.column_stride, depth, args->columns, width, nullptr,
+            panel->data());
   args->b = panel->data();
 }
 
@@ -172,17 +173,17 @@ void SetEpilogue(const Epilogue& epilogue, int64_t column, PanelArgs* args) {
   args->first_column = column;
 }
 
-// What becomes of the sums of a panel, the first column of which is `column`.
-PanelArgs OutputOf(const VectorCode& code, const Product& p, int64_t column, int64_t row_begin,
-                   int64_t row_end) {
+// What becomes of the sums of panel i.
+PanelArgs OutputOf(const VectorCode& code, const Product& p, const Panels& panels, int64_t i,
+                   int64_t row_begin, int64_t row_end) {
   PanelArgs args;
-  args.c = p.c + column;
+  args.c = p.c + panels.begin(i);
   args.c_stride = p.c_stride;
   args.row_begin = row_begin;
   args.row_end = row_end;
   args.all_rows = p.is_part ? INT64_MAX : p.rows;
-  args.columns = std::min<int64_t>(code.max_vectors * code.lanes, p.columns - column);
-  args.vectors = static_cast<int>(CeilDiv(args.columns, code.lanes));
+  args.columns = panels.columns(i);
+  args.vectors = static_cast<int>(panels.width(i) / code.lanes);
   return args;
 }
 
@@ -243,21 +244,20 @@ class ReducedRows {
 void RunReducedBlock(const VectorCode& code, const ReducedCode& reduced, const Product& p,
                      const ReducedRows& rows, int64_t row_begin, int64_t row_end,
                      int64_t panel_begin, int64_t panel_end) {
-  const int64_t width = code.max_vectors * code.lanes;
+  const Panels panels(code, p.columns);
   const int64_t parts = std::max<int64_t>(1, CeilDiv(rows.depth(), DepthOfBlock(code) * 9 / 8));
   for (int64_t i = 0; i < parts; ++i) {
     const int64_t begin = rows.depth() * i / parts, end = rows.depth() * (i + 1) / parts;
     for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
-      const int64_t column = panel * width;
+      const int64_t column = panels.begin(panel), width = panels.width(panel);
       ReducedCode::PanelArgs args;
-      args.out = OutputOf(code, p, column, row_begin, row_end);
-      const int64_t panel_width = args.out.vectors * code.lanes;
+      args.out = OutputOf(code, p, panels, panel, row_begin, row_end);
       args.a = rows.words(row_begin) + begin;
       args.a_stride = rows.stride();
       args.depth = end - begin;
-      args.b = p.packed->words(column) + begin * panel_width;
-      const int64_t after = panel + 1 < panel_end ? column + width : panel_begin * width;
-      args.out.next = reinterpret_cast<const float*>(p.packed->words(after) + begin * panel_width);
+      args.b = p.packed->words(column) + begin * width;
+      const int64_t after = panels.begin(panel + 1 < panel_end ? panel + 1 : panel_begin);
+      args.out.next = reinterpret_cast<const float*>(p.packed->words(after) + begin * width);
       args.accumulate = i > 0;
       if (i + 1 == parts) {
         args.row_scales = rows.scales(row_begin);
@@ -285,12 +285,12 @@ void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64
   }
   const float* const* runs = FindRuns(p, row_begin, row_end);
   const Parts parts(code, p);
-  const int64_t width = code.max_vectors * code.lanes;
+  const Panels panels(code, p.columns);
   for (int64_t i = 0; i < parts.size(); ++i) {
     const Part part = parts[i];
     for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
-      const int64_t column = panel * width;
-      PanelArgs args = OutputOf(code, p, column, row_begin, row_end);
+      const int64_t column = panels.begin(panel);
+      PanelArgs args = OutputOf(code, p, panels, panel, row_begin, row_end);
       args.a = runs + part.tap;
       args.taps = part.taps;
       args.taps_stride = p.taps;
@@ -301,7 +301,7 @@ void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64
                &ThreadScratch().panel, &args);
       args.next = args.b;
       if (p.packed != nullptr) {
-        const int64_t after = panel + 1 < panel_end ? column + width : panel_begin * width;
+        const int64_t after = panels.begin(panel + 1 < panel_end ? panel + 1 : panel_begin);
         args.next = p.packed->panel(after) + (args.b - p.packed->panel(column));
         const bool last = panel + 1 == panel_end && i + 1 == parts.size();
         if (last && p.following != nullptr) args.next = p.following->panel(0);
@@ -331,7 +331,7 @@ void RunJobs(OpContext& ctx, const Product& p, const Jobs& jobs, int64_t panels,
 
 void RunProduct(OpContext& ctx, const Product& p) {
   const VectorCode& code = Vectors();
-  const int64_t panels = CeilDiv(p.columns, code.max_vectors * code.lanes);
+  const int64_t panels = Panels(code, p.columns).size();
   const int64_t threads = ctx.run().pool == nullptr ? 1 : ctx.run().pool->num_threads();
   const Jobs jobs = Cut(code, p, IsSmall(p) ? 1 : threads);
   const ReducedCode* reduced = ReducedCodeOf(p);
@@ -348,7 +348,7 @@ void RunProduct(OpContext& ctx, const Product& p) {
 
 void RunProductSerially(const Product& p) {
   const VectorCode& code = Vectors();
-  const int64_t panels = CeilDiv(p.columns, code.max_vectors * code.lanes);
+  const int64_t panels = Panels(code, p.columns).size();
   const Jobs jobs = Cut(code, p, 1);
   for (int64_t row = 0; row < p.rows; row += jobs.rows) {
     RunBlock(code, p, row, std::min(p.rows, row + jobs.rows), 0, panels);

@@ -22,20 +22,52 @@ struct MatrixView {
   }
 };
 
-// A matrix B in panels of the widest vectors, ready to be streamed through: made once per constant.
+// How the columns of a matrix B are cut into panels: as even as vectors allow, since one much
+// narrower than the others would be slow.
+class Panels {
+ public:
+  Panels(const VectorCode& code, int64_t columns)
+      : lanes_(code.lanes),
+        columns_(columns),
+        vectors_((columns + lanes_ - 1) / lanes_),
+        size_((vectors_ + code.max_vectors - 1) / code.max_vectors) {}
+
+  int64_t size() const { return size_; }
+  // First column of panel i, and valid columns.
+  int64_t begin(int64_t i) const { return vectors_ * i / size_ * lanes_; }
+  int64_t columns(int64_t i) const { return (i + 1 == size_ ? columns_ : begin(i + 1)) - begin(i); }
+  // Columns of the panel with those that fill its last vector.
+  int64_t width(int64_t i) const { return (columns(i) + lanes_ - 1) / lanes_ * lanes_; }
+
+ private:
+  int64_t lanes_, columns_, vectors_, size_;
+};
+
+// A matrix B in panels of vectors, ready to be streamed through: made once per constant.
 class PackedMatrix {
  public:
   // In `precision` where the processor can multiply that. Int8 leaves float32 what it cannot say: a
   // matrix whose sums could overflow, or with a value that is not finite.
+  // Columns are multiplied by their scales (null: 1).
   static StatusOr<PackedMatrix> Pack(const MatrixView& b, int64_t depth, int64_t columns,
-                                     Precision precision = Precision::kFloat32);
+                                     Precision precision = Precision::kFloat32,
+                                     const float* scale = nullptr);
+  // `count` matrices of float32 in one block of memory, as large as its pages may be.
+  // `fill(column, valid, width, panels)` writes the panels of columns [column, column + valid), one
+  // of [depth][width] for each matrix, with zeros for what is not valid.
+  using FillPanels =
+      FunctionRef<void(int64_t column, int64_t valid, int64_t width, float* const* panels)>;
+  static StatusOr<std::vector<PackedMatrix>> Fill(int64_t count, int64_t depth, int64_t columns,
+                                                  FillPanels fill);
 
   Precision precision() const { return precision_; }
   // Of float32.
-  const float* panel(int64_t column) const { return data_.data<float>() + column * depth_; }
+  const float* panel(int64_t column) const {
+    return static_cast<const float*>(data_) + column * depth_;
+  }
   // Of all other precisions (ReducedCode).
   const int32_t* words(int64_t column) const {
-    return static_cast<const int32_t*>(data_.raw_data()) + column * depth_;
+    return static_cast<const int32_t*>(data_) + column * depth_;
   }
   // Of int8.
   const float* column_scales(int64_t column) const { return column_scales_.data() + column; }
@@ -43,10 +75,11 @@ class PackedMatrix {
 
  private:
   Status PackReduced(const ReducedCode& reduced, const MatrixView& b, int64_t depth,
-                     int64_t columns);
+                     int64_t columns, const float* scale);
 
   Precision precision_ = Precision::kFloat32;
-  Tensor data_;
+  Tensor memory_;  // which holds the data and perhaps other matrices'
+  void* data_ = nullptr;
   int64_t depth_ = 0;  // in floats or words
   std::vector<float> column_scales_;
   std::vector<int32_t> column_sums_;
@@ -55,11 +88,16 @@ class PackedMatrix {
 // Shared by all plans that use them; null where there are none.
 using PackedMatrices = std::shared_ptr<const std::vector<PackedMatrix>>;
 
-// Packs `count` matrices of constant input `input` of a node, `view(i)` being the i-th; null when
-// the input is not constant. Shared by all plans under `kind`. Small ones stay in float32.
+// The matrices that `make` makes of constant input `input` of a node, shared by all plans under
+// `kind`; null when the input is not constant.
+StatusOr<PackedMatrices> ShareMatrices(BuildContext& build, int input, const std::string& kind,
+                                       FunctionRef<StatusOr<std::vector<PackedMatrix>>()> make);
+// Packs `count` matrices of constant input `input`, `view(i)` being the i-th, with a scale for each
+// column of each of them (null: 1). Small ones stay in float32.
 StatusOr<PackedMatrices> PackConstant(BuildContext& build, int input, const std::string& kind,
                                       int64_t count, int64_t depth, int64_t columns,
-                                      Precision precision, FunctionRef<MatrixView(int64_t)> view);
+                                      Precision precision, FunctionRef<MatrixView(int64_t)> view,
+                                      const float* scale = nullptr);
 
 // What a kernel with these says of itself, where `matrices` may be null.
 std::string DebugString(const PackedMatrices& matrices);

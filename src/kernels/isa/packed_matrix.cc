@@ -13,31 +13,34 @@ namespace {
 // Values of a matrix below which products of float32 are quicker: rows need not be reduced.
 constexpr int64_t kWorthReducing = 1024;
 
+constexpr int64_t kLine = 16;  // floats in a cache line
+
 int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 // Calls pack(column, valid columns, width) for each panel.
 void EachPanel(const VectorCode& code, int64_t columns,
                FunctionRef<void(int64_t column, int64_t valid, int64_t width)> pack) {
-  const int64_t most = code.max_vectors * code.lanes;
-  for (int64_t column = 0; column < columns; column += most) {
-    const int64_t valid = std::min(most, columns - column);
-    pack(column, valid, RoundUp(valid, code.lanes));
+  const Panels panels(code, columns);
+  for (int64_t i = 0; i < panels.size(); ++i) {
+    pack(panels.begin(i), panels.columns(i), panels.width(i));
   }
 }
 
 }  // namespace
 
 Status PackedMatrix::PackReduced(const ReducedCode& reduced, const MatrixView& b, int64_t depth,
-                                 int64_t columns) {
+                                 int64_t columns, const float* scale) {
   const VectorCode& code = Vectors();
   const int64_t padded = RoundUp(columns, code.lanes);
   depth_ = (depth + reduced.group - 1) / reduced.group;
-  SM_ASSIGN_OR_RETURN(data_, Tensor::Allocate(DType::kInt32, Shape({depth_, padded})));
+  SM_ASSIGN_OR_RETURN(memory_, Tensor::Allocate(DType::kInt32, Shape({depth_, padded})));
+  data_ = memory_.raw_mutable_data();
   column_scales_.resize(static_cast<size_t>(padded));
   column_sums_.resize(static_cast<size_t>(padded));
   std::vector<float> wide(static_cast<size_t>(depth * code.max_vectors * code.lanes));
   EachPanel(code, columns, [&](int64_t column, int64_t valid, int64_t width) {
-    code.pack(b.at(0, column), b.row_stride, b.column_stride, depth, valid, width, wide.data());
+    code.pack(b.at(0, column), b.row_stride, b.column_stride, depth, valid, width,
+              scale == nullptr ? nullptr : scale + column, wide.data());
     reduced.pack(wide.data(), depth, width, const_cast<int32_t*>(words(column)),
                  &column_scales_[column], &column_sums_[column]);
   });
@@ -45,51 +48,80 @@ Status PackedMatrix::PackReduced(const ReducedCode& reduced, const MatrixView& b
 }
 
 StatusOr<PackedMatrix> PackedMatrix::Pack(const MatrixView& b, int64_t depth, int64_t columns,
-                                          Precision precision) {
-  PackedMatrix packed;
+                                          Precision precision, const float* scale) {
   const ReducedCode* reduced = Reduced(precision);
   if (reduced != nullptr && depth <= reduced->max_depth) {
-    SM_RETURN_IF_ERROR(packed.PackReduced(*reduced, b, depth, columns));
+    PackedMatrix packed;
+    SM_RETURN_IF_ERROR(packed.PackReduced(*reduced, b, depth, columns, scale));
     const std::vector<float>& scales = packed.column_scales_;
     packed.precision_ = precision;
     if (std::all_of(scales.begin(), scales.end(), [](float s) { return std::isfinite(s); })) {
       return packed;
     }
-    packed = PackedMatrix();
   }
-  const VectorCode& code = Vectors();
-  packed.depth_ = depth;
-  SM_ASSIGN_OR_RETURN(
-      packed.data_, Tensor::Allocate(DType::kFloat, Shape({depth, RoundUp(columns, code.lanes)})));
-  EachPanel(code, columns, [&](int64_t column, int64_t valid, int64_t width) {
-    code.pack(b.at(0, column), b.row_stride, b.column_stride, depth, valid, width,
-              const_cast<float*>(packed.panel(column)));
-  });
-  return packed;
+  SM_ASSIGN_OR_RETURN(std::vector<PackedMatrix> one,
+                      Fill(1, depth, columns,
+                           [&](int64_t column, int64_t valid, int64_t width, float* const* panels) {
+                             Vectors().pack(b.at(0, column), b.row_stride, b.column_stride, depth,
+                                            valid, width,
+                                            scale == nullptr ? nullptr : scale + column, panels[0]);
+                           }));
+  return std::move(one[0]);
 }
 
-StatusOr<PackedMatrices> PackConstant(BuildContext& build, int input, const std::string& kind,
-                                      int64_t count, int64_t depth, int64_t columns,
-                                      Precision precision, FunctionRef<MatrixView(int64_t)> view) {
+StatusOr<std::vector<PackedMatrix>> PackedMatrix::Fill(int64_t count, int64_t depth,
+                                                       int64_t columns, FillPanels fill) {
+  const VectorCode& code = Vectors();
+  // Panels are written side by side: their distance is no power of two.
+  const int64_t distance = depth * RoundUp(columns, code.lanes) + kLine;
+  SM_ASSIGN_OR_RETURN(Tensor memory, Tensor::Allocate(DType::kFloat, Shape({count, distance})));
+  float* const first = static_cast<float*>(memory.raw_mutable_data());
+  std::vector<PackedMatrix> matrices(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i) {
+    matrices[i].memory_ = memory;
+    matrices[i].data_ = first + i * distance;
+    matrices[i].depth_ = depth;
+  }
+  std::vector<float*> panels(static_cast<size_t>(count));
+  EachPanel(code, columns, [&](int64_t column, int64_t valid, int64_t width) {
+    for (int64_t i = 0; i < count; ++i) panels[i] = first + i * distance + column * depth;
+    fill(column, valid, width, panels.data());
+  });
+  return matrices;
+}
+
+StatusOr<PackedMatrices> ShareMatrices(BuildContext& build, int input, const std::string& kind,
+                                       FunctionRef<StatusOr<std::vector<PackedMatrix>>()> make) {
   using Matrices = std::vector<PackedMatrix>;
   const Tensor* constant = build.constant_input(input);
   if (constant == nullptr || constant->dtype() != DType::kFloat || constant->num_elements() == 0) {
     return std::shared_ptr<const Matrices>();
   }
+  SM_ASSIGN_OR_RETURN(
+      std::shared_ptr<const void> packed,
+      build.Packed(*constant, kind, [&]() -> StatusOr<std::shared_ptr<const void>> {
+        SM_ASSIGN_OR_RETURN(Matrices matrices, make());
+        return std::shared_ptr<const void>(std::make_shared<Matrices>(std::move(matrices)));
+      }));
+  return std::static_pointer_cast<const Matrices>(std::move(packed));
+}
+
+StatusOr<PackedMatrices> PackConstant(BuildContext& build, int input, const std::string& kind,
+                                      int64_t count, int64_t depth, int64_t columns,
+                                      Precision precision, FunctionRef<MatrixView(int64_t)> view,
+                                      const float* scale) {
   if (depth * columns < kWorthReducing) precision = Precision::kFloat32;
   const std::string key = StrCat(kind, " in precision ", static_cast<int>(precision));
-  SM_ASSIGN_OR_RETURN(std::shared_ptr<const void> packed,
-                      build.Packed(*constant, key, [&]() -> StatusOr<std::shared_ptr<const void>> {
-                        auto matrices = std::make_shared<Matrices>();
-                        for (int64_t i = 0; i < count; ++i) {
-                          SM_ASSIGN_OR_RETURN(
-                              PackedMatrix matrix,
-                              PackedMatrix::Pack(view(i), depth, columns, precision));
-                          matrices->push_back(std::move(matrix));
-                        }
-                        return std::shared_ptr<const void>(std::move(matrices));
-                      }));
-  return std::static_pointer_cast<const Matrices>(std::move(packed));
+  return ShareMatrices(build, input, key, [&]() -> StatusOr<std::vector<PackedMatrix>> {
+    std::vector<PackedMatrix> matrices;
+    for (int64_t i = 0; i < count; ++i) {
+      const float* const scales = scale == nullptr ? nullptr : scale + i * columns;
+      SM_ASSIGN_OR_RETURN(PackedMatrix matrix,
+                          PackedMatrix::Pack(view(i), depth, columns, precision, scales));
+      matrices.push_back(std::move(matrix));
+    }
+    return matrices;
+  });
 }
 
 std::string DebugString(const PackedMatrices& matrices) {

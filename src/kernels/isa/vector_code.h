@@ -88,6 +88,16 @@ struct WinogradArgs {
   float low = -__builtin_inff(), high = __builtin_inff();  // limits of the result
 };
 
+// Frequencies of some filters of such a convolution, those of `columns` output channels; computed
+// in double and rounded.
+struct WinogradFilterArgs {
+  const float* filter = nullptr;  // tap t, input channel k at (t * depth + k) * row_stride
+  int64_t row_stride = 0, depth = 0, columns = 0;
+  const float* scale = nullptr;    // of each column; null: 1
+  int64_t width = 0;               // of the panels; what `columns` leave becomes 0
+  float* const* panels = nullptr;  // one of [depth][width] for each frequency
+};
+
 // y = (x - mean) / sqrt(variance + epsilon) * gamma + beta of each row, mean and variance the
 // row's.
 struct NormalizeArgs {
@@ -159,10 +169,10 @@ struct VectorCode {
   int lanes;        // floats in a vector
   int max_vectors;  // widest panel
   void (*panel)(const PanelArgs& args);
-  // Copies columns [0, columns) of `depth` rows of b, at row_stride and column_stride, into a
-  // panel of `width` columns, the rest of which become 0.
+  // Copies columns [0, columns) of `depth` rows of b, at row_stride and column_stride, times the
+  // column's scale (null: 1), into a panel of `width` columns, the rest of which become 0.
   void (*pack)(const float* b, int64_t row_stride, int64_t column_stride, int64_t depth,
-               int64_t columns, int64_t width, float* panel);
+               int64_t columns, int64_t width, const float* scale, float* panel);
   void (*depthwise)(const DepthwiseArgs& args);
   // Applies steps to rows [row_begin, row_end) of a matrix with `columns` columns.
   void (*apply)(const VectorStep* steps, int num_steps, float* c, int64_t c_stride,
@@ -171,6 +181,8 @@ struct VectorCode {
   void (*run_steps)(const ArrayStep* steps, int num_steps, int64_t n);
   // y[i] = op(x[i]); y may be x.
   void (*map)(ScalarOp op, float parameter, const float* x, float* y, int64_t n);
+  // Whether no number is infinite or NaN.
+  bool (*all_finite)(const float* x, int64_t n);
   // results[j] = op(results[j], x[r * row_stride + j]) for `rows` rows of `columns` columns, row by
   // row. `op` is kAdd, kMaximum or kMinimum, which give NaN where one of the elements is NaN.
   void (*combine_rows)(ScalarOp op, const float* x, int64_t row_stride, int64_t rows,
@@ -185,6 +197,7 @@ struct VectorCode {
   // From pixels to frequencies, and from frequencies to outputs; m is 2 or 4.
   void (*winograd_input)(int m, const WinogradArgs& args);
   void (*winograd_output)(int m, const WinogradArgs& args);
+  void (*winograd_filter)(int m, const WinogradFilterArgs& args);
   void (*normalize)(const NormalizeArgs& args, int64_t row_begin, int64_t row_end);
   void (*lstm)(const LstmArgs& args, int64_t row_begin, int64_t row_end);
   void (*gru)(const GruArgs& args, int64_t row_begin, int64_t row_end);

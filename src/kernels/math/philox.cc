@@ -133,7 +133,7 @@ void Fill(OpContext& ctx, const Philox& generator, uint64_t steps, Group group_o
 
 StatusOr<Philox> PhiloxFromSeed(const Tensor& seed) {
   SM_CHECK_ARG(seed.shape() == Shape({2}), "seed must have shape [2], not ", seed.shape());
-  uint64_t seeds[2];
+  uint64_t seeds[2] = {};
   SM_RETURN_IF_ERROR(VisitDType<kInts>(seed.dtype(), [&](auto tag) -> Status {
     const auto* values = seed.data<typename decltype(tag)::type>();
     for (int i = 0; i < 2; ++i) seeds[i] = static_cast<uint64_t>(values[i]);

@@ -155,7 +155,7 @@ Status Pack(BuildContext& build, const Tensor& filter, int64_t groups, ConvNode*
     WindowAttrs attrs = node->attrs;
     SM_RETURN_IF_ERROR(TakeFilter(input, filter.shape(), &attrs));
     SM_ASSIGN_OR_RETURN(const WindowGeometry g, ResolveWindow(attrs, input));
-    if (AllFinite(filter.data<float>(), filter.num_elements())) {
+    if (Vectors().all_finite(filter.data<float>(), filter.num_elements())) {
       node->winograd = WinogradTile(g, filter.shape()[filter.shape().rank() - 1], groups);
       // Plain products of int8 are quicker; those of bfloat16 only than products of small tiles.
       const Precision precision = build.precision();

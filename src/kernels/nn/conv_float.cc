@@ -73,29 +73,43 @@ void FindRows(const WindowGeometry& g, const Runs& runs, int64_t out_row,
   }
 }
 
+// Writes the runs of one output pixel, whose window's rows are `rows` and begin at column `left`.
+void PixelRuns(const WindowGeometry& g, const Runs& runs, const std::vector<const float*>& rows,
+               int64_t left, const float** out) {
+  for (const float* from : rows) {
+    for (int64_t kw = 0; kw < runs.columns; ++kw) {
+      const int64_t w = left + kw * g.dilation[2];
+      const bool inside = from != nullptr && w >= 0 && w < runs.width;
+      *out++ = inside ? from + w * g.channels : runs.outside;
+    }
+  }
+}
+
 // Writes the runs of output pixels [begin, end).
 void WindowRuns(const WindowGeometry& g, const Runs& runs, int64_t begin, int64_t end,
                 const float** out) {
   thread_local std::vector<const float*> rows;
-  const int64_t step = g.dilation[2] * g.channels;
+  thread_local std::vector<int64_t> steps;  // of each run from one pixel inside to the next
+  const int64_t reach = (runs.columns - 1) * g.dilation[2];
   for (int64_t row = begin / g.out[2]; begin < end; ++row) {
     FindRows(g, runs, row, &rows);
+    steps.clear();
+    for (const float* from : rows) {
+      steps.insert(steps.end(), runs.columns, from == nullptr ? 0 : g.stride[2] * g.channels);
+    }
+    const size_t taps = steps.size();
     const int64_t last = std::min(end, (row + 1) * g.out[2]);
-    for (int64_t ow = begin - row * g.out[2]; begin < last; ++begin, ++ow) {
+    bool was_inside = false;
+    for (int64_t ow = begin - row * g.out[2]; begin < last; ++begin, ++ow, out += taps) {
       const int64_t left = ow * g.stride[2] - runs.left;
-      const int64_t right = left + (runs.columns - 1) * g.dilation[2];
-      const bool inside = left >= 0 && right < runs.width;
-      for (const float* from : rows) {
-        if (from == nullptr) {
-          out = std::fill_n(out, runs.columns, runs.outside);
-          continue;
-        }
-        const float* run = from + left * g.channels;
-        for (int64_t kw = 0; kw < runs.columns; ++kw, run += step) {
-          const int64_t w = left + kw * g.dilation[2];
-          *out++ = inside || (w >= 0 && w < runs.width) ? run : runs.outside;
-        }
+      const bool inside = left >= 0 && left + reach < runs.width;
+      if (inside && was_inside) {
+        const float* const* before = out - taps;
+        for (size_t t = 0; t < taps; ++t) out[t] = before[t] + steps[t];
+      } else {
+        PixelRuns(g, runs, rows, left, out);
       }
+      was_inside = inside;
     }
   }
 }
@@ -108,29 +122,15 @@ void ScaleColumns(const float* x, const float* scale, int64_t n, int64_t columns
 
 }  // namespace
 
-StatusOr<ScaledFilter> ScaledFilter::Make(const Tensor& filter, const Tensor* scale) {
+StatusOr<ColumnScale> ColumnScale::Of(const Tensor& filter, const Tensor* scale) {
+  if (scale == nullptr) return ColumnScale();
   const Shape& shape = filter.shape();
-  SM_CHECK_ARG(
-      scale == nullptr || (scale->dtype() == DType::kFloat && filter.dtype() == DType::kFloat &&
-                           shape.rank() > 0 && scale->shape() == Shape({shape[shape.rank() - 1]})),
-      "found a scale ", scale->TypeString(), " for a filter ", filter.TypeString());
-  return ScaledFilter(filter, scale);
-}
-
-std::string ScaledFilter::key() const {
-  if (scale_ == nullptr) return "";
-  return " scaled by " +
-         std::string(static_cast<const char*>(scale_->raw_data()), scale_->num_bytes());
-}
-
-const float* ScaledFilter::data() {
-  if (scale_ == nullptr) return filter_->data<float>();
-  if (scaled_.empty()) {
-    scaled_.resize(static_cast<size_t>(filter_->num_elements()));
-    ScaleColumns(filter_->data<float>(), scale_->data<float>(), filter_->num_elements(),
-                 scale_->num_elements(), scaled_.data());
-  }
-  return scaled_.data();
+  SM_CHECK_ARG(scale->dtype() == DType::kFloat && filter.dtype() == DType::kFloat &&
+                   shape.rank() > 0 && scale->shape() == Shape({shape[shape.rank() - 1]}),
+               "found a scale ", scale->TypeString(), " for a filter ", filter.TypeString());
+  return ColumnScale{
+      scale->data<float>(),
+      " scaled by " + std::string(static_cast<const char*>(scale->raw_data()), scale->num_bytes())};
 }
 
 StatusOr<PackedMatrices> PackFilter(BuildContext& build, int input, const Tensor* scale,
@@ -141,12 +141,14 @@ StatusOr<PackedMatrices> PackFilter(BuildContext& build, int input, const Tensor
   }
   const Shape& shape = filter->shape();
   const int64_t out_channels = shape[shape.rank() - 1], per_group = out_channels / groups;
-  SM_ASSIGN_OR_RETURN(ScaledFilter scaled, ScaledFilter::Make(*filter, scale));
-  return PackConstant(build, input, StrCat("convolution in ", groups, " groups", scaled.key()),
-                      groups, shape.Product(0, shape.rank() - 1), per_group, build.precision(),
-                      [&](int64_t group) {
-                        return MatrixView{scaled.data() + group * per_group, out_channels, 1};
-                      });
+  SM_ASSIGN_OR_RETURN(const ColumnScale columns, ColumnScale::Of(*filter, scale));
+  return PackConstant(
+      build, input, StrCat("convolution in ", groups, " groups", columns.key), groups,
+      shape.Product(0, shape.rank() - 1), per_group, build.precision(),
+      [&](int64_t group) {
+        return MatrixView{filter->data<float>() + group * per_group, out_channels, 1};
+      },
+      columns.data);
 }
 
 Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& filter,

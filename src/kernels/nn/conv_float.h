@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "savedmodel/op.h"
@@ -20,21 +21,13 @@ struct FloatFilter {
   int winograd = 0;       // the m of F(m x m, 3 x 3) that `packed` is for; 0: direct
 };
 
-// `filter` times a scale of its last dimension; null: as it is.
-class ScaledFilter {
- public:
-  static StatusOr<ScaledFilter> Make(const Tensor& filter, const Tensor* scale);
-  // Names what it is scaled by.
-  std::string key() const;
-  // The values, which live as long as the object.
-  const float* data();
+// The scale of a filter's last dimension, if it has one.
+struct ColumnScale {
+  // Of a tensor that must fit the filter, or null.
+  static StatusOr<ColumnScale> Of(const Tensor& filter, const Tensor* scale);
 
- private:
-  ScaledFilter(const Tensor& filter, const Tensor* scale) : filter_(&filter), scale_(scale) {}
-
-  const Tensor* filter_;
-  const Tensor* scale_;
-  std::vector<float> scaled_;
+  const float* data = nullptr;  // null: 1
+  std::string key;              // names the values
 };
 
 // Packs the constant filter that is input `input` of the node, times `scale`.

@@ -21,15 +21,6 @@ constexpr int64_t kRowPadding = 16;
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Rows of the matrix that takes three taps of a filter to m + 2 frequencies.
-constexpr double kFilterTransform2[4][3] = {{1, 0, 0}, {.5, .5, .5}, {.5, -.5, .5}, {0, 0, 1}};
-constexpr double kA = 0.70710678118654752440, kB = 1.41421356237309504880;
-constexpr double kFilterTransform4[6][3] = {{1, 0, 0},
-                                            {-2. / 3, -2. / 3 * kA, -1. / 3},
-                                            {-2. / 3, 2. / 3 * kA, -1. / 3},
-                                            {1. / 6, kB / 6, 1. / 3},
-                                            {1. / 6, -kB / 6, 1. / 3},
-                                            {0, 0, 1}};
 // Frequencies of a block of tiles: [frequency][tile][channel], of the input and of the output.
 struct Scratch {
   std::vector<float> in, out, zeros;
@@ -182,68 +173,40 @@ int WinogradTile(const WindowGeometry& g, int64_t out_channels, int64_t groups) 
   return std::min(g.out[1], g.out[2]) >= 4 ? 2 : 0;
 }
 
-bool AllFinite(const float* x, int64_t n) {
-  // Adding one to an exponent of ones carries into the sign's place; two floats at a time.
-  constexpr uint64_t kExponents = 0x7f8000007f800000, kOnes = 0x0080000000800000;
-  uint64_t carried = 0;
-  int64_t i = 0;
-  for (; i + 2 <= n; i += 2) {
-    uint64_t bits;
-    std::memcpy(&bits, x + i, sizeof(bits));
-    carried |= (bits & kExponents) + kOnes;
-  }
-  return (carried & 0x8000000080000000) == 0 && (i == n || std::isfinite(x[i]));
-}
-
 bool AllFinite(OpContext& ctx, const float* x, int64_t n) {
   std::atomic<bool> finite{true};
-  ctx.ParallelFor(n, 0.2, [&](int64_t begin, int64_t end) {
-    if (!AllFinite(x + begin, end - begin)) finite.store(false, std::memory_order_relaxed);
+  ctx.ParallelFor(n, 0.02, [&](int64_t begin, int64_t end) {
+    if (!Vectors().all_finite(x + begin, end - begin)) {
+      finite.store(false, std::memory_order_relaxed);
+    }
   });
   return finite.load(std::memory_order_relaxed);
 }
 
-std::vector<float> TransformWinogradFilter(const float* filter, int64_t pairs, int m) {
-  const int size = m + 2;
-  const auto* transform = m == 2 ? kFilterTransform2 : kFilterTransform4;
-  std::vector<float> out(static_cast<size_t>(size * size * pairs));
-  constexpr int64_t kBlock = 64;  // pairs at a time, in loops that vectorise
-  for (int64_t first = 0; first < pairs; first += kBlock) {
-    const int64_t n = std::min(kBlock, pairs - first);
-    for (int fy = 0; fy < size; ++fy) {
-      double rows[3][kBlock] = {};
-      for (int x = 0; x < 3; ++x) {
-        for (int y = 0; y < 3; ++y) {
-          const float* from = filter + (y * 3 + x) * pairs + first;
-          const double t = transform[fy][y];
-          for (int64_t i = 0; i < n; ++i) rows[x][i] += t * from[i];
-        }
-      }
-      for (int fx = 0; fx < size; ++fx) {
-        const double* t = transform[fx];
-        float* to = &out[(fy * size + fx) * pairs + first];
-        for (int64_t i = 0; i < n; ++i) {
-          to[i] = static_cast<float>(t[0] * rows[0][i] + t[1] * rows[1][i] + t[2] * rows[2][i]);
-        }
-      }
-    }
-  }
-  return out;
+StatusOr<std::vector<PackedMatrix>> TransformWinogradFilter(const float* filter, const float* scale,
+                                                            int64_t in, int64_t out, int m) {
+  return PackedMatrix::Fill(
+      (m + 2) * (m + 2), in, out,
+      [&](int64_t column, int64_t valid, int64_t width, float* const* panels) {
+        Vectors().winograd_filter(m, {.filter = filter + column,
+                                      .row_stride = out,
+                                      .depth = in,
+                                      .columns = valid,
+                                      .scale = scale == nullptr ? nullptr : scale + column,
+                                      .width = width,
+                                      .panels = panels});
+      });
 }
 
 StatusOr<PackedMatrices> PackWinogradFilter(BuildContext& build, const Tensor* scale, int m) {
   const Tensor* filter = build.constant_input(1);
   if (filter == nullptr) return PackedMatrices();
   const Shape& shape = filter->shape();
-  const int64_t in = shape[shape.rank() - 2], out = shape[shape.rank() - 1];
-  SM_ASSIGN_OR_RETURN(ScaledFilter scaled, ScaledFilter::Make(*filter, scale));
-  std::vector<float> frequencies;
-  return PackConstant(build, 1, StrCat("Winograd's ", m, scaled.key()), (m + 2) * (m + 2), in, out,
-                      Precision::kFloat32, [&](int64_t i) {
-                        if (i == 0)
-                          frequencies = TransformWinogradFilter(scaled.data(), in * out, m);
-                        return MatrixView{frequencies.data() + i * in * out, out, 1};
-                      });
+  SM_ASSIGN_OR_RETURN(const ColumnScale columns, ColumnScale::Of(*filter, scale));
+  return ShareMatrices(build, 1, StrCat("Winograd's ", m, columns.key), [&] {
+    return TransformWinogradFilter(filter->data<float>(), columns.data, shape[shape.rank() - 2],
+                                   shape[shape.rank() - 1], m);
+  });
 }
 
 void RunWinograd(OpContext& ctx, const WindowGeometry& g, int m,

@@ -15,14 +15,15 @@ int WinogradTile(const WindowGeometry& g, int64_t out_channels, int64_t groups);
 
 // Whether no number is infinite or NaN: one that is would spread over the tiles that it is in,
 // where the definition keeps it to the outputs whose windows hold it.
-bool AllFinite(const float* x, int64_t n);
 bool AllFinite(OpContext& ctx, const float* x, int64_t n);
 
-// Frequencies [(m + 2)^2][pairs] of filters [3][3][pairs].
-std::vector<float> TransformWinogradFilter(const float* filter, int64_t pairs, int m);
+// One packed matrix for each of the (m + 2)^2 frequencies of a filter [3][3][in][out] times a scale
+// of its output channels (null: 1).
+StatusOr<std::vector<PackedMatrix>> TransformWinogradFilter(const float* filter, const float* scale,
+                                                            int64_t in, int64_t out, int m);
 
-// One packed matrix per frequency of the constant filter [..., 3, 3, in, out], input 1 of the node,
-// times `scale` (null: 1); null when it is not constant.
+// The same of the constant filter [..., 3, 3, in, out], input 1 of the node; null when it is not
+// constant.
 StatusOr<PackedMatrices> PackWinogradFilter(BuildContext& build, const Tensor* scale, int m);
 
 // y = conv(x, filter), then the epilogue.

@@ -101,6 +101,27 @@ TEST_P(GemmTest, PackedOnce) {
   Check({}, &*packed);
 }
 
+// A view by rows, by columns and by neither, each times a scale of its columns.
+TEST_P(GemmTest, PackedTimesScales) {
+  const int64_t columns = GetParam().columns;
+  const std::vector<float> scales = Random(columns, 7);
+  std::vector<float> by_columns(b_.size()), sparse(2 * b_.size());
+  for (int64_t k = 0; k < k_; ++k) {
+    for (int64_t j = 0; j < columns; ++j) {
+      const float value = b_[k * columns + j];
+      by_columns[j * k_ + k] = sparse[2 * (k * columns + j)] = value;
+      expected_b_[k * columns + j] = static_cast<double>(value) * scales[j];
+    }
+  }
+  for (const MatrixView& view : {MatrixView{b_.data(), columns, 1},
+                                 {by_columns.data(), 1, k_},
+                                 {sparse.data(), 2 * columns, 2}}) {
+    const auto packed = PackedMatrix::Pack(view, k_, columns, Precision::kFloat32, scales.data());
+    ASSERT_TRUE(packed.ok()) << packed.status();
+    Check({}, &*packed);
+  }
+}
+
 TEST_P(GemmTest, FromRows) { Check({b_.data(), GetParam().columns, 1}, nullptr); }
 
 TEST_P(GemmTest, FromColumns) {
@@ -190,7 +211,9 @@ INSTANTIATE_TEST_SUITE_P(Shapes, GemmTest,
                                          Sizes{7, 64, 1, 0}, Sizes{5, 17, 1, 33},
                                          Sizes{100, 70, 9, 50}, Sizes{30, 33, 3, 1300},
                                          Sizes{401, 48, 1, 600}, Sizes{13, 128, 49, 3},
-                                         Sizes{1000, 20, 1, 65}, Sizes{60, 1000, 1, 200}));
+                                         Sizes{1000, 20, 1, 65}, Sizes{60, 1000, 1, 200},
+                                         Sizes{29, 24, 1, 700}, Sizes{70, 40, 2, 21},
+                                         Sizes{7, 88, 1, 1600}));
 
 // Rows of `depth` floats times a matrix in int8, without anything behind it.
 std::vector<float> Multiply(const std::vector<float>& a, const PackedMatrix& b, int64_t depth,

@@ -32,6 +32,7 @@ class WinogradTest : public testing::TestWithParam<Sizes> {
     x_ = Random(g_.batch * g_.in_pixels() * s.in, 1);
     filter_ = Random(9 * s.in * s.out, 2);
     bias_ = Random(s.out, 3);
+    scale_ = Random(s.out, 5);
   }
 
   double Expected(int64_t pixel, int64_t o) const {
@@ -44,28 +45,22 @@ class WinogradTest : public testing::TestWithParam<Sizes> {
       if (h < 0 || h >= s.height || w < 0 || w >= s.width) continue;
       for (int64_t c = 0; c < s.in; ++c) {
         sum += static_cast<double>(x_[((n * s.height + h) * s.width + w) * s.in + c]) *
-               filter_[(tap * s.in + c) * s.out + o];
+               filter_[(tap * s.in + c) * s.out + o] * scale_[o];
       }
     }
     return sum;
   }
 
   WindowGeometry g_;
-  std::vector<float> x_, filter_, bias_;
+  std::vector<float> x_, filter_, bias_, scale_;
   RunState run_;
   OpContext context_;
 };
 
 TEST_P(WinogradTest, IsConvolution) {
   const Sizes& s = GetParam();
-  const std::vector<float> frequencies = TransformWinogradFilter(filter_.data(), s.in * s.out, s.m);
-  std::vector<PackedMatrix> packed;
-  for (int f = 0; f < (s.m + 2) * (s.m + 2); ++f) {
-    auto matrix =
-        PackedMatrix::Pack({frequencies.data() + f * s.in * s.out, s.out, 1}, s.in, s.out);
-    ASSERT_TRUE(matrix.ok());
-    packed.push_back(*std::move(matrix));
-  }
+  const auto packed = TransformWinogradFilter(filter_.data(), scale_.data(), s.in, s.out, s.m);
+  ASSERT_TRUE(packed.ok()) << packed.status();
   const int64_t pixels = g_.batch * g_.out_pixels();
   // Relu6 of the sum, then minus itself at other pixels: steps in and behind the tiles.
   const std::vector<float> other = Random(pixels * s.out, 4);
@@ -75,7 +70,7 @@ TEST_P(WinogradTest, IsConvolution) {
       {.op = ScalarOp::kRelu6},
       {.op = ScalarOp::kSub, .operand = other.data(), .row_stride = s.out, .column_stride = 1}};
   std::vector<float> y(static_cast<size_t>(pixels * s.out), -1);
-  RunWinograd(context_, g_, s.m, packed, s.out, x_.data(), epilogue, y.data());
+  RunWinograd(context_, g_, s.m, *packed, s.out, x_.data(), epilogue, y.data());
   const double tolerance = 1e-6 * static_cast<double>(s.in) + 1e-5;
   for (int64_t pixel = 0; pixel < pixels; ++pixel) {
     for (int64_t o = 0; o < s.out; ++o) {
@@ -145,14 +140,17 @@ TEST(WinogradConv3D, OfOneDeepVolume) {
 }
 
 TEST(AllFinite, SeesEachPlace) {
+  const auto all_finite = [](const std::vector<float>& values) {
+    return Vectors().all_finite(values.data(), static_cast<int64_t>(values.size()));
+  };
   for (const float bad : {std::numeric_limits<float>::infinity(),
                           -std::numeric_limits<float>::infinity(), std::nanf("")}) {
-    for (size_t n = 1; n < 6; ++n) {
+    for (size_t n = 0; n < 100; ++n) {
       std::vector<float> values(n, std::numeric_limits<float>::max());
-      EXPECT_TRUE(AllFinite(values.data(), static_cast<int64_t>(n)));
+      EXPECT_TRUE(all_finite(values));
       for (size_t i = 0; i < n; ++i) {
         values[i] = bad;
-        EXPECT_FALSE(AllFinite(values.data(), static_cast<int64_t>(n))) << n << " " << i;
+        EXPECT_FALSE(all_finite(values)) << n << " " << i;
         values[i] = -std::numeric_limits<float>::denorm_min();
       }
     }

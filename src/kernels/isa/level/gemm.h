@@ -9,7 +9,7 @@ namespace {
 
 // One tile. Accumulators are kept `kCopies` times, one for each k modulo that, so that where they
 // are few the additions of one do not wait for another's.
-template <int kRows, int kVectors, int kCopies>
+template <int kRows, int kVectors, bool kIsPaired, int kCopies>
 void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
   Vec sums[kCopies][kRows][kVectors];
 #pragma GCC unroll 4
@@ -29,13 +29,10 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
     const auto step = [&](int64_t k, Vec(&into)[kRows][kVectors]) __attribute__((always_inline)) {
       Vec row_b[kVectors];
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) row_b[v] = Load(b + v * kLanes);
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) {
-        const Vec x = Splat(rows[r][k]);
-#pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) into[r][v] += x * row_b[v];
-      }
+      for (int v = 0; v < kVectors; ++v) row_b[v] = LoadOfPanel<kVectors, kIsPaired>(b, v);
+      EachProduct<kRows, kVectors, kIsPaired, Vec>(
+          [&](int r) __attribute__((always_inline)) { return Splat(rows[r][k]); },
+          [&](int r, int v, Vec x) __attribute__((always_inline)) { into[r][v] += x * row_b[v]; });
       b += b_stride;
     };
     int64_t k = 0;
@@ -56,32 +53,33 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
       for (int v = 0; v < kVectors; ++v) sums[0][r][v] += sums[i][r][v];
     }
   }
+  if constexpr (kIsPaired) SplitPairs(sums[0]);
   Finish<kRows, kVectors>(p, sums[0], row);
 }
 
 // Only a tile that is the whole product sums in several accumulators: what a row of it gives
 // must not depend on the rows that another number of threads would put beside it.
-template <int kRows, int kVectors>
+template <int kRows, int kVectors, bool kIsPaired>
 void CallTile(int rows, const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
   if (rows == kRows) {
     constexpr int kCopies = kRows * kVectors >= 8 ? 1 : kRows * kVectors >= 4 ? 2 : 4;
     if (kCopies > 1 && rows == p.all_rows) {
-      Tile<kRows, kVectors, kCopies>(p, a, row, ahead);
+      Tile<kRows, kVectors, kIsPaired, kCopies>(p, a, row, ahead);
     } else {
-      Tile<kRows, kVectors, 1>(p, a, row, ahead);
+      Tile<kRows, kVectors, kIsPaired, 1>(p, a, row, ahead);
     }
   } else if constexpr (kRows > 1) {
-    CallTile<kRows - 1, kVectors>(rows, p, a, row, ahead);
+    CallTile<kRows - 1, kVectors, kIsPaired>(rows, p, a, row, ahead);
   }
 }
 
 // All rows of the panel.
-template <int kVectors>
+template <int kVectors, bool kIsPaired>
 void PanelOf(const PanelArgs& p) {
   const int64_t rows = p.row_end - p.row_begin;
   TileRows<kVectors>(rows, p.taps * p.depth, p.next, [&](int64_t done, int n, Ahead ahead) {
     const int64_t row = p.row_begin + done;
-    CallTile<MaxRows(kVectors), kVectors>(n, p, p.a + done * p.taps_stride, row, ahead);
+    CallTile<MaxRows(kVectors), kVectors, kIsPaired>(n, p, p.a + done * p.taps_stride, row, ahead);
     if (p.num_steps > 0) {
       ApplySteps(p.steps, p.num_steps, p.c, p.c_stride, row, row + n, p.first_column, p.columns);
     }
@@ -89,18 +87,7 @@ void PanelOf(const PanelArgs& p) {
 }
 
 void Panel(const PanelArgs& p) {
-  switch (p.vectors) {
-    case 1:
-      return PanelOf<1>(p);
-    case 2:
-      return PanelOf<2>(p);
-#if SM_LANES == 16
-    case 3:
-      return PanelOf<3>(p);
-    case 4:
-      return PanelOf<4>(p);
-#endif
-  }
+  VisitWidth(p, [&](auto vectors, auto is_paired) { PanelOf<vectors(), is_paired()>(p); });
 }
 
 // The lanes of a without bit `kStep` in their number, each followed at that distance by b's; and
@@ -130,7 +117,7 @@ inline __attribute__((always_inline)) void ExchangeBlocks(Vec (&rows)[kLanes]) {
 
 // Columns of b that are consecutive floats, a square block at a time.
 void PackColumns(const float* b, int64_t column_stride, int64_t depth, int64_t columns,
-                 int64_t width, float* panel) {
+                 int64_t width, const float* scale, float* panel) {
   for (int64_t j = 0; j < width; j += kLanes) {
     for (int64_t k = 0; k < depth; k += kLanes) {
       const int64_t n = depth - k < kLanes ? depth - k : kLanes;
@@ -139,6 +126,7 @@ void PackColumns(const float* b, int64_t column_stride, int64_t depth, int64_t c
       for (int i = 0; i < kLanes; ++i) {
         const float* from = b + (j + i) * column_stride + k;
         block[i] = j + i >= columns ? Vec{} : n < kLanes ? LoadSome(from, n) : Load(from);
+        if (scale != nullptr && j + i < columns) block[i] *= scale[j + i];
       }
       ExchangeBlocks<kLanes / 2>(block);
       for (int64_t i = 0; i < n; ++i) Store(panel + (k + i) * width + j, block[i]);
@@ -147,21 +135,23 @@ void PackColumns(const float* b, int64_t column_stride, int64_t depth, int64_t c
 }
 
 void Pack(const float* b, int64_t row_stride, int64_t column_stride, int64_t depth, int64_t columns,
-          int64_t width, float* panel) {
+          int64_t width, const float* scale, float* panel) {
   if (column_stride == 1) {
     for (int64_t k = 0; k < depth; ++k, panel += width, b += row_stride) {
-      for (int64_t j = 0; j < columns; ++j) panel[j] = b[j];
-      for (int64_t j = columns; j < width; ++j) panel[j] = 0;
+      for (int64_t j = 0; j < width; j += kLanes) {
+        const int64_t n = columns - j;
+        Vec v = n < kLanes ? LoadSome(b + j, n) : Load(b + j);
+        if (scale != nullptr) v *= n < kLanes ? LoadSome(scale + j, n) : Load(scale + j);
+        Store(panel + j, v);
+      }
     }
     return;
   }
-  if (row_stride == 1) return PackColumns(b, column_stride, depth, columns, width, panel);
+  if (row_stride == 1) return PackColumns(b, column_stride, depth, columns, width, scale, panel);
   for (int64_t j = 0; j < width; ++j) {
-    if (j < columns) {
-      for (int64_t k = 0; k < depth; ++k)
-        panel[k * width + j] = b[k * row_stride + j * column_stride];
-    } else {
-      for (int64_t k = 0; k < depth; ++k) panel[k * width + j] = 0;
+    const float factor = scale == nullptr || j >= columns ? 1 : scale[j];
+    for (int64_t k = 0; k < depth; ++k) {
+      panel[k * width + j] = j < columns ? factor * b[k * row_stride + j * column_stride] : 0;
     }
   }
 }

@@ -79,10 +79,29 @@ inline Vec Ceil(Vec x) {
 }
 #endif
 
-// e^x = mantissa * 2^exponent, the exponent a whole number, for |x| < 128.
+// e^x = mantissa * Scale(1, exponent), for |x| < 128.
 struct ExpParts {
   Vec mantissa, exponent;
 };
+#if SM_LANES == 16
+// The exponent in sixteenths: their powers come from a table that fits a register, and so little is
+// left that three terms suffice. Scale() takes the whole part.
+inline ExpParts SplitExp(Vec x) {
+  const Vec powers = {1.0f,         1.044273782f, 1.090507733f, 1.138788635f,
+                      1.189207115f, 1.241857812f, 1.296839555f, 1.354255547f,
+                      1.414213562f, 1.476826146f, 1.542210825f, 1.610490332f,
+                      1.681792831f, 1.756252160f, 1.834008086f, 1.915206561f};
+  constexpr float kSixteenths = 786432.0f;  // the last bit of which is a sixteenth
+  const Vec shifted = x * 1.44269504088896341f + kSixteenths;
+  const Vec n = shifted - kSixteenths;
+  Vec r = x - n * 0.693359375f;
+  r = r + n * 2.12194440e-4f;
+  Vec p = r * (1.0f / 6) + 0.5f;
+  p = (p * r + 1.0f) * r;  // e^r - 1
+  const Vec power = _mm512_permutexvar_ps(reinterpret_cast<__m512i>(shifted), powers);
+  return {power * p + power, n};
+}
+#else
 inline ExpParts SplitExp(Vec x) {
   const Vec n = RoundSmall(x * 1.44269504088896341f);
   Vec r = x - n * 0.693359375f;
@@ -96,6 +115,7 @@ inline ExpParts SplitExp(Vec x) {
   p = p * (r * r) + r + 1.0f;
   return {p, n};
 }
+#endif
 
 // x * 2^n; `Small` where the result is a normal number.
 #if SM_LANES == 16
@@ -186,7 +206,7 @@ inline Vec Tanh(Vec x) {
 
 // Beyond ±87 the result is 1, or too small for a normal number.
 inline Vec Sigmoid(Vec x) {
-  const ExpParts e = SplitExp(AtMost(AtLeast(-x, -87.0f), 87.0f));
+  const ExpParts e = SplitExp(-AtMost(AtLeast(x, -87.0f), 87.0f));
   return Inverse(1.0f + ScaleSmall(e.mantissa, e.exponent));
 }
 

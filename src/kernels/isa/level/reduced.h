@@ -9,12 +9,7 @@
 namespace savedmodel {
 namespace {
 
-typedef int32_t UnalignedIntVec __attribute__((vector_size(SM_LANES * 4), aligned(4)));
-
-inline IntVec LoadWords(const int32_t* p) { return *reinterpret_cast<const UnalignedIntVec*>(p); }
-inline void StoreWords(int32_t* p, IntVec v) { *reinterpret_cast<UnalignedIntVec*>(p) = v; }
-
-template <class Code, int kRows, int kVectors>
+template <class Code, int kRows, int kVectors, bool kIsPaired>
 void ReducedTile(const ReducedCode::PanelArgs& p, int64_t first, Ahead ahead) {
   using Sums = typename Code::Sums;
   const int64_t row = p.out.row_begin + first;
@@ -28,6 +23,7 @@ void ReducedTile(const ReducedCode::PanelArgs& p, int64_t first, Ahead ahead) {
           p.accumulate ? reinterpret_cast<Sums>(LoadOfRow<kVectors>(c, v, p.out.columns)) : Sums{};
     }
   }
+  if constexpr (kIsPaired) JoinPairs(sums);
   const int32_t* rows[kRows];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) rows[r] = p.a + (first + r) * p.a_stride;
@@ -40,48 +36,38 @@ void ReducedTile(const ReducedCode::PanelArgs& p, int64_t first, Ahead ahead) {
     }
     IntVec row_b[kVectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) row_b[v] = LoadWords(b + v * kLanes);
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      const IntVec x = rows[r][k] - IntVec{};
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) Code::Add(&sums[r][v], x, row_b[v]);
-    }
+    for (int v = 0; v < kVectors; ++v) row_b[v] = LoadOfPanel<kVectors, kIsPaired>(b, v);
+    EachProduct<kRows, kVectors, kIsPaired, IntVec>(
+        [&](int r) __attribute__((always_inline)) { return rows[r][k] - IntVec{}; },
+        [&](int r, int v, IntVec x)
+            __attribute__((always_inline)) { Code::Add(&sums[r][v], x, row_b[v]); });
   }
+  if constexpr (kIsPaired) SplitPairs(sums);
   Code::template Finish<kRows, kVectors>(p, sums, first, row);
 }
 
-template <class Code, int kRows, int kVectors>
+template <class Code, int kRows, int kVectors, bool kIsPaired>
 void CallReducedTile(int rows, const ReducedCode::PanelArgs& p, int64_t first, Ahead ahead) {
   if (rows == kRows) {
-    ReducedTile<Code, kRows, kVectors>(p, first, ahead);
+    ReducedTile<Code, kRows, kVectors, kIsPaired>(p, first, ahead);
   } else if constexpr (kRows > 1) {
-    CallReducedTile<Code, kRows - 1, kVectors>(rows, p, first, ahead);
+    CallReducedTile<Code, kRows - 1, kVectors, kIsPaired>(rows, p, first, ahead);
   }
 }
 
-template <class Code, int kVectors>
+template <class Code, int kVectors, bool kIsPaired>
 void ReducedPanelOf(const ReducedCode::PanelArgs& p) {
   const int64_t rows = p.out.row_end - p.out.row_begin;
   TileRows<kVectors>(rows, p.depth, p.out.next, [&](int64_t done, int n, Ahead ahead) {
-    CallReducedTile<Code, MaxRows(kVectors), kVectors>(n, p, done, ahead);
+    CallReducedTile<Code, MaxRows(kVectors), kVectors, kIsPaired>(n, p, done, ahead);
   });
 }
 
 template <class Code>
 void ReducedPanel(const ReducedCode::PanelArgs& p) {
-  switch (p.out.vectors) {
-    case 1:
-      return ReducedPanelOf<Code, 1>(p);
-    case 2:
-      return ReducedPanelOf<Code, 2>(p);
-#if SM_LANES == 16
-    case 3:
-      return ReducedPanelOf<Code, 3>(p);
-    case 4:
-      return ReducedPanelOf<Code, 4>(p);
-#endif
-  }
+  VisitWidth(p.out, [&](auto vectors, auto is_paired) {
+    ReducedPanelOf<Code, vectors(), is_paired()>(p);
+  });
 }
 
 }  // namespace

@@ -46,6 +46,21 @@ inline void CombineColumns(const float* x, int64_t row_stride, int64_t rows, int
   }
 }
 
+// Zero times a number that is not finite is NaN, and so is its sum with others.
+bool AllFinite(const float* x, int64_t n) {
+  constexpr int kSums = 4;
+  Vec sums[kSums] = {};
+  int64_t i = 0;
+  for (; i + kSums * kLanes <= n; i += kSums * kLanes) {
+#pragma GCC unroll 4
+    for (int s = 0; s < kSums; ++s) sums[s] += Load(x + i + s * kLanes) * 0.0f;
+  }
+  for (; i < n; i += kLanes) {
+    sums[0] += (n - i < kLanes ? LoadSome(x + i, n - i) : Load(x + i)) * 0.0f;
+  }
+  return Sum((sums[0] + sums[1]) + (sums[2] + sums[3])) == 0;
+}
+
 template <class Combine>
 void CombineRowsBy(const float* x, int64_t row_stride, int64_t rows, int64_t columns,
                    float* results, Combine&& combine) {

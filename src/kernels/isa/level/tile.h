@@ -1,6 +1,8 @@
 // What tiles of products have in common, whatever their numbers: sizes, and what follows the sums.
 #pragma once
 
+#include <type_traits>
+
 #include "src/kernels/isa/level/math.h"
 #include "src/kernels/isa/level/vectors.h"
 #include "src/kernels/isa/vector_code.h"
@@ -19,6 +21,101 @@ constexpr int kAccumulators = 12;
 constexpr int kLine = 64 / sizeof(float);  // floats in a cache line
 constexpr int MaxRows(int vectors) {
   return kAccumulators / vectors < 8 ? kAccumulators / vectors : 8;  // more need too many pointers
+}
+
+// Where at most half of a panel's last vector is valid, two rows of a tile share it: the first has
+// its sums in the lower half, the second in the upper one.
+#if SM_LANES == 16
+inline IntVec LowTwice(const int32_t* p) {
+  const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return reinterpret_cast<IntVec>(_mm512_broadcast_i32x8(low));
+}
+// The lower half of a, the upper one of b.
+inline IntVec Halves(IntVec a, IntVec b) {
+  return reinterpret_cast<IntVec>(
+      _mm512_mask_blend_epi32(0xff00, reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+}
+inline Vec Halves(Vec a, Vec b) { return _mm512_mask_blend_ps(0xff00, a, b); }
+#endif
+
+// Vector v of a row of B.
+template <int kVectors, bool kIsPaired>
+inline __attribute__((always_inline)) IntVec LoadOfPanel(const int32_t* b, int v) {
+#if SM_LANES == 16
+  if (kIsPaired && v + 1 == kVectors) return LowTwice(b + v * kLanes);
+#endif
+  return LoadWords(b + v * kLanes);
+}
+template <int kVectors, bool kIsPaired>
+inline __attribute__((always_inline)) Vec LoadOfPanel(const float* b, int v) {
+  return reinterpret_cast<Vec>(
+      LoadOfPanel<kVectors, kIsPaired>(reinterpret_cast<const int32_t*>(b), v));
+}
+
+// Calls add(r, v, x) for the sums of a tile, x being what splat(r) gives for the row or rows that
+// they are of.
+template <int kRows, int kVectors, bool kIsPaired, class V, class Splat, class Add>
+inline __attribute__((always_inline)) void EachProduct(Splat&& splat, Add&& add) {
+  [[maybe_unused]] V last{};
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    const V x = splat(r);
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors - (kIsPaired ? 1 : 0); ++v) add(r, v, x);
+#if SM_LANES == 16
+    if (kIsPaired && r % 2 == 1) add(r - 1, kVectors - 1, Halves(last, x));
+    if (kIsPaired && r % 2 == 0 && r + 1 == kRows) add(r, kVectors - 1, x);
+#endif
+    last = x;
+  }
+}
+
+// Between sums of pairs and of rows.
+template <class Sums, int kRows, int kVectors>
+inline __attribute__((always_inline)) void SplitPairs(Sums (&sums)[kRows][kVectors]) {
+#if SM_LANES == 16
+#pragma GCC unroll 4
+  for (int r = 0; r + 1 < kRows; r += 2) {
+    const __m512 pair = reinterpret_cast<__m512>(sums[r][kVectors - 1]);
+    sums[r + 1][kVectors - 1] = reinterpret_cast<Sums>(_mm512_shuffle_f32x4(pair, pair, 0xee));
+  }
+#endif
+}
+template <class Sums, int kRows, int kVectors>
+inline __attribute__((always_inline)) void JoinPairs(Sums (&sums)[kRows][kVectors]) {
+#if SM_LANES == 16
+#pragma GCC unroll 4
+  for (int r = 0; r + 1 < kRows; r += 2) {
+    const __m512 first = reinterpret_cast<__m512>(sums[r][kVectors - 1]);
+    const __m512 second = reinterpret_cast<__m512>(sums[r + 1][kVectors - 1]);
+    sums[r][kVectors - 1] = reinterpret_cast<Sums>(_mm512_shuffle_f32x4(first, second, 0x44));
+  }
+#endif
+}
+
+// Calls fn(vectors, is_paired), constants both, for the width of a panel.
+template <class F>
+inline void VisitWidth(const PanelArgs& p, F&& fn) {
+  const auto call = [&](auto vectors) {
+    if constexpr (kLanes == 16 && (vectors() == 2 || vectors() == 3)) {  // others gain little
+      if (p.columns <= (vectors() - 1) * kLanes + kLanes / 2) {
+        return fn(vectors, std::true_type());
+      }
+    }
+    fn(vectors, std::false_type());
+  };
+  switch (p.vectors) {
+    case 1:
+      return call(std::integral_constant<int, 1>());
+    case 2:
+      return call(std::integral_constant<int, 2>());
+#if SM_LANES == 16
+    case 3:
+      return call(std::integral_constant<int, 3>());
+    case 4:
+      return call(std::integral_constant<int, 4>());
+#endif
+  }
 }
 
 // Vector v of a row of `columns` floats; the last may be narrower than the others.
@@ -54,11 +151,18 @@ inline __attribute__((always_inline)) void Finish(const PanelArgs& p, Vec (&sums
     }
   }
   if (p.residual != nullptr) add_rows(p.residual + row * p.residual_stride, p.residual_stride);
-  if (p.low > -__builtin_inff() || p.high < __builtin_inff()) {
+  if (p.low > -__builtin_inff()) {
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) sums[r][v] = AtMost(AtLeast(sums[r][v], p.low), p.high);
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = AtLeast(sums[r][v], p.low);
+    }
+  }
+  if (p.high < __builtin_inff()) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = AtMost(sums[r][v], p.high);
     }
   }
 #pragma GCC unroll 8

@@ -26,6 +26,9 @@ typedef float UnalignedVec __attribute__((vector_size(SM_LANES * 4), aligned(4))
 
 inline Vec Load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
 inline void Store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
+typedef int32_t UnalignedIntVec __attribute__((vector_size(SM_LANES * 4), aligned(4)));
+inline IntVec LoadWords(const int32_t* p) { return *reinterpret_cast<const UnalignedIntVec*>(p); }
+inline void StoreWords(int32_t* p, IntVec v) { *reinterpret_cast<UnalignedIntVec*>(p) = v; }
 // x - 0 is x for every x, and folds to a broadcast.
 inline Vec Splat(float x) { return x - Vec{}; }
 // Keeps a value that is used several times from being loaded as often.

@@ -8,6 +8,10 @@
 namespace savedmodel {
 namespace {
 
+typedef double DoubleVec __attribute__((vector_size(SM_LANES * 4)));
+typedef float HalfVec __attribute__((vector_size(SM_LANES * 2)));
+typedef float UnalignedHalfVec __attribute__((vector_size(SM_LANES * 2), aligned(4)));
+
 // One dimension of the transforms: `kSize` inputs give `kSize` frequencies give `kOut` outputs.
 template <int m>
 struct Winograd;
@@ -24,6 +28,13 @@ struct Winograd<2> {
   static void Out(const Vec* t, int from, Vec* y, int to) {
     y[0] = t[0] + t[from] + t[2 * from];
     y[to] = t[from] - t[2 * from] - t[3 * from];
+  }
+  static void Filter(const DoubleVec* g, int from, DoubleVec* t, int to) {
+    const DoubleVec a = .5 * (g[0] + g[2 * from]), b = .5 * g[from];
+    t[0] = g[0];
+    t[to] = a + b;
+    t[2 * to] = a - b;
+    t[3 * to] = g[2 * from];
   }
 };
 
@@ -50,6 +61,17 @@ struct Winograd<4> {
     y[to] = kA * b + kB * d;
     y[2 * to] = 0.5f * a + 2.0f * c;
     y[3 * to] = (0.5f * kA) * b + (2 * kB) * d + t[5 * from];
+  }
+  static void Filter(const DoubleVec* g, int from, DoubleVec* t, int to) {
+    constexpr double kExactA = 0.70710678118654752440, kExactB = 1.41421356237309504880;
+    const DoubleVec a = (-2. / 3) * g[0] - (1. / 3) * g[2 * from], b = (2. / 3 * kExactA) * g[from];
+    const DoubleVec c = (1. / 6) * g[0] + (1. / 3) * g[2 * from], d = (kExactB / 6) * g[from];
+    t[0] = g[0];
+    t[to] = a - b;
+    t[2 * to] = a + b;
+    t[3 * to] = c + d;
+    t[4 * to] = c - d;
+    t[5 * to] = g[2 * from];
   }
 };
 
@@ -117,6 +139,50 @@ void WinogradOutputOf(const WinogradArgs& args) {
       }
     }
   });
+}
+
+// Half a vector of columns of one row of the panels, from its nine taps.
+template <int m>
+inline void WinogradFilterTaps(const DoubleVec* taps, float* const* panels, int64_t at) {
+  constexpr int kSize = Winograd<m>::kSize;
+  DoubleVec half[kSize * 3];
+#pragma GCC unroll 3
+  for (int x = 0; x < 3; ++x) Winograd<m>::Filter(taps + x, 3, half + x, 3);
+#pragma GCC unroll 6
+  for (int y = 0; y < kSize; ++y) {
+    DoubleVec row[kSize];
+    Winograd<m>::Filter(half + y * 3, 1, row, 1);
+#pragma GCC unroll 6
+    for (int x = 0; x < kSize; ++x) {
+      *reinterpret_cast<UnalignedHalfVec*>(panels[y * kSize + x] + at) =
+          __builtin_convertvector(row[x], HalfVec);
+    }
+  }
+}
+
+template <int m>
+void WinogradFilterOf(const WinogradFilterArgs& args) {
+  for (int64_t k = 0; k < args.depth; ++k) {
+    EachVector(args.columns, [&](auto load, auto, int64_t c) {
+      const Vec scale = args.scale == nullptr ? Splat(1) : load(args.scale + c);
+      DoubleVec low[9], high[9];
+#pragma GCC unroll 9
+      for (int t = 0; t < 9; ++t) {
+        const Vec tap = scale * load(args.filter + (t * args.depth + k) * args.row_stride + c);
+        HalfVec halves[2];
+        __builtin_memcpy(halves, &tap, sizeof(tap));
+        low[t] = __builtin_convertvector(halves[0], DoubleVec);
+        high[t] = __builtin_convertvector(halves[1], DoubleVec);
+      }
+      WinogradFilterTaps<m>(low, args.panels, k * args.width + c);
+      WinogradFilterTaps<m>(high, args.panels, k * args.width + c + kLanes / 2);
+    });
+  }
+}
+
+void WinogradFilter(int m, const WinogradFilterArgs& args) {
+  if (m == 2) return WinogradFilterOf<2>(args);
+  return WinogradFilterOf<4>(args);
 }
 
 void WinogradInput(int m, const WinogradArgs& args) {
