@@ -402,7 +402,17 @@ namespace internal {
 template <class F>
 class LambdaKernel final : public Kernel {
  public:
-  LambdaKernel(F fn, std::string choice) : fn_(std::move(fn)), choice_(std::move(choice)) {}
+  explicit LambdaKernel(F fn) : fn_(std::move(fn)) {}
+  Status Run(OpContext& ctx) const override { return fn_(ctx); }
+
+ private:
+  F fn_;
+};
+
+template <class F>
+class DescribedKernel final : public Kernel {
+ public:
+  DescribedKernel(F fn, std::string choice) : fn_(std::move(fn)), choice_(std::move(choice)) {}
   Status Run(OpContext& ctx) const override { return fn_(ctx); }
   std::string DebugString() const override { return choice_; }
 
@@ -413,10 +423,14 @@ class LambdaKernel final : public Kernel {
 }  // namespace internal
 
 /// A kernel from a callable `Status fn(OpContext&)`; what it captures is the kernel's state.
-/// `choice` is what its DebugString says.
 template <class F>
-StatusOr<KernelPtr> MakeKernel(F fn, std::string choice = "") {
-  return KernelPtr(new internal::LambdaKernel<F>(std::move(fn), std::move(choice)));
+StatusOr<KernelPtr> MakeKernel(F fn) {
+  return KernelPtr(new internal::LambdaKernel<F>(std::move(fn)));
+}
+/// The same; its DebugString is `choice`.
+template <class F>
+StatusOr<KernelPtr> MakeKernel(F fn, std::string choice) {
+  return KernelPtr(new internal::DescribedKernel<F>(std::move(fn), std::move(choice)));
 }
 
 /// The BuildFn of an op whose kernel is a plain function without attributes.

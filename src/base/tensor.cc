@@ -1,7 +1,5 @@
 #include "savedmodel/tensor.h"
 
-#include <sys/mman.h>
-
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -57,7 +55,7 @@ class BlockCache {
       cache.bytes_ -= size;
       return std::exchange(cache.bins_[bin], cache.bins_[bin]->next);
     }
-    return size < kLarge ? std::aligned_alloc(kAlignment, size) : TakeLarge(size);
+    return std::aligned_alloc(size < kLargePage ? kAlignment : kLargePage, size);
   }
 
   static void Give(void* memory, size_t size) {
@@ -75,20 +73,9 @@ class BlockCache {
   struct Block {
     Block* next;
   };
-  static constexpr size_t kLarge = 2 << 20;              // a page of the larger kind
+  static constexpr size_t kLargePage = 2 << 20;          // see large_pages.h
   static constexpr size_t kBins = kSanitized ? 0 : 512;  // blocks of less than 32 KiB
   static constexpr size_t kMostBytes = 512 << 10;
-
-  // In large pages where the system has them: thousands of small ones take longer to come by than
-  // to fill, and to find again.
-  static void* TakeLarge(size_t size) {
-    void* memory = nullptr;
-    if (posix_memalign(&memory, kLarge, size) != 0) return nullptr;
-#if defined(MADV_HUGEPAGE)
-    madvise(memory, size / kLarge * kLarge, MADV_HUGEPAGE);  // a wish
-#endif
-    return memory;
-  }
 
   static BlockCache& ThisThread() {
     static thread_local BlockCache cache;
