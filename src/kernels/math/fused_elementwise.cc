@@ -123,13 +123,25 @@ class Reach {
 
 using Reaches = absl::InlinedVector<Reach, 4>;
 
-// Of all inputs. INVALID_ARGUMENT for a function that has no operand for each element: those of a
-// tree are all of the output's shape.
+bool BroadcastsTo(const Shape& shape, const Shape& output) {
+  const int missing = output.rank() - shape.rank();
+  for (int i = 0; missing >= 0 && i < shape.rank(); ++i) {
+    if (shape[i] != 1 && shape[i] != output[i + missing]) return false;
+  }
+  return missing >= 0;
+}
+
+// Of all inputs. INVALID_ARGUMENT for one that does not broadcast to the output, and for a function
+// that has no operand for each element: those of a tree are all of the output's shape.
 template <class ShapeOf>
 StatusOr<Reaches> MakeReaches(const std::vector<FusedFunction>& functions, int num_inputs,
                               ShapeOf&& input_shape, const Shape& output) {
   Reaches reaches;
-  for (int i = 0; i < num_inputs; ++i) reaches.emplace_back(input_shape(i), output);
+  for (int i = 0; i < num_inputs; ++i) {
+    SM_CHECK_ARG(BroadcastsTo(input_shape(i), output), "found input ", i, " of shape ",
+                 input_shape(i), ", expected one that broadcasts to ", output);
+    reaches.emplace_back(input_shape(i), output);
+  }
   const auto step = [&](int operand) { return operand < 0 ? 1 : reaches[operand].step(); };
   for (const FusedFunction& f : functions) {
     SM_CHECK_ARG(step(f.x) + (IsBinary(f.op) ? step(f.y) : 0) > 0, "found a function of inputs ",
@@ -140,15 +152,15 @@ StatusOr<Reaches> MakeReaches(const std::vector<FusedFunction>& functions, int n
 
 class FusedElementwise final : public Kernel {
  public:
-  // `reaches`: empty where shapes are not known before a run.
-  FusedElementwise(std::vector<FusedFunction> functions, Reaches reaches)
-      : functions_(std::move(functions)), reaches_(std::move(reaches)) {
+  // `reaches`: of inputs of `shapes`; both empty where shapes are not known before a run.
+  FusedElementwise(std::vector<FusedFunction> functions, std::vector<Shape> shapes, Reaches reaches)
+      : functions_(std::move(functions)), shapes_(std::move(shapes)), reaches_(std::move(reaches)) {
     PlaceResults();
     for (const FusedFunction& f : functions_) cost_ += CostOf(f.op);
   }
 
   Status Run(OpContext& ctx) const override {
-    if (!reaches_.empty()) return RunAs(ctx, reaches_);
+    if (HasShapes(ctx)) return RunAs(ctx, reaches_);
     SM_ASSIGN_OR_RETURN(
         const Reaches reaches,
         MakeReaches(
@@ -158,6 +170,13 @@ class FusedElementwise final : public Kernel {
   }
 
  private:
+  bool HasShapes(const OpContext& ctx) const {
+    for (size_t i = 0; i < shapes_.size(); ++i) {
+      if (ctx.input(static_cast<int>(i)).shape() != shapes_[i]) return false;
+    }
+    return !shapes_.empty();
+  }
+
   Status RunAs(OpContext& ctx, const Reaches& reaches) const {
     ctx.ParallelFor(ctx.output(0).num_elements(), cost_,
                     [&](int64_t begin, int64_t end) { RunPart(ctx, reaches, begin, end); });
@@ -238,6 +257,7 @@ class FusedElementwise final : public Kernel {
   }
 
   std::vector<FusedFunction> functions_;
+  std::vector<Shape> shapes_;
   Reaches reaches_;           // of the inputs
   std::vector<int> tile_of_;  // of each function's result, but for the last
   int num_tiles_ = 0;
@@ -256,16 +276,19 @@ Status ElementwiseShape(ShapeContext& ctx) {
 StatusOr<KernelPtr> BuildElementwise(BuildContext& build) {
   SM_ASSIGN_OR_RETURN(std::vector<FusedFunction> functions,
                       ReadFunctions(build.attrs(), build.num_inputs()));
-  Reaches reaches;
+  std::vector<Shape> shapes;
   bool known = build.output_shape(0).fully_known();
-  for (int i = 0; i < build.num_inputs(); ++i) known = known && build.input_shape(i).fully_known();
-  if (known) {
-    SM_ASSIGN_OR_RETURN(reaches, MakeReaches(
-                                     functions, build.num_inputs(),
-                                     [&](int i) -> const Shape& { return build.input_shape(i); },
-                                     build.output_shape(0)));
+  for (int i = 0; i < build.num_inputs(); ++i) {
+    shapes.push_back(build.input_shape(i));
+    known = known && shapes.back().fully_known();
   }
-  return KernelPtr(new FusedElementwise(std::move(functions), std::move(reaches)));
+  if (!known) return KernelPtr(new FusedElementwise(std::move(functions), {}, {}));
+  SM_ASSIGN_OR_RETURN(Reaches reaches,
+                      MakeReaches(
+                          functions, build.num_inputs(),
+                          [&](int i) -> const Shape& { return shapes[i]; }, build.output_shape(0)));
+  return KernelPtr(
+      new FusedElementwise(std::move(functions), std::move(shapes), std::move(reaches)));
 }
 
 constexpr OpDef kOps[] = {
