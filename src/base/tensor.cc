@@ -55,7 +55,9 @@ class BlockCache {
       cache.bytes_ -= size;
       return std::exchange(cache.bins_[bin], cache.bins_[bin]->next);
     }
-    return std::aligned_alloc(size < kLargePage ? kAlignment : kLargePage, size);
+    if (size < kLargePage) return std::aligned_alloc(kAlignment, size);
+    void* memory = nullptr;
+    return posix_memalign(&memory, kLargePage, size) == 0 ? memory : nullptr;
   }
 
   static void Give(void* memory, size_t size) {

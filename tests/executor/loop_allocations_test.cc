@@ -29,6 +29,9 @@ extern "C" void* aligned_alloc(size_t alignment, size_t bytes) {
   if (void* memory = Allocate(bytes, alignof(std::max_align_t))) return memory;
   throw std::bad_alloc();
 }
+[[gnu::noinline]] void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
+  return Allocate(bytes, alignof(std::max_align_t));
+}
 [[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
 [[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
