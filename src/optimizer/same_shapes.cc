@@ -1,5 +1,6 @@
 #include "src/optimizer/same_shapes.h"
 
+#include "src/kernels/math/broadcast.h"
 #include "src/optimizer/optimizer.h"
 
 namespace savedmodel {
@@ -27,13 +28,7 @@ bool SameShapes::operator()(NodeOutput a, NodeOutput b) const {
 bool SameShapes::Adapts(NodeOutput v, NodeOutput other) const {
   if ((*this)(v, other)) return true;
   const Shape shape = graph_.shape(v), into = graph_.shape(other);
-  if (!shape.fully_known()) return false;
-  if (shape.rank() > 0 && (!into.known_rank() || shape.rank() > into.rank())) return false;
-  for (int d = 1; d <= shape.rank(); ++d) {
-    const int64_t size = shape[shape.rank() - d];
-    if (size != 1 && size != into[into.rank() - d]) return false;
-  }
-  return true;
+  return shape.fully_known() && (shape.rank() == 0 || BroadcastsTo(shape, into));
 }
 
 }  // namespace savedmodel

@@ -2,6 +2,14 @@
 
 namespace savedmodel {
 
+bool BroadcastsTo(const Shape& shape, const Shape& output) {
+  const int missing = output.rank() - shape.rank();
+  for (int i = 0; missing >= 0 && i < shape.rank(); ++i) {
+    if (shape[i] != 1 && shape[i] != output[i + missing]) return false;
+  }
+  return missing >= 0;
+}
+
 BroadcastPlan PlanBroadcast(Span<const Shape* const> inputs, const Shape& output) {
   BroadcastPlan plan;
   std::array<int64_t, BroadcastPlan::kMaxInputs> stride;

@@ -23,6 +23,9 @@ struct BroadcastPlan {
   Dim inner;               // every step 0 or 1
 };
 
+// Whether fully known `shape` broadcasts to `output`, of which some sizes may be unknown.
+bool BroadcastsTo(const Shape& shape, const Shape& output);
+
 // `inputs` have been checked to broadcast to `output`; all shapes are fully known.
 BroadcastPlan PlanBroadcast(Span<const Shape* const> inputs, const Shape& output);
 

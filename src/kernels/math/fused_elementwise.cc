@@ -123,14 +123,6 @@ class Reach {
 
 using Reaches = absl::InlinedVector<Reach, 4>;
 
-bool BroadcastsTo(const Shape& shape, const Shape& output) {
-  const int missing = output.rank() - shape.rank();
-  for (int i = 0; missing >= 0 && i < shape.rank(); ++i) {
-    if (shape[i] != 1 && shape[i] != output[i + missing]) return false;
-  }
-  return missing >= 0;
-}
-
 // Of all inputs. INVALID_ARGUMENT for one that does not broadcast to the output, and for a function
 // that has no operand for each element: those of a tree are all of the output's shape.
 template <class ShapeOf>
