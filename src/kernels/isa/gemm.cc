@@ -74,7 +74,8 @@ class Parts {
   int64_t groups_ = 1, pieces_ = 1;
 };
 
-// Null where B is in float32.
+bool IsFloat32(const PackedMatrix& b) { return b.precision() == Precision::kFloat32; }
+// Null where the numbers that are multiplied are float32.
 const ReducedCode* ReducedCodeOf(const Product& p) {
   return p.packed == nullptr ? nullptr : Reduced(p.packed->precision());
 }
@@ -135,26 +136,40 @@ Jobs Cut(const VectorCode& code, const Product& p, int64_t threads) {
   return jobs;
 }
 
+const float* MakeRoom(int64_t floats, std::vector<float>* panel) {
+  if (static_cast<int64_t>(panel->size()) < floats) panel->resize(floats);
+  return panel->data();
+}
+
 // Points `args` to the part of B at rows [k, k + depth) and its columns.
 void PointToB(const VectorCode& code, const Product& p, int64_t column, int64_t k, int64_t depth,
               std::vector<float>* panel, PanelArgs* args) {
   const int64_t width = args->vectors * code.lanes;
   args->b_stride = width;
-  if (p.packed != nullptr) {
+  if (p.packed != nullptr && IsFloat32(*p.packed)) {
     args->b = p.packed->panel(column) + k * width;
     return;
   }
+  const bool few_rows = args->row_end - args->row_begin < kRowsWorthPacking;
+  if (p.packed != nullptr) {
+    const uint16_t* halves = p.packed->halves(column) + k * width;
+    if (few_rows) {
+      args->halves = halves;
+      return;
+    }
+    args->b = MakeRoom(depth * width, panel);
+    code.widen(halves, depth * width, panel->data());
+    return;
+  }
   const float* from = p.b.at(k, column);
-  if (p.b.column_stride == 1 && args->columns == width &&
-      args->row_end - args->row_begin < kRowsWorthPacking) {
+  if (p.b.column_stride == 1 && args->columns == width && few_rows) {
     args->b = from;
     args->b_stride = p.b.row_stride;
     return;
   }
-  if (static_cast<int64_t>(panel->size()) < depth * width) panel->resize(depth * width);
+  args->b = MakeRoom(depth * width, panel);
   code.pack(from, p.b.row_stride, p.b.column_stride, depth, args->columns, width, nullptr,
             panel->data());
-  args->b = panel->data();
 }
 
 // Splits an epilogue into what tiles do in registers and the steps that remain.
@@ -297,12 +312,15 @@ void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64
       args.a_offset = part.offset;
       args.depth = part.depth;
       args.accumulate = i > 0;
-      PointToB(code, p, column, part.tap * p.depth + part.offset, part.taps * part.depth,
-               &ThreadScratch().panel, &args);
+      const int64_t k = part.tap * p.depth + part.offset;
+      PointToB(code, p, column, k, part.taps * part.depth, &ThreadScratch().panel, &args);
       args.next = args.b;
       if (p.packed != nullptr) {
         const int64_t after = panels.begin(panel + 1 < panel_end ? panel + 1 : panel_begin);
-        args.next = p.packed->panel(after) + (args.b - p.packed->panel(column));
+        args.next =
+            IsFloat32(*p.packed)
+                ? p.packed->panel(after) + k * args.b_stride
+                : reinterpret_cast<const float*>(p.packed->halves(after) + k * args.b_stride);
         const bool last = panel + 1 == panel_end && i + 1 == parts.size();
         if (last && p.following != nullptr) args.next = p.following->panel(0);
       }

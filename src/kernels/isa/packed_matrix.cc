@@ -14,6 +14,9 @@ namespace {
 // Values of a matrix below which products of float32 are quicker: rows need not be reduced.
 constexpr int64_t kWorthReducing = 1024;
 
+// Values of a matrix below which it is no gain that bfloat16 is half to read.
+constexpr int64_t kWorthHalving = 128 * 1024;
+
 constexpr int64_t kLine = 16;  // floats in a cache line
 
 int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
@@ -49,6 +52,23 @@ Status PackedMatrix::PackReduced(const ReducedCode& reduced, const MatrixView& b
   return Status();
 }
 
+Status PackedMatrix::PackHalves(const MatrixView& b, int64_t depth, int64_t columns,
+                                const float* scale) {
+  const VectorCode& code = Vectors();
+  depth_ = depth;
+  const Shape shape({depth, RoundUp(columns, code.lanes)});
+  SM_ASSIGN_OR_RETURN(memory_, Tensor::Allocate(DType::kBFloat16, shape));
+  data_ = memory_.raw_mutable_data();
+  TakeLargePages(data_, memory_.num_bytes());
+  std::vector<float> wide(static_cast<size_t>(depth * code.max_vectors * code.lanes));
+  EachPanel(code, columns, [&](int64_t column, int64_t valid, int64_t width) {
+    code.pack(b.at(0, column), b.row_stride, b.column_stride, depth, valid, width,
+              scale == nullptr ? nullptr : scale + column, wide.data());
+    code.narrow(wide.data(), depth * width, const_cast<uint16_t*>(halves(column)));
+  });
+  return Status();
+}
+
 StatusOr<PackedMatrix> PackedMatrix::Pack(const MatrixView& b, int64_t depth, int64_t columns,
                                           Precision precision, const float* scale) {
   const ReducedCode* reduced = Reduced(precision);
@@ -60,6 +80,12 @@ StatusOr<PackedMatrix> PackedMatrix::Pack(const MatrixView& b, int64_t depth, in
     if (std::all_of(scales.begin(), scales.end(), [](float s) { return std::isfinite(s); })) {
       return packed;
     }
+  }
+  if (reduced == nullptr && precision == Precision::kBFloat16 && depth * columns >= kWorthHalving) {
+    PackedMatrix packed;
+    SM_RETURN_IF_ERROR(packed.PackHalves(b, depth, columns, scale));
+    packed.precision_ = precision;
+    return packed;
   }
   SM_ASSIGN_OR_RETURN(std::vector<PackedMatrix> one,
                       Fill(1, depth, columns,
@@ -131,7 +157,9 @@ std::string DebugString(const PackedMatrices& matrices) {
   if (matrices == nullptr || matrices->empty()) return "";
   switch (matrices->front().precision()) {
     case Precision::kBFloat16:
-      return "bfloat16 products of packed weights";
+      return Reduced(Precision::kBFloat16) != nullptr
+                 ? "bfloat16 products of packed weights"
+                 : "products of packed weights, which are bfloat16";
     case Precision::kInt8:
       return "int8 products of packed weights";
     case Precision::kFloat32:

@@ -7,9 +7,41 @@
 namespace savedmodel {
 namespace {
 
-// One tile. Accumulators are kept `kCopies` times, one for each k modulo that, so that where they
-// are few the additions of one do not wait for another's.
-template <int kRows, int kVectors, bool kIsPaired, int kCopies>
+typedef uint16_t ShortVec __attribute__((vector_size(SM_LANES * 2), aligned(2)));
+typedef uint32_t WordVec __attribute__((vector_size(SM_LANES * 4)));
+
+inline __attribute__((always_inline)) Vec LoadWidened(const uint16_t* x) {
+  const ShortVec v = *reinterpret_cast<const ShortVec*>(x);
+  return reinterpret_cast<Vec>(__builtin_convertvector(v, WordVec) << 16);
+}
+
+void Widen(const uint16_t* x, int64_t n, float* y) {
+  for (int64_t i = 0; i < n; i += kLanes) Store(y + i, LoadWidened(x + i));
+}
+
+void Narrow(const float* x, int64_t n, uint16_t* y) {
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const Vec v = Load(x + i);
+    const WordVec bits = reinterpret_cast<WordVec>(v);
+    const WordVec rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    const WordVec quiet = (bits >> 16) | 0x40;  // what is no number remains that
+    *reinterpret_cast<ShortVec*>(y + i) =
+        __builtin_convertvector(v == v ? rounded : quiet, ShortVec);
+  }
+}
+
+// Vector v of a row of B.
+template <int kVectors, bool kIsPaired>
+inline __attribute__((always_inline)) Vec LoadOfPanel(const uint16_t* b, int v) {
+  static_assert(!kIsPaired);
+  return LoadWidened(b + v * kLanes);
+}
+inline const float* StartOfB(const PanelArgs& p, const float*) { return p.b; }
+inline const uint16_t* StartOfB(const PanelArgs& p, const uint16_t*) { return p.halves; }
+
+// One tile of a B of `Number`s. Accumulators are kept `kCopies` times, one for each k modulo that,
+// so that where they are few the additions of one do not wait for another's.
+template <class Number, int kRows, int kVectors, bool kIsPaired, int kCopies>
 void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
   Vec sums[kCopies][kRows][kVectors];
 #pragma GCC unroll 4
@@ -20,7 +52,7 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
       for (int v = 0; v < kVectors; ++v) sums[i][r][v] = Vec{};
     }
   }
-  const float* b = p.b;
+  const Number* b = StartOfB(p, static_cast<const Number*>(nullptr));
   const int64_t b_stride = p.b_stride, depth = p.depth;
   for (int64_t t = 0; t < p.taps; ++t) {
     const float* rows[kRows];
@@ -59,35 +91,42 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
 
 // Only a tile that is the whole product sums in several accumulators: what a row of it gives
 // must not depend on the rows that another number of threads would put beside it.
-template <int kRows, int kVectors, bool kIsPaired>
+template <class Number, int kRows, int kVectors, bool kIsPaired>
 void CallTile(int rows, const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
   if (rows == kRows) {
     constexpr int kCopies = kRows * kVectors >= 8 ? 1 : kRows * kVectors >= 4 ? 2 : 4;
     if (kCopies > 1 && rows == p.all_rows) {
-      Tile<kRows, kVectors, kIsPaired, kCopies>(p, a, row, ahead);
+      Tile<Number, kRows, kVectors, kIsPaired, kCopies>(p, a, row, ahead);
     } else {
-      Tile<kRows, kVectors, kIsPaired, 1>(p, a, row, ahead);
+      Tile<Number, kRows, kVectors, kIsPaired, 1>(p, a, row, ahead);
     }
   } else if constexpr (kRows > 1) {
-    CallTile<kRows - 1, kVectors, kIsPaired>(rows, p, a, row, ahead);
+    CallTile<Number, kRows - 1, kVectors, kIsPaired>(rows, p, a, row, ahead);
   }
 }
 
 // All rows of the panel.
-template <int kVectors, bool kIsPaired>
+template <class Number, int kVectors, bool kIsPaired>
 void PanelOf(const PanelArgs& p) {
   const int64_t rows = p.row_end - p.row_begin;
-  TileRows<kVectors>(rows, p.taps * p.depth, p.next, [&](int64_t done, int n, Ahead ahead) {
-    const int64_t row = p.row_begin + done;
-    CallTile<MaxRows(kVectors), kVectors, kIsPaired>(n, p, p.a + done * p.taps_stride, row, ahead);
-    if (p.num_steps > 0) {
-      ApplySteps(p.steps, p.num_steps, p.c, p.c_stride, row, row + n, p.first_column, p.columns);
-    }
-  });
+  constexpr int64_t kNumbers = sizeof(float) / sizeof(Number);  // in the space of a float
+  TileRows<kVectors>(rows, p.taps * p.depth / kNumbers, p.next,
+                     [&](int64_t done, int n, Ahead ahead) {
+                       const int64_t row = p.row_begin + done;
+                       CallTile<Number, MaxRows(kVectors), kVectors, kIsPaired>(
+                           n, p, p.a + done * p.taps_stride, row, ahead);
+                       if (p.num_steps > 0) {
+                         ApplySteps(p.steps, p.num_steps, p.c, p.c_stride, row, row + n,
+                                    p.first_column, p.columns);
+                       }
+                     });
 }
 
 void Panel(const PanelArgs& p) {
-  VisitWidth(p, [&](auto vectors, auto is_paired) { PanelOf<vectors(), is_paired()>(p); });
+  VisitWidth(p, [&](auto vectors, auto is_paired) {
+    if (p.halves != nullptr) return PanelOf<uint16_t, vectors(), false>(p);
+    PanelOf<float, vectors(), is_paired()>(p);
+  });
 }
 
 // The lanes of a without bit `kStep` in their number, each followed at that distance by b's; and
