@@ -138,7 +138,7 @@ Jobs Cut(const VectorCode& code, const Product& p, int64_t threads) {
   return jobs;
 }
 
-const float* MakeRoom(int64_t floats, std::vector<float>* panel) {
+const float* MakeRoom(int64_t floats, AlignedVector<float>* panel) {
   if (static_cast<int64_t>(panel->size()) < floats) panel->resize(floats);
   return panel->data();
 }
@@ -155,7 +155,7 @@ void PointToB(const VectorCode& code, const Product& p, int64_t column, int64_t 
   const bool few_rows = args->row_end - args->row_begin < kRowsWorthPacking;
   if (p.packed != nullptr) {
     const uint16_t* halves = p.packed->halves(column) + k * width;
-    if (few_rows) {
+    if (few_rows && args->vectors == code.max_vectors) {
       args->halves = halves;
       return;
     }

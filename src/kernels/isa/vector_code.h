@@ -40,9 +40,10 @@ struct PanelArgs {
   const float* const* a = nullptr;  // row r, tap t at a[(r - row_begin) * taps_stride + t]
   int64_t taps = 1, taps_stride = 1, a_offset = 0, depth = 0;
   const float* b = nullptr;
-  const uint16_t* halves = nullptr;  // B in bfloat16, instead of b
-  int64_t b_stride = 0;              // numbers from one k to the next
-  float* c = nullptr;                // row 0, first column of the panel
+  // B in bfloat16, instead of b: only in the widest panels.
+  const uint16_t* halves = nullptr;
+  int64_t b_stride = 0;  // numbers from one k to the next
+  float* c = nullptr;    // row 0, first column of the panel
   int64_t c_stride = 0;
   int64_t row_begin = 0, row_end = 0;
   int64_t all_rows = 0;         // of the product that these rows are a part of

@@ -95,11 +95,12 @@ template <class Number, int kRows, int kVectors, bool kIsPaired>
 void CallTile(int rows, const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
   if (rows == kRows) {
     constexpr int kCopies = kRows * kVectors >= 8 ? 1 : kRows * kVectors >= 4 ? 2 : 4;
-    if (kCopies > 1 && rows == p.all_rows) {
-      Tile<Number, kRows, kVectors, kIsPaired, kCopies>(p, a, row, ahead);
-    } else {
-      Tile<Number, kRows, kVectors, kIsPaired, 1>(p, a, row, ahead);
+    if constexpr (kCopies > 1 && std::is_same_v<Number, float>) {
+      if (rows == p.all_rows) {
+        return Tile<Number, kRows, kVectors, kIsPaired, kCopies>(p, a, row, ahead);
+      }
     }
+    Tile<Number, kRows, kVectors, kIsPaired, 1>(p, a, row, ahead);
   } else if constexpr (kRows > 1) {
     CallTile<Number, kRows - 1, kVectors, kIsPaired>(rows, p, a, row, ahead);
   }
@@ -124,7 +125,9 @@ void PanelOf(const PanelArgs& p) {
 
 void Panel(const PanelArgs& p) {
   VisitWidth(p, [&](auto vectors, auto is_paired) {
-    if (p.halves != nullptr) return PanelOf<uint16_t, vectors(), false>(p);
+    if constexpr (vectors() == kMaxVectors) {
+      if (p.halves != nullptr) return PanelOf<uint16_t, vectors(), false>(p);
+    }
     PanelOf<float, vectors(), is_paired()>(p);
   });
 }
