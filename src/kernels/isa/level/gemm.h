@@ -62,6 +62,9 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
       Vec row_b[kVectors];
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) row_b[v] = LoadOfPanel<kVectors, kIsPaired>(b, v);
+      if constexpr (sizeof(Number) < sizeof(float)) {  // by page the processor is late
+        for (int v = 0; v < kVectors; v += 2) __builtin_prefetch(b + 2048 + v * kLanes, 0, 2);
+      }
       EachProduct<kRows, kVectors, kIsPaired, Vec>(
           [&](int r) __attribute__((always_inline)) { return Splat(rows[r][k]); },
           [&](int r, int v, Vec x) __attribute__((always_inline)) { into[r][v] += x * row_b[v]; });
