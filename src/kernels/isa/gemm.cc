@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "src/base/aligned_vector.h"
+
 namespace savedmodel {
 namespace {
 
@@ -32,8 +34,8 @@ int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 // Memory that a thread keeps for its next product; bounded by the blocking.
 struct Scratch {
   std::vector<const float*> runs;
-  std::vector<float> panel;
-  std::vector<int32_t> words;  // of rows of A in fewer bits
+  AlignedVector<float> panel;
+  AlignedVector<int32_t> words;  // of rows of A in fewer bits
   std::vector<RowScale> scales;
 };
 Scratch& ThreadScratch() {
@@ -137,7 +139,7 @@ Jobs Cut(const VectorCode& code, const Product& p, int64_t threads) {
 
 // Points `args` to the part of B at rows [k, k + depth) and its columns.
 void PointToB(const VectorCode& code, const Product& p, int64_t column, int64_t k, int64_t depth,
-              std::vector<float>* panel, PanelArgs* args) {
+              AlignedVector<float>* panel, PanelArgs* args) {
   const int64_t width = args->vectors * code.lanes;
   args->b_stride = width;
   if (p.packed != nullptr) {
@@ -236,7 +238,7 @@ class ReducedRows {
   const ReducedCode& code_;
   const Product& p_;
   const int64_t first_, depth_, stride_;  // a stride is no power of two
-  std::vector<int32_t> words_;
+  AlignedVector<int32_t> words_;
   std::vector<RowScale> scales_;
 };
 

@@ -4,6 +4,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "src/base/aligned_vector.h"
 #include "src/base/status_macros.h"
 #include "src/graph/op_signature.h"
 #include "src/kernels/nn/conv_float.h"
@@ -125,7 +126,7 @@ class BlockRun {
   static constexpr int64_t kRows = 2;  // of the output at a time
 
   struct Scratch {
-    std::vector<float> ring, narrow;
+    AlignedVector<float> ring, narrow;
     std::vector<const float*> rows;
   };
 

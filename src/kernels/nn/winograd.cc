@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "src/base/aligned_vector.h"
 #include "src/base/status_macros.h"
 #include "src/base/strcat.h"
 #include "src/kernels/nn/conv_float.h"
@@ -23,7 +24,7 @@ int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Frequencies of a block of tiles: [frequency][tile][channel], of the input and of the output.
 struct Scratch {
-  std::vector<float> in, out, zeros;
+  AlignedVector<float> in, out, zeros;
 };
 Scratch& ThreadScratch() {
   thread_local Scratch scratch;
@@ -62,7 +63,7 @@ class Convolution {
     count_ = tiles_ * (b + 1) / blocks_ - first_;
     in_stride_ = g_.channels + kRowPadding;
     out_stride_ = out_channels_ + kRowPadding;
-    const auto grow = [](std::vector<float>* v, int64_t n) {
+    const auto grow = [](AlignedVector<float>* v, int64_t n) {
       if (static_cast<int64_t>(v->size()) < n) v->resize(n);
     };
     grow(&scratch->in, frequencies() * count_ * in_stride_);
