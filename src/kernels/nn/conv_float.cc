@@ -91,8 +91,13 @@ Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& 
 void RunFloatDepthwise(OpContext& ctx, const WindowGeometry& g, const float* filter, const float* x,
                        const Epilogue& epilogue, float* y) {
   const VectorCode& code = Vectors();
-  constexpr int64_t kRows = 2;  // at a time: they read the same input
+  constexpr int64_t kRows = 2;  // of a job: they read the same input
   const int64_t blocks = (g.out[1] + kRows - 1) / kRows;
+  // Of a job at a time: what they have in common is read once. So few that all is still in the
+  // second cache level when the steps follow.
+  constexpr int64_t kFloats = 64 * 1024;
+  const int64_t most_blocks =
+      std::clamp<int64_t>(kFloats / (kRows * g.out[2] * g.channels), 1, blocks);
   const VectorStep* step = epilogue.steps.data();
   const VectorStep* const end_of_steps = step + epilogue.steps.size();
   // Windows that overlap share the pointers to their rows.
@@ -112,12 +117,13 @@ void RunFloatDepthwise(OpContext& ctx, const WindowGeometry& g, const float* fil
   TakeLimits(&step, end_of_steps, &args.low, &args.high);
   const double cost = 0.03 * static_cast<double>(g.taps()) * g.channels * g.out[2] * kRows;
   ctx.ParallelFor(g.batch * blocks, cost, [&](int64_t begin, int64_t end) {
-    std::vector<const float*> rows((kRows - 1) * rows_stride + g.window[1]);
+    std::vector<const float*> rows((most_blocks * kRows - 1) * rows_stride + g.window[1]);
     DepthwiseArgs part = args;
     part.rows = rows.data();
-    for (int64_t block = begin; block < end; ++block) {
+    for (int64_t block = begin, next = 0; block < end; block = next) {
       const int64_t image = block / blocks, row = block % blocks * kRows;
-      part.out_rows = static_cast<int>(std::min(kRows, g.out[1] - row));
+      next = std::min({block + most_blocks, (image + 1) * blocks, end});
+      part.out_rows = static_cast<int>(std::min((next - block) * kRows, g.out[1] - row));
       for (int64_t r = 0; r < part.out_rows; ++r) {
         for (int64_t k = 0; k < g.window[1]; ++k) {
           const int64_t h = (row + r) * g.stride[1] - g.before[1] + k * g.dilation[1];
