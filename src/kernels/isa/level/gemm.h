@@ -7,10 +7,31 @@
 namespace savedmodel {
 namespace {
 
+#if SM_LANES == 16
+// Where at most half of a panel's last vector is valid, it has two rows of B in turns, for two
+// elements of a row of A: in lane 2 j what is of column j and the first, in the next one the
+// second.
+inline Vec InTurns(const float* first, const float* second) {
+  const IntVec lanes = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
+  return _mm512_permutex2var_ps(Load(first), reinterpret_cast<__m512i>(lanes), Load(second));
+}
+inline Vec SplatTwo(const float* p) {
+  double two;
+  __builtin_memcpy(&two, p, sizeof(two));
+  return reinterpret_cast<Vec>(_mm512_set1_pd(two));
+}
+// Lanes 2 j and 2 j + 1 added, in lane j.
+inline Vec AddTurns(Vec v) {
+  const IntVec even = {0, 2, 4, 6, 8, 10, 12, 14, 0, 2, 4, 6, 8, 10, 12, 14};
+  return _mm512_permutexvar_ps(reinterpret_cast<__m512i>(even), v + _mm512_movehdup_ps(v));
+}
+#endif
+
 // One tile. Accumulators are kept `kCopies` times, one for each k modulo that, so that where they
 // are few the additions of one do not wait for another's.
 template <int kRows, int kVectors, bool kIsPaired, int kCopies>
 void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
+  constexpr int kWhole = kVectors - (kIsPaired ? 1 : 0);  // vectors of one row of B
   Vec sums[kCopies][kRows][kVectors];
 #pragma GCC unroll 4
   for (int i = 0; i < kCopies; ++i) {
@@ -29,11 +50,29 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
     const auto step = [&](int64_t k, Vec(&into)[kRows][kVectors]) __attribute__((always_inline)) {
       Vec row_b[kVectors];
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) row_b[v] = LoadOfPanel<kVectors, kIsPaired>(b, v);
-      EachProduct<kRows, kVectors, kIsPaired, Vec>(
-          [&](int r) __attribute__((always_inline)) { return Splat(rows[r][k]); },
-          [&](int r, int v, Vec x) __attribute__((always_inline)) { into[r][v] += x * row_b[v]; });
+      for (int v = 0; v < kWhole; ++v) row_b[v] = Load(b + v * kLanes);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const Vec x = Splat(rows[r][k]);
+#pragma GCC unroll 4
+        for (int v = 0; v < kWhole; ++v) into[r][v] += x * row_b[v];
+      }
       b += b_stride;
+    };
+    // The last vector of rows k - 1 and k, or of row k alone.
+    const auto step_of_pair = [&]([[maybe_unused]] int64_t k, [[maybe_unused]] bool is_alone,
+                                  [[maybe_unused]] Vec(&into)[kRows][kVectors])
+        __attribute__((always_inline)) {
+#if SM_LANES == 16
+      const float* last = b - b_stride + kWhole * kLanes;
+      const Vec two = InTurns(is_alone ? last : last - b_stride, last);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const Vec x =
+            is_alone ? _mm512_maskz_mov_ps(0x5555, Splat(rows[r][k])) : SplatTwo(rows[r] + k - 1);
+        into[r][kVectors - 1] += x * two;
+      }
+#endif
     };
     int64_t k = 0;
     for (; k + 4 <= depth; k += 4) {
@@ -41,9 +80,15 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
         __builtin_prefetch(ahead.from, 0, 2);
       }
 #pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) step(k + i, sums[i % kCopies]);
+      for (int i = 0; i < 4; ++i) {
+        step(k + i, sums[i % kCopies]);
+        if (kIsPaired && i % 2 == 1) step_of_pair(k + i, false, sums[i % kCopies]);
+      }
     }
-    for (; k < depth; ++k) step(k, sums[0]);
+    for (; k < depth; ++k) {
+      step(k, sums[0]);
+      if (kIsPaired) step_of_pair(k, true, sums[0]);
+    }
   }
 #pragma GCC unroll 4
   for (int i = 1; i < kCopies; ++i) {
@@ -53,7 +98,12 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
       for (int v = 0; v < kVectors; ++v) sums[0][r][v] += sums[i][r][v];
     }
   }
-  if constexpr (kIsPaired) SplitPairs(sums[0]);
+#if SM_LANES == 16
+  if constexpr (kIsPaired) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) sums[0][r][kVectors - 1] = AddTurns(sums[0][r][kVectors - 1]);
+  }
+#endif
   Finish<kRows, kVectors>(p, sums[0], row);
 }
 
