@@ -134,7 +134,7 @@ class BlockRun {
   }
 
  private:
-  static constexpr int64_t kRows = 2;  // of the output at a time
+  static constexpr int64_t kRows = 4;  // of the output at a time
 
   struct Scratch {
     AlignedVector<float> ring, narrow;
@@ -143,7 +143,8 @@ class BlockRun {
 
   void RunStrip(int64_t image, int64_t begin, int64_t end) const {
     thread_local Scratch scratch;
-    const int64_t stride = g_.stride[1], window = g_.window[1], held = window + stride;
+    const int64_t stride = g_.stride[1], window = g_.window[1];
+    const int64_t held = window + (kRows - 1) * stride;  // rows
     const int64_t row_floats = g_.in[2] * wide_;
     const auto grow = [](auto* v, int64_t n) {
       if (static_cast<int64_t>(v->size()) < n) v->resize(n);
@@ -151,7 +152,7 @@ class BlockRun {
     const bool narrows = block_.project.filter >= 0;
     grow(&scratch.ring, held * row_floats);
     if (narrows) grow(&scratch.narrow, kRows * g_.out[2] * wide_);
-    grow(&scratch.rows, window + stride);
+    grow(&scratch.rows, held);
     float* const ring = scratch.ring.data();
     int64_t made = std::max<int64_t>(0, begin * stride - g_.before[1]);  // rows before this one
     for (int64_t row = begin; row < end; row += kRows) {
@@ -159,7 +160,7 @@ class BlockRun {
       const int64_t top = row * stride - g_.before[1];
       const int64_t bottom = std::min(g_.in[1], top + (rows - 1) * stride + window);
       for (; made < bottom; ++made) Expand(image, made, ring + made % held * row_floats);
-      for (int64_t i = 0; i < window + stride; ++i) {
+      for (int64_t i = 0; i < held; ++i) {
         const int64_t h = top + i;
         scratch.rows[i] = h < 0 || h >= bottom ? nullptr : ring + h % held * row_floats;
       }
