@@ -11,9 +11,9 @@ namespace {
 // Where at most half of a panel's last vector is valid, it has two rows of B in turns, for two
 // elements of a row of A: in lane 2 j what is of column j and the first, in the next one the
 // second.
-inline Vec InTurns(const float* first, const float* second) {
+inline Vec InTurns(Vec first, Vec second) {
   const IntVec lanes = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
-  return _mm512_permutex2var_ps(Load(first), reinterpret_cast<__m512i>(lanes), Load(second));
+  return _mm512_permutex2var_ps(first, reinterpret_cast<__m512i>(lanes), second);
 }
 inline Vec SplatTwo(const float* p) {
   double two;
@@ -32,13 +32,22 @@ inline Vec AddTurns(Vec v) {
 template <int kRows, int kVectors, bool kIsPaired, int kCopies>
 void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
   constexpr int kWhole = kVectors - (kIsPaired ? 1 : 0);  // vectors of one row of B
+  // Sums begin with the bias: where they are short, adding it later counts.
+  Vec first[kVectors] = {};
+  if (p.bias != nullptr) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) first[v] = LoadOfRow<kVectors>(p.bias, v, p.columns);
+#if SM_LANES == 16
+    if constexpr (kIsPaired) first[kWhole] = InTurns(first[kWhole], Vec{});
+#endif
+  }
   Vec sums[kCopies][kRows][kVectors];
 #pragma GCC unroll 4
   for (int i = 0; i < kCopies; ++i) {
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) sums[i][r][v] = Vec{};
+      for (int v = 0; v < kVectors; ++v) sums[i][r][v] = i == 0 ? first[v] : Vec{};
     }
   }
   const float* b = p.b;
@@ -65,7 +74,7 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
         __attribute__((always_inline)) {
 #if SM_LANES == 16
       const float* last = b - b_stride + kWhole * kLanes;
-      const Vec two = InTurns(is_alone ? last : last - b_stride, last);
+      const Vec two = InTurns(Load(is_alone ? last : last - b_stride), Load(last));
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
         const Vec x =
@@ -104,7 +113,7 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
     for (int r = 0; r < kRows; ++r) sums[0][r][kVectors - 1] = AddTurns(sums[0][r][kVectors - 1]);
   }
 #endif
-  Finish<kRows, kVectors>(p, sums[0], row);
+  Finish<kRows, kVectors, false>(p, sums[0], row);
 }
 
 // Only a tile that is the whole product sums in several accumulators: what a row of it gives

@@ -120,8 +120,9 @@ inline __attribute__((always_inline)) Vec LoadOfRow(const float* row, int v, int
                                             : Load(row + v * kLanes);
 }
 
-// Adds what follows a finished tile in registers, and writes it at row `row` of the output.
-template <int kRows, int kVectors>
+// Adds what follows a finished tile in registers, and writes it at row `row` of the output. Sums
+// may have the bias already.
+template <int kRows, int kVectors, bool kAddsBias = true>
 inline __attribute__((always_inline)) void Finish(const PanelArgs& p, Vec (&sums)[kRows][kVectors],
                                                   int64_t row) {
   const auto load = [&](const float* from, int v) __attribute__((always_inline)) {
@@ -136,7 +137,7 @@ inline __attribute__((always_inline)) void Finish(const PanelArgs& p, Vec (&sums
   };
   float* c = p.c + row * p.c_stride;
   if (p.accumulate) add_rows(c, p.c_stride);
-  if (p.bias != nullptr) {
+  if (kAddsBias && p.bias != nullptr) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       const Vec bias = load(p.bias, v);
