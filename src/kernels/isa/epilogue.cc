@@ -4,11 +4,12 @@
 
 namespace savedmodel {
 
-StatusOr<Epilogue> Epilogue::Resolve(const OpContext& ctx, Span<const EpilogueStep> steps,
-                                     const Shape& output) {
-  Epilogue epilogue;
+Status Epilogue::Resolve(const OpContext& ctx, Span<const EpilogueStep> of_node,
+                         const Shape& output) {
+  bias = nullptr;
+  steps.clear();
   const int64_t columns = output.rank() == 0 ? 1 : output[output.rank() - 1];
-  for (const EpilogueStep& step : steps) {
+  for (const EpilogueStep& step : of_node) {
     VectorStep resolved{
         .op = step.op, .operand_first = step.operand_first, .parameter = step.parameter};
     if (step.operand >= 0) {
@@ -24,14 +25,14 @@ StatusOr<Epilogue> Epilogue::Resolve(const OpContext& ctx, Span<const EpilogueSt
         return Internal("a fused operand has shape ", operand.shape(), ", the output ", output);
       }
     }
-    if (epilogue.bias == nullptr && epilogue.steps.empty() && step.op == ScalarOp::kAdd &&
+    if (bias == nullptr && steps.empty() && step.op == ScalarOp::kAdd &&
         resolved.column_stride == 1 && resolved.row_stride == 0) {
-      epilogue.bias = resolved.operand;
+      bias = resolved.operand;
     } else {
-      epilogue.steps.push_back(resolved);
+      steps.push_back(resolved);
     }
   }
-  return epilogue;
+  return Status();
 }
 
 Epilogue Epilogue::FromColumn(int64_t first) const {

@@ -63,6 +63,7 @@ class Parts {
   int64_t size() const { return groups_ * pieces_; }
 
   Part operator[](int64_t i) const {
+    if (size() == 1) return {0, p_.taps, 0, p_.depth};
     const int64_t group = i / pieces_, piece = i % pieces_;
     const int64_t tap = p_.taps * group / groups_, end = p_.taps * (group + 1) / groups_;
     const int64_t offset = p_.depth * piece / pieces_;
@@ -158,33 +159,41 @@ void PointToB(const VectorCode& code, const Product& p, int64_t column, int64_t 
 }
 
 // Splits an epilogue into what tiles do in registers and the steps that remain.
-void SetEpilogue(const Epilogue& epilogue, int64_t column, PanelArgs* args) {
-  if (epilogue.bias != nullptr) args->bias = epilogue.bias + column;
+void SetEpilogue(const Epilogue& epilogue, PanelArgs* args) {
+  args->bias = epilogue.bias;
   const VectorStep* step = epilogue.steps.data();
   const VectorStep* end = step + epilogue.steps.size();
   if (step != end && step->op == ScalarOp::kAdd && step->row_stride != 0) {
-    args->residual = step->operand + column;
+    args->residual = step->operand;
     args->residual_stride = step->row_stride;
     ++step;
   }
   TakeLimits(&step, end, &args->low, &args->high);
   args->steps = step;
   args->num_steps = static_cast<int>(end - step);
-  args->first_column = column;
 }
 
-// What becomes of the sums of panel i.
-PanelArgs OutputOf(const VectorCode& code, const Product& p, const Panels& panels, int64_t i,
-                   int64_t row_begin, int64_t row_end) {
+// What becomes of the sums of rows [row_begin, row_end), of all columns; the epilogue follows the
+// last part of A's columns.
+PanelArgs OutputOf(const Product& p, int64_t row_begin, int64_t row_end, bool is_last) {
   PanelArgs args;
-  args.c = p.c + panels.begin(i);
+  args.c = p.c;
   args.c_stride = p.c_stride;
   args.row_begin = row_begin;
   args.row_end = row_end;
   args.all_rows = p.is_part ? INT64_MAX : p.rows;
-  args.columns = panels.columns(i);
-  args.vectors = static_cast<int>(panels.width(i) / code.lanes);
+  if (is_last && p.epilogue != nullptr) SetEpilogue(*p.epilogue, &args);
   return args;
+}
+
+// Restricts `args` to the columns of `panel`.
+void TakePanel(const VectorCode& code, const Panels::Panel& panel, PanelArgs* args) {
+  args->c += panel.begin;
+  args->columns = panel.columns;
+  args->vectors = static_cast<int>(panel.width / code.lanes);
+  if (args->bias != nullptr) args->bias += panel.begin;
+  if (args->residual != nullptr) args->residual += panel.begin;
+  args->first_column = panel.begin;
 }
 
 // Writes the runs of rows [begin, end) of A to the thread's memory.
@@ -248,22 +257,23 @@ void RunReducedBlock(const VectorCode& code, const ReducedCode& reduced, const P
   const int64_t parts = std::max<int64_t>(1, CeilDiv(rows.depth(), DepthOfBlock(code) * 9 / 8));
   for (int64_t i = 0; i < parts; ++i) {
     const int64_t begin = rows.depth() * i / parts, end = rows.depth() * (i + 1) / parts;
+    const PanelArgs out = OutputOf(p, row_begin, row_end, i + 1 == parts);
     for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
-      const int64_t column = panels.begin(panel), width = panels.width(panel);
+      const int64_t column = panels[panel].begin, width = panels[panel].width;
       ReducedCode::PanelArgs args;
-      args.out = OutputOf(code, p, panels, panel, row_begin, row_end);
+      args.out = out;
+      TakePanel(code, panels[panel], &args.out);
       args.a = rows.words(row_begin) + begin;
       args.a_stride = rows.stride();
       args.depth = end - begin;
       args.b = p.packed->words(column) + begin * width;
-      const int64_t after = panels.begin(panel + 1 < panel_end ? panel + 1 : panel_begin);
+      const int64_t after = panels[panel + 1 < panel_end ? panel + 1 : panel_begin].begin;
       args.out.next = reinterpret_cast<const float*>(p.packed->words(after) + begin * width);
       args.accumulate = i > 0;
       if (i + 1 == parts) {
         args.row_scales = rows.scales(row_begin);
         args.column_scales = p.packed->column_scales(column);
         args.column_sums = p.packed->column_sums(column);
-        if (p.epilogue != nullptr) SetEpilogue(*p.epilogue, column, &args.out);
       }
       reduced.panel(args);
       if (args.out.num_steps == 0) continue;
@@ -288,26 +298,29 @@ void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64
   const Panels panels(code, p.columns);
   for (int64_t i = 0; i < parts.size(); ++i) {
     const Part part = parts[i];
-    for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
-      const int64_t column = panels.begin(panel);
-      PanelArgs args = OutputOf(code, p, panels, panel, row_begin, row_end);
-      args.a = runs + part.tap;
-      args.taps = part.taps;
-      args.taps_stride = p.taps;
-      args.a_offset = part.offset;
-      args.depth = part.depth;
-      args.accumulate = i > 0;
-      PointToB(code, p, column, part.tap * p.depth + part.offset, part.taps * part.depth,
-               &ThreadScratch().panel, &args);
+    const bool is_last_part = i + 1 == parts.size();
+    PanelArgs of_rows = OutputOf(p, row_begin, row_end, is_last_part);
+    of_rows.a = runs + part.tap;
+    of_rows.taps = part.taps;
+    of_rows.taps_stride = p.taps;
+    of_rows.a_offset = part.offset;
+    of_rows.depth = part.depth;
+    of_rows.accumulate = i > 0;
+    const int64_t k = part.tap * p.depth + part.offset;
+    Panels::Panel panel = panels[panel_begin];
+    for (int64_t n = panel_begin; n < panel_end; ++n) {
+      const bool is_last = n + 1 == panel_end;
+      const Panels::Panel after = panels[is_last ? panel_begin : n + 1];
+      PanelArgs args = of_rows;
+      TakePanel(code, panel, &args);
+      PointToB(code, p, panel.begin, k, part.taps * part.depth, &ThreadScratch().panel, &args);
       args.next = args.b;
       if (p.packed != nullptr) {
-        const int64_t after = panels.begin(panel + 1 < panel_end ? panel + 1 : panel_begin);
-        args.next = p.packed->panel(after) + (args.b - p.packed->panel(column));
-        const bool last = panel + 1 == panel_end && i + 1 == parts.size();
-        if (last && p.following != nullptr) args.next = p.following->panel(0);
+        args.next = p.packed->panel(after.begin) + (args.b - p.packed->panel(panel.begin));
+        if (is_last && is_last_part && p.following != nullptr) args.next = p.following->panel(0);
       }
-      if (i + 1 == parts.size() && p.epilogue != nullptr) SetEpilogue(*p.epilogue, column, &args);
       code.panel(args);
+      panel = after;
     }
   }
 }
@@ -334,6 +347,7 @@ void RunProduct(OpContext& ctx, const Product& p) {
   const int64_t panels = Panels(code, p.columns).size();
   const int64_t threads = ctx.run().pool == nullptr ? 1 : ctx.run().pool->num_threads();
   const Jobs jobs = Cut(code, p, IsSmall(p) ? 1 : threads);
+  if (jobs.blocks * jobs.groups == 1) return RunBlock(code, p, 0, p.rows, 0, panels);
   const ReducedCode* reduced = ReducedCodeOf(p);
   if (reduced == nullptr || jobs.blocks > 1 || jobs.groups == 1) {
     return RunJobs(ctx, p, jobs, panels, [&](auto... job) { RunBlock(code, p, job...); });
