@@ -244,7 +244,7 @@ Status Plan::FinishStep(const Step& step, Frame& frame) const {
   }
   for (int i = 0; i < step.num_releases; ++i) {
     Tensor& value = frame.slots[releases_[step.first_release + i]];
-    if (!value.is_view()) value = Tensor();
+    if (!value.is_view()) Tensor released = std::move(value);
   }
   return Status();
 }

@@ -60,6 +60,13 @@ Status CheckRunnable(const Node& node) {
   return Status();
 }
 
+bool MakesStrings(const OpContext& context) {
+  for (int i = 0; i < context.num_outputs(); ++i) {
+    if (context.output_dtype(i) == DType::kString) return true;
+  }
+  return false;
+}
+
 // What strings hold lies outside of the tensors that were charged: results that alone take more
 // than the run has left are refused, so that no run can double a text until memory ends.
 Status CheckStrings(OpContext& context) {
@@ -171,7 +178,7 @@ Status InferAtRunTime(const Node& node, Span<Tensor* const> inputs, std::vector<
 
 Status RunKernel(const Kernel& kernel, OpContext& context) {
   try {
-    if (context.run().budget == nullptr) return kernel.Run(context);
+    if (context.run().budget == nullptr || !MakesStrings(context)) return kernel.Run(context);
     SM_RETURN_IF_ERROR(kernel.Run(context));
     return CheckStrings(context);
   } catch (const RunInterrupted&) {

@@ -110,10 +110,9 @@ struct Jobs {
 
 // Jobs for `threads` threads: several for each, where there are so many rows or panels, so that a
 // late one does not keep the others waiting.
-Jobs Cut(const VectorCode& code, const Product& p, int64_t threads) {
+Jobs Cut(const VectorCode& code, const Product& p, int64_t panels, int64_t threads) {
   constexpr int64_t kSmallMatrix = 256 * 1024;  // floats that each thread may well read for itself
   const int64_t wanted = threads == 1 ? 1 : 4 * threads;
-  const int64_t panels = Panels(code, p.columns).size();
   if (threads == 1 && p.rows <= kRowsOfTiles && p.taps == 1) {
     // What follows finds the same, but takes as long as small products.
     return {kRowsOfTiles, 1, 1};
@@ -136,26 +135,26 @@ Jobs Cut(const VectorCode& code, const Product& p, int64_t threads) {
   return jobs;
 }
 
-// Points `args` to the part of B at rows [k, k + depth) and its columns.
-void PointToB(const VectorCode& code, const Product& p, int64_t column, int64_t k, int64_t depth,
-              std::vector<float>* panel, PanelArgs* args) {
-  const int64_t width = args->vectors * code.lanes;
-  args->b_stride = width;
+// Points `args` to the part of B at rows [k, k + depth) and the panel's columns.
+void PointToB(const VectorCode& code, const Product& p, const Panels::Panel& panel, int64_t k,
+              int64_t depth, PanelArgs* args) {
+  args->b_stride = panel.width;
   if (p.packed != nullptr) {
-    args->b = p.packed->panel(column) + k * width;
+    args->b = p.packed->panel(panel.begin) + k * panel.width;
     return;
   }
-  const float* from = p.b.at(k, column);
-  if (p.b.column_stride == 1 && args->columns == width &&
+  const float* from = p.b.at(k, panel.begin);
+  if (p.b.column_stride == 1 && panel.columns == panel.width &&
       args->row_end - args->row_begin < kRowsWorthPacking) {
     args->b = from;
     args->b_stride = p.b.row_stride;
     return;
   }
-  if (static_cast<int64_t>(panel->size()) < depth * width) panel->resize(depth * width);
-  code.pack(from, p.b.row_stride, p.b.column_stride, depth, args->columns, width, nullptr,
-            panel->data());
-  args->b = panel->data();
+  std::vector<float>& packed = ThreadScratch().panel;
+  if (static_cast<int64_t>(packed.size()) < depth * panel.width) packed.resize(depth * panel.width);
+  code.pack(from, p.b.row_stride, p.b.column_stride, depth, panel.columns, panel.width, nullptr,
+            packed.data());
+  args->b = packed.data();
 }
 
 // Splits an epilogue into what tiles do in registers and the steps that remain.
@@ -186,15 +185,27 @@ PanelArgs OutputOf(const Product& p, int64_t row_begin, int64_t row_end, bool is
   return args;
 }
 
-// Restricts `args` to the columns of `panel`.
-void TakePanel(const VectorCode& code, const Panels::Panel& panel, PanelArgs* args) {
-  args->c += panel.begin;
-  args->columns = panel.columns;
-  args->vectors = static_cast<int>(panel.width / code.lanes);
-  if (args->bias != nullptr) args->bias += panel.begin;
-  if (args->residual != nullptr) args->residual += panel.begin;
-  args->first_column = panel.begin;
-}
+// Makes `args`, which are those of all columns but for what depends on the panel, a panel's.
+class PanelTaker {
+ public:
+  explicit PanelTaker(PanelArgs* args)
+      : args_(*args), c_(args->c), bias_(args->bias), residual_(args->residual) {}
+
+  void operator()(const Panels::Panel& panel) const {
+    args_.c = c_ + panel.begin;
+    args_.columns = panel.columns;
+    args_.vectors = panel.vectors;
+    if (bias_ != nullptr) args_.bias = bias_ + panel.begin;
+    if (residual_ != nullptr) args_.residual = residual_ + panel.begin;
+    args_.first_column = panel.begin;
+  }
+
+ private:
+  PanelArgs& args_;
+  float* const c_;
+  const float* const bias_;
+  const float* const residual_;
+};
 
 // Writes the runs of rows [begin, end) of A to the thread's memory.
 const float** FindRuns(const Product& p, int64_t begin, int64_t end) {
@@ -251,18 +262,17 @@ class ReducedRows {
 
 // The same as RunBlock, of rows that are reduced already.
 void RunReducedBlock(const VectorCode& code, const ReducedCode& reduced, const Product& p,
-                     const ReducedRows& rows, int64_t row_begin, int64_t row_end,
-                     int64_t panel_begin, int64_t panel_end) {
-  const Panels panels(code, p.columns);
+                     const Panels& panels, const ReducedRows& rows, int64_t row_begin,
+                     int64_t row_end, int64_t panel_begin, int64_t panel_end) {
   const int64_t parts = std::max<int64_t>(1, CeilDiv(rows.depth(), DepthOfBlock(code) * 9 / 8));
   for (int64_t i = 0; i < parts; ++i) {
     const int64_t begin = rows.depth() * i / parts, end = rows.depth() * (i + 1) / parts;
-    const PanelArgs out = OutputOf(p, row_begin, row_end, i + 1 == parts);
+    ReducedCode::PanelArgs args;
+    args.out = OutputOf(p, row_begin, row_end, i + 1 == parts);
+    const PanelTaker take(&args.out);
     for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
       const int64_t column = panels[panel].begin, width = panels[panel].width;
-      ReducedCode::PanelArgs args;
-      args.out = out;
-      TakePanel(code, panels[panel], &args.out);
+      take(panels[panel]);
       args.a = rows.words(row_begin) + begin;
       args.a_stride = rows.stride();
       args.depth = end - begin;
@@ -286,34 +296,34 @@ void RunReducedBlock(const VectorCode& code, const ReducedCode& reduced, const P
 }
 
 // Rows [row_begin, row_end) of panels [panel_begin, panel_end).
-void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64_t row_end,
-              int64_t panel_begin, int64_t panel_end) {
+void RunBlock(const VectorCode& code, const Product& p, const Panels& panels, int64_t row_begin,
+              int64_t row_end, int64_t panel_begin, int64_t panel_end) {
   if (const ReducedCode* reduced = ReducedCodeOf(p)) {
     ReducedRows rows(*reduced, p, row_begin, row_end);
     rows.Reduce(row_begin, row_end);
-    return RunReducedBlock(code, *reduced, p, rows, row_begin, row_end, panel_begin, panel_end);
+    return RunReducedBlock(code, *reduced, p, panels, rows, row_begin, row_end, panel_begin,
+                           panel_end);
   }
   const float* const* runs = FindRuns(p, row_begin, row_end);
   const Parts parts(code, p);
-  const Panels panels(code, p.columns);
   for (int64_t i = 0; i < parts.size(); ++i) {
     const Part part = parts[i];
     const bool is_last_part = i + 1 == parts.size();
-    PanelArgs of_rows = OutputOf(p, row_begin, row_end, is_last_part);
-    of_rows.a = runs + part.tap;
-    of_rows.taps = part.taps;
-    of_rows.taps_stride = p.taps;
-    of_rows.a_offset = part.offset;
-    of_rows.depth = part.depth;
-    of_rows.accumulate = i > 0;
+    PanelArgs args = OutputOf(p, row_begin, row_end, is_last_part);
+    const PanelTaker take(&args);
+    args.a = runs + part.tap;
+    args.taps = part.taps;
+    args.taps_stride = p.taps;
+    args.a_offset = part.offset;
+    args.depth = part.depth;
+    args.accumulate = i > 0;
     const int64_t k = part.tap * p.depth + part.offset;
     Panels::Panel panel = panels[panel_begin];
     for (int64_t n = panel_begin; n < panel_end; ++n) {
       const bool is_last = n + 1 == panel_end;
       const Panels::Panel after = panels[is_last ? panel_begin : n + 1];
-      PanelArgs args = of_rows;
-      TakePanel(code, panel, &args);
-      PointToB(code, p, panel.begin, k, part.taps * part.depth, &ThreadScratch().panel, &args);
+      take(panel);
+      PointToB(code, p, panel, k, part.taps * part.depth, &args);
       args.next = args.b;
       if (p.packed != nullptr) {
         args.next = p.packed->panel(after.begin) + (args.b - p.packed->panel(panel.begin));
@@ -344,28 +354,31 @@ void RunJobs(OpContext& ctx, const Product& p, const Jobs& jobs, int64_t panels,
 
 void RunProduct(OpContext& ctx, const Product& p) {
   const VectorCode& code = Vectors();
-  const int64_t panels = Panels(code, p.columns).size();
+  const Panels panels(code, p.columns);
   const int64_t threads = ctx.run().pool == nullptr ? 1 : ctx.run().pool->num_threads();
-  const Jobs jobs = Cut(code, p, IsSmall(p) ? 1 : threads);
-  if (jobs.blocks * jobs.groups == 1) return RunBlock(code, p, 0, p.rows, 0, panels);
+  const Jobs jobs = Cut(code, p, panels.size(), IsSmall(p) ? 1 : threads);
+  if (jobs.blocks * jobs.groups == 1) {
+    return RunBlock(code, p, panels, 0, p.rows, 0, panels.size());
+  }
   const ReducedCode* reduced = ReducedCodeOf(p);
   if (reduced == nullptr || jobs.blocks > 1 || jobs.groups == 1) {
-    return RunJobs(ctx, p, jobs, panels, [&](auto... job) { RunBlock(code, p, job...); });
+    return RunJobs(ctx, p, jobs, panels.size(),
+                   [&](auto... job) { RunBlock(code, p, panels, job...); });
   }
   // The jobs have their rows in common: they are reduced once.
   ReducedRows rows(*reduced, p, 0, p.rows);
   const double cost = 0.1 * static_cast<double>(p.taps) * static_cast<double>(p.depth);
   ctx.ParallelFor(p.rows, cost, [&](int64_t begin, int64_t end) { rows.Reduce(begin, end); });
-  RunJobs(ctx, p, jobs, panels,
-          [&](auto... job) { RunReducedBlock(code, *reduced, p, rows, job...); });
+  RunJobs(ctx, p, jobs, panels.size(),
+          [&](auto... job) { RunReducedBlock(code, *reduced, p, panels, rows, job...); });
 }
 
 void RunProductSerially(const Product& p) {
   const VectorCode& code = Vectors();
-  const int64_t panels = Panels(code, p.columns).size();
-  const Jobs jobs = Cut(code, p, 1);
+  const Panels panels(code, p.columns);
+  const Jobs jobs = Cut(code, p, panels.size(), 1);
   for (int64_t row = 0; row < p.rows; row += jobs.rows) {
-    RunBlock(code, p, row, std::min(p.rows, row + jobs.rows), 0, panels);
+    RunBlock(code, p, panels, row, std::min(p.rows, row + jobs.rows), 0, panels.size());
   }
 }
 

@@ -30,22 +30,26 @@ class Panels {
   Panels(const VectorCode& code, int64_t columns)
       : lanes_(code.lanes),
         columns_(columns),
-        vectors_((columns + lanes_ - 1) / lanes_),
-        size_((vectors_ + code.max_vectors - 1) / code.max_vectors) {}
+        vectors_((columns + lanes_ - 1) >> __builtin_ctz(code.lanes)),
+        size_((vectors_ + code.max_vectors - 1) >> __builtin_ctz(code.max_vectors)) {}
 
   struct Panel {
     int64_t begin, columns;  // first column, and valid ones
-    int64_t width;           // columns with those that fill the last vector
+    int vectors;
+    int64_t width;  // columns with those that fill the last vector
   };
 
   int64_t size() const { return size_; }
   Panel operator[](int64_t i) const {
-    const int64_t begin = Begin(i), end = Begin(i + 1);
-    return {begin, std::min(end, columns_) - begin, end - begin};
+    const int64_t first = FirstVector(i), vectors = FirstVector(i + 1) - first;
+    const int64_t begin = first * lanes_, width = vectors * lanes_;
+    return {begin, std::min(width, columns_ - begin), static_cast<int>(vectors), width};
   }
 
  private:
-  int64_t Begin(int64_t i) const { return vectors_ * i / size_ * lanes_; }
+  int64_t FirstVector(int64_t i) const {
+    return i == 0 ? 0 : i == size_ ? vectors_ : vectors_ * i / size_;
+  }
 
   int64_t lanes_, columns_, vectors_, size_;
 };

@@ -197,7 +197,7 @@ Status MultiplyPacked(OpContext& ctx, const MatMulNode& node) {
   const int64_t depth = shape[shape.rank() - 1], columns = out[out.rank() - 1];
   const float* a = ctx.in<float>(0);
   const EvenRuns runs{a, depth};
-  RunProduct(ctx, {.rows = out.num_elements() / columns,
+  RunProduct(ctx, {.rows = out.Product(0, out.rank() - 1),
                    .columns = columns,
                    .depth = depth,
                    .runs = runs,
