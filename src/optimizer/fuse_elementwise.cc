@@ -1,5 +1,5 @@
 // Scalar functions of values of one shape, each used by the next alone, put into one op that
-// computes them in one pass.
+// computes them in one pass; and with them the sum or mean of rows that alone uses the last.
 #include <algorithm>
 #include <string>
 #include <vector>
@@ -32,9 +32,12 @@ class ElementwiseFuser {
       if (CanFuse(id)) {
         const NodeId root = user_[id];
         const bool joins =
-            root >= 0 && trees[root].size() < kMostFused && same_shapes_({id, 0}, {root, 0});
+            root >= 0 && trees[root].size() < kMostFused && same_shapes_({id, 0}, Whole(root));
         root_[id] = joins ? root : id;
         trees[root_[id]].push_back(id);
+      } else if (SumsRows(id)) {
+        root_[id] = id;
+        trees[id].push_back(id);
       }
       NoteUse(id);
     }
@@ -56,6 +59,25 @@ class ElementwiseFuser {
                        [&](NodeOutput v) { return graph_->type(v) == DType::kFloat; });
   }
 
+  // Whether it is the sum or mean along the last axis of rows that are short enough.
+  bool SumsRows(NodeId id) const {
+    const Node& node = graph_->node(id);
+    if ((node.op != "Sum" && node.op != "Mean") || !node.control_inputs.empty() ||
+        graph_->type({id, 0}) != DType::kFloat) {
+      return false;
+    }
+    const Shape shape = graph_->shape(node.inputs[0]);
+    const Tensor* axes = graph_->constant(node.inputs[1]);
+    if (axes == nullptr || axes->num_elements() != 1 || shape.rank() < 1) return false;
+    const int64_t axis = IntegerAt(*axes, 0), last = shape.rank() - 1;
+    return (axis == -1 || axis == last) && shape[last] >= 1 && shape[last] <= kMostSummed;
+  }
+
+  // A value of the shape of the functions of the tree of `root`.
+  NodeOutput Whole(NodeId root) const {
+    return SumsRows(root) ? graph_->node(root).inputs[0] : NodeOutput{root, 0};
+  }
+
   // Tells what node `id` uses that it does: by the tree it is in.
   void NoteUse(NodeId id) {
     const Node& node = graph_->node(id);
@@ -69,11 +91,14 @@ class ElementwiseFuser {
   // `tree`: its nodes, each after what it uses; the root last.
   void Replace(const std::vector<NodeId>& tree) {
     const NodeId root = tree.back();
+    const bool sums = SumsRows(root);
     std::vector<NodeOutput> inputs;
     std::vector<FusedFunction> functions;
     std::string ops;
     for (NodeId id : tree) {
       const Node& node = graph_->node(id);
+      ops += StrCat(ops.empty() ? "" : ", ", node.op);
+      if (id == root && sums) continue;
       const auto operand = [&](NodeOutput v) -> int {
         const auto member = std::find(tree.begin(), tree.end(), v.node);
         if (member != tree.end()) return -1 - static_cast<int>(member - tree.begin());
@@ -87,15 +112,18 @@ class ElementwiseFuser {
       f.x = operand(node.inputs.front());
       f.y = operand(node.inputs.back());
       functions.push_back(f);
-      ops += StrCat(ops.empty() ? "" : ", ", node.op);
     }
     Node node;
     node.name = graph_->node(root).name;
-    node.op = "_Elementwise";
+    node.op = sums ? "_ElementwiseSum" : "_Elementwise";
     node.registered = context_->env.registry->Find(node.op);
     node.attrs.Set("N", static_cast<int64_t>(inputs.size()));
     node.attrs.Set("ops", std::move(ops));
     SetFunctions(functions, &node.attrs);
+    if (sums) {
+      node.attrs.Set("mean", graph_->node(root).op == "Mean");
+      node.attrs.Set("keep_dims", graph_->node(root).attrs.Bool("keep_dims"));
+    }
     node.inputs = std::move(inputs);
     node.output_types = {DType::kFloat};
     node.output_shapes = {graph_->shape({root, 0})};

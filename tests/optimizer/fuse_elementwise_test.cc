@@ -148,6 +148,49 @@ TEST(FuseElementwiseTest, NotANumberStaysOne) {
   EXPECT_EQ(r.values[0][1], 0);
 }
 
+// `op` along the last axis of (x * a)^2, in one op.
+void CheckSums(const std::string& op, const Shape& x_shape, const Shape& a_shape, bool keep_dims) {
+  GraphText g;
+  g.Input("x").Input("a").Ints("axis", {-1}).Node("m", "Mul", {"x", "a"});
+  g.Node("q", "Square", {"m"});
+  g.Node("y", op, {"q", "axis"}, keep_dims ? GraphText::Attr("keep_dims", "b: true") : "");
+  const Tensor x = Values(x_shape, 3), a = Values(a_shape, 5, 7);
+  const Result r = RunGraph(g, {{"x:0", x}, {"a:0", a}}, {"y:0"});
+  EXPECT_TRUE(Has(r, "_ElementwiseSum")) << r.plan;
+  EXPECT_FALSE(Has(r, "Square") || Has(r, op)) << r.plan;
+  EXPECT_EQ(r.plan.find(",1]@fixed") != std::string::npos, keep_dims) << r.plan;
+  const int64_t columns = x_shape[x_shape.rank() - 1];
+  ASSERT_EQ(static_cast<int64_t>(r.values[0].size()), x.num_elements() / columns);
+  for (size_t row = 0; row < r.values[0].size(); ++row) {
+    double sum = 0;
+    for (int64_t i = 0; i < columns; ++i) {
+      const int64_t at = static_cast<int64_t>(row) * columns + i;
+      const double product = x.data<float>()[at] * Meets(a, x_shape, at);
+      sum += product * product;
+    }
+    if (op == "Mean") sum /= static_cast<double>(columns);
+    ASSERT_NEAR(r.values[0][row], sum, 1e-5 * sum + 1e-6) << row;
+  }
+}
+
+TEST(FuseElementwiseTest, SumsOfRows) {
+  CheckSums("Sum", {64}, {}, false);
+  CheckSums("Sum", {70, 64}, {70, 1}, true);
+  CheckSums("Mean", {5, 3, 37}, {3, 1}, false);
+  CheckSums("Mean", {4, 700}, {700}, true);
+  CheckSums("Sum", {3, 1024}, {3, 1024}, false);
+  CheckSums("Sum", {2000, 1}, {1}, true);
+}
+
+TEST(FuseElementwiseTest, SumsOfOtherAxesAndLongRowsStay) {
+  GraphText g;
+  g.Input("x").Ints("first", {0}).Ints("last", {1}).Node("q", "Square", {"x"});
+  g.Node("n", "Neg", {"x"}).Node("y", "Sum", {"q", "first"}).Node("z", "Sum", {"n", "last"});
+  const Tensor x = Values({2, 1025}, 3);
+  const Result r = RunGraph(g, {{"x:0", x}}, {"y:0", "z:0"});
+  EXPECT_TRUE(Has(r, "Square") && Has(r, "Neg") && Count(r, "Sum") == 2) << r.plan;
+}
+
 // A file may name the op itself.
 TEST(FuseElementwiseTest, UnsoundProgramsAreRefused) {
   const auto run = [](const std::string& program, const std::string& parameters) {

@@ -26,7 +26,8 @@ void EachPanel(const VectorCode& code, int64_t columns,
                FunctionRef<void(int64_t column, int64_t valid, int64_t width)> pack) {
   const Panels panels(code, columns);
   for (int64_t i = 0; i < panels.size(); ++i) {
-    pack(panels.begin(i), panels.columns(i), panels.width(i));
+    const Panels::Panel panel = panels[i];
+    pack(panel.begin, panel.columns, panel.width);
   }
 }
 

@@ -168,8 +168,8 @@ struct TurnArgs {
 
 struct VectorCode {
   const char* name;
-  int lanes;        // floats in a vector
-  int max_vectors;  // widest panel
+  int lanes;        // floats in a vector: a power of two
+  int max_vectors;  // of the widest panel: a power of two
   void (*panel)(const PanelArgs& args);
   // Copies columns [0, columns) of `depth` rows of b, at row_stride and column_stride, times the
   // column's scale (null: 1), into a panel of `width` columns, the rest of which become 0.
@@ -186,6 +186,7 @@ struct VectorCode {
   void (*run_steps)(const ArrayStep* steps, int num_steps, int64_t n);
   // y[i] = op(x[i]); y may be x.
   void (*map)(ScalarOp op, float parameter, const float* x, float* y, int64_t n);
+  float (*sum)(const float* x, int64_t n);
   // Whether no number is infinite or NaN.
   bool (*all_finite)(const float* x, int64_t n);
   // results[j] = op(results[j], x[r * row_stride + j]) for `rows` rows of `columns` columns, row by

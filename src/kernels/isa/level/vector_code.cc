@@ -26,6 +26,7 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .apply = Apply,
       .run_steps = RunSteps,
       .map = Map,
+      .sum = SumOf,
       .all_finite = AllFinite,
       .combine_rows = CombineRows,
       .pool_maximum = PoolMaximum,
