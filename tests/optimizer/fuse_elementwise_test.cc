@@ -179,7 +179,71 @@ TEST(FuseElementwiseTest, SumsOfRows) {
   CheckSums("Mean", {5, 3, 37}, {3, 1}, false);
   CheckSums("Mean", {4, 700}, {700}, true);
   CheckSums("Sum", {3, 1024}, {3, 1024}, false);
-  CheckSums("Sum", {2000, 1}, {1}, true);
+  CheckSums("Sum", {600, 2}, {2}, true);
+}
+
+// x / sqrt(max(sum(x^2), k)), as l2_normalize has it: the sum and what becomes of it in one op.
+TEST(FuseElementwiseTest, FunctionsOfSums) {
+  constexpr int64_t kRows = 300, kColumns = 37;
+  GraphText g;
+  g.Input("x").Ints("axis", {1}).Number("k", 0.5).Number("two", 2).Node("q", "Square", {"x"});
+  g.Node("s", "Sum", {"q", "axis"}, GraphText::Attr("keep_dims", "b: true"));
+  g.Node("m", "Maximum", {"s", "k"}).Node("r", "Rsqrt", {"m"}).Node("r2", "Mul", {"r", "two"});
+  g.Node("d", "Sub", {"r2", "r"}).Node("y", "Mul", {"x", "d"});
+  const Tensor x = Values({kRows, kColumns}, 0.4, 101);
+  const Result r = RunGraph(g, {{"x:0", x}}, {"y:0"});
+  EXPECT_TRUE(Has(r, "_ElementwiseSum") && Has(r, "Mul")) << r.plan;
+  EXPECT_FALSE(Has(r, "Sum") || Has(r, "Rsqrt") || Has(r, "_Elementwise")) << r.plan;
+  for (int64_t row = 0; row < kRows; ++row) {
+    const float* const from = x.data<float>() + row * kColumns;
+    double sum = 0;
+    for (int64_t i = 0; i < kColumns; ++i) sum += double{from[i]} * from[i];
+    for (int64_t i = 0; i < kColumns; ++i) {
+      ASSERT_NEAR(r.values[0][row * kColumns + i], from[i] / std::sqrt(std::max(sum, 0.5)), 1e-6);
+    }
+  }
+}
+
+// A function of a sum and of another value of its shape does not join it.
+TEST(FuseElementwiseTest, SumsAndOtherValues) {
+  GraphText g;
+  g.Input("x").Input("b").Ints("axis", {1}).Node("q", "Square", {"x"});
+  g.Node("s", "Sum", {"q", "axis"}).Node("n", "Neg", {"b"}).Node("y", "AddV2", {"s", "n"});
+  g.Node("z", "Sum", {"x", "axis"}).Number("k", 3).Node("zk", "Mul", {"z", "k"});
+  g.Node("w", "Neg", {"zk"});
+  const Tensor x = *Tensor::FromVector<float>({1, 2, 3, 4}, Shape({2, 2}));
+  const Tensor b = *Tensor::FromVector<float>({1, 2}, Shape({2}));
+  const Result r = RunGraph(g, {{"x:0", x}, {"b:0", b}}, {"y:0", "w:0"});
+  EXPECT_TRUE(Has(r, "_ElementwiseSum") && Has(r, "Sum") && Count(r, "_Elementwise") == 2)
+      << r.plan;
+  EXPECT_EQ(r.values[0], (std::vector<float>{4, 23}));
+  EXPECT_EQ(r.values[1], (std::vector<float>{-9, -21}));
+}
+
+TEST(FuseElementwiseTest, UnsoundSumsAreRefused) {
+  const auto run = [](const std::string& program, int functions, int of_sums) {
+    GraphText g;
+    g.Input("a", "dim { size: 4 } dim { size: 3 }").Input("b", "dim { size: 4 } dim { size: 1 }");
+    std::string attrs = GraphText::Attr("N", "i: 2"), parameters;
+    for (int i = 0; i < functions; ++i) parameters += "f: 0 ";
+    attrs += GraphText::Attr("program", "list { " + program + " }");
+    attrs += GraphText::Attr("parameters", "list { " + parameters + " }");
+    attrs += GraphText::Attr("of_sums", "i: " + std::to_string(of_sums));
+    g.Node("y", "_ElementwiseSum", {"a", "b"}, attrs);
+    auto model = LoadGraphDef(g.text());
+    if (!model.ok()) return model.status();
+    const TensorMap inputs = {{"a:0", Values({4, 3})}, {"b:0", Values({4, 1})}};
+    return model->Prune({"a:0", "b:0"}, {"y:0"})(inputs).status();
+  };
+  const std::string add = "i: " + std::to_string(static_cast<int>(ScalarOp::kAdd));
+  const std::string square = "i: " + std::to_string(static_cast<int>(ScalarOp::kSquare));
+  const std::string first = add + " i: 0 i: 1 ";
+  EXPECT_TRUE(run(first, 1, 0).ok()) << run(first, 1, 0);
+  EXPECT_TRUE(run(first + square + " i: -1 i: -1", 2, 1).ok());
+  EXPECT_FALSE(run(first, 1, 1).ok());  // nothing to sum
+  EXPECT_FALSE(run(first, 1, -1).ok());
+  EXPECT_FALSE(run(first + add + " i: -1 i: 1", 2, 1).ok());  // a column, not one number
+  EXPECT_FALSE(run(first + square + " i: -1 i: -1 " + add + " i: -2 i: -1", 3, 1).ok());
 }
 
 TEST(FuseElementwiseTest, SumsOfOtherAxesAndLongRowsStay) {

@@ -196,7 +196,8 @@ void SetEpilogue(const Epilogue& epilogue, PanelArgs* args) {
 // What becomes of the sums of rows [row_begin, row_end), of all columns; the epilogue follows the
 // last part of A's columns.
 PanelArgs OutputOf(const Product& p, int64_t row_begin, int64_t row_end, bool is_last) {
-  PanelArgs args;
+  static const PanelArgs kNothing;  // to copy it is quicker than to make one
+  PanelArgs args = kNothing;
   args.c = p.c;
   args.c_stride = p.c_stride;
   args.row_begin = row_begin;

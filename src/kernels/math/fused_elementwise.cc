@@ -132,11 +132,12 @@ struct Layout {
   int64_t columns() const { return shape.rank() == 0 ? 1 : shape[shape.rank() - 1]; }
 };
 
-// Of all inputs. INVALID_ARGUMENT for those that do not broadcast to each other, and for a function
-// that has no operand for each element: those of a tree are all of one shape.
+// Of all inputs. INVALID_ARGUMENT for those that do not broadcast to each other, for a function
+// that has no operand for each element, since those of a tree are all of one shape, and for
+// functions of sums, the last `of_sums`, with other operands than sums and numbers.
 template <class ShapeOf>
-StatusOr<Layout> MakeLayout(const std::vector<FusedFunction>& functions, int num_inputs,
-                            ShapeOf&& input_shape) {
+StatusOr<Layout> MakeLayout(const std::vector<FusedFunction>& functions, int of_sums,
+                            int num_inputs, ShapeOf&& input_shape) {
   Layout layout{.shape = input_shape(0)};
   for (int i = 1; i < num_inputs; ++i) {
     SM_ASSIGN_OR_RETURN(layout.shape, shape::BroadcastShapes(layout.shape, input_shape(i)));
@@ -147,6 +148,14 @@ StatusOr<Layout> MakeLayout(const std::vector<FusedFunction>& functions, int num
     SM_CHECK_ARG(step(f.x) + (IsBinary(f.op) ? step(f.y) : 0) > 0, "found a function of inputs ",
                  f.x, " and ", f.y, " that are smaller than all of them, of shape ", layout.shape);
   }
+  const int first = static_cast<int>(functions.size()) - of_sums;
+  for (auto f = functions.begin() + first; f != functions.end(); ++f) {
+    for (const int operand : {f->x, f->y}) {
+      SM_CHECK_ARG(operand < 0 ? operand <= -first : input_shape(operand).num_elements() == 1,
+                   "found a function of sums and operand ", operand,
+                   ", expected a sum or a single number");
+    }
+  }
   return layout;
 }
 
@@ -156,10 +165,11 @@ enum class Ending : uint8_t { kAll, kSums, kMeans };
 class FusedElementwise final : public Kernel {
  public:
   // `layout`: of inputs of `shapes`; both empty where shapes are not known before a run.
-  FusedElementwise(std::vector<FusedFunction> functions, Ending ending, std::vector<Shape> shapes,
-                   Layout layout)
+  FusedElementwise(std::vector<FusedFunction> functions, Ending ending, int of_sums,
+                   std::vector<Shape> shapes, Layout layout)
       : functions_(std::move(functions)),
         ending_(ending),
+        num_before_(functions_.size() - static_cast<size_t>(of_sums)),
         shapes_(std::move(shapes)),
         layout_(std::move(layout)) {
     PlaceResults();
@@ -168,9 +178,10 @@ class FusedElementwise final : public Kernel {
 
   Status Run(OpContext& ctx) const override {
     if (HasShapes(ctx)) return RunAs(ctx, layout_);
-    SM_ASSIGN_OR_RETURN(const Layout layout,
-                        MakeLayout(functions_, ctx.num_inputs(),
-                                   [&](int i) -> const Shape& { return ctx.input(i).shape(); }));
+    SM_ASSIGN_OR_RETURN(
+        const Layout layout,
+        MakeLayout(functions_, static_cast<int>(functions_.size() - num_before_), ctx.num_inputs(),
+                   [&](int i) -> const Shape& { return ctx.input(i).shape(); }));
     return RunAs(ctx, layout);
   }
 
@@ -211,7 +222,8 @@ class FusedElementwise final : public Kernel {
       }
     }
     tile_of_.assign(n, 0);
-    for (int i = 0; i < n - (ending_ == Ending::kAll ? 1 : 0); ++i) {
+    const bool last_is_output = ending_ == Ending::kAll || num_before_ < functions_.size();
+    for (int i = 0; i < n - (last_is_output ? 1 : 0); ++i) {
       // An element may be written over that of an operand.
       for (int source = 0; source < i; ++source) {
         if (last_use[source] == i) free.push_back(tile_of_[source]);
@@ -248,10 +260,16 @@ class FusedElementwise final : public Kernel {
         scratch += reaches[i].Scratch(tile);
       }
       float* const out = ctx.out<float>(0) + at / columns;
-      float* const last = ending_ == Ending::kAll ? out : memory.data() + tile_of_.back() * tile;
-      SetSteps(inputs.data(), layout, memory.data(), tile, last, steps.data());
-      Vectors().run_steps(steps.data(), static_cast<int>(steps.size()), tile_end - at);
-      if (ending_ != Ending::kAll) SumRows(last, (tile_end - at) / columns, columns, out);
+      const int64_t n = tile_end - at;
+      const Values values{inputs.data(), memory.data(), tile, out};
+      if (ending_ == Ending::kAll) {
+        RunFunctions(0, functions_.size(), layout, values, out, n, steps.data());
+        continue;
+      }
+      float* const last = memory.data() + tile_of_[num_before_ - 1] * tile;
+      RunFunctions(0, num_before_, layout, values, last, n, steps.data());
+      SumRows(last, n / columns, columns, out);
+      RunFunctions(num_before_, functions_.size(), layout, values, out, n / columns, steps.data());
     }
   }
 
@@ -262,26 +280,40 @@ class FusedElementwise final : public Kernel {
     }
   }
 
-  // The functions over one tile of inputs, with tiles of `tile` floats between them.
-  void SetSteps(const float* const* inputs, const Layout& layout, float* tiles, int64_t tile,
-                float* last, ArrayStep* steps) const {
+  // Where the operands of functions over one tile lie.
+  struct Values {
+    const float* const* inputs;
+    float* tiles;  // of `tile` floats each
+    int64_t tile;
+    const float* sums;
+  };
+
+  // Functions [first, end) over n elements of a tile; `last` is the result of the last one.
+  void RunFunctions(size_t first, size_t end, const Layout& layout, const Values& values,
+                    float* last, int64_t n, ArrayStep* steps) const {
     const auto operand = [&](int from, const float** data, int64_t* step) {
-      *data = from < 0 ? tiles + tile_of_[-1 - from] * tile : inputs[from];
+      const size_t result = static_cast<size_t>(-1 - from);  // where it is one
+      *data = from >= 0 ? values.inputs[from]
+              : first == num_before_ && result + 1 == first
+                  ? values.sums
+                  : values.tiles + tile_of_[result] * values.tile;
       *step = from < 0 ? 1 : layout.reaches[from].step();
     };
-    for (size_t i = 0; i < functions_.size(); ++i) {
+    for (size_t i = first; i < end; ++i) {
       const FusedFunction& f = functions_[i];
       ArrayStep& step = steps[i];
       step.op = f.op;
       step.parameter = f.parameter;
       operand(f.x, &step.x, &step.x_step);
       if (IsBinary(f.op)) operand(f.y, &step.y, &step.y_step);
-      step.result = i + 1 < functions_.size() ? tiles + tile_of_[i] * tile : last;
+      step.result = i + 1 < end ? values.tiles + tile_of_[i] * values.tile : last;
     }
+    Vectors().run_steps(steps + first, static_cast<int>(end - first), n);
   }
 
   std::vector<FusedFunction> functions_;
   Ending ending_;
+  size_t num_before_;  // functions of elements; those of sums follow
   std::vector<Shape> shapes_;
   Layout layout_;
   std::vector<int> tile_of_;  // of each function's result, unless it is the output
@@ -310,9 +342,13 @@ Status ElementwiseSumShape(ShapeContext& ctx) {
   return Status();
 }
 
-StatusOr<KernelPtr> Build(BuildContext& build, Ending ending) {
+// The last `of_sums` functions are those of sums.
+StatusOr<KernelPtr> Build(BuildContext& build, Ending ending, int64_t of_sums) {
   SM_ASSIGN_OR_RETURN(std::vector<FusedFunction> functions,
                       ReadFunctions(build.attrs(), build.num_inputs()));
+  SM_CHECK_ARG(of_sums >= 0 && of_sums < static_cast<int64_t>(functions.size()), "found ", of_sums,
+               " functions of sums, expected less than all ", functions.size());
+  const int num_of_sums = static_cast<int>(of_sums);
   std::vector<Shape> shapes;
   bool known = true;
   for (int i = 0; i < build.num_inputs(); ++i) {
@@ -321,19 +357,20 @@ StatusOr<KernelPtr> Build(BuildContext& build, Ending ending) {
   }
   Layout layout;
   if (known) {
-    SM_ASSIGN_OR_RETURN(layout, MakeLayout(functions, build.num_inputs(),
+    SM_ASSIGN_OR_RETURN(layout, MakeLayout(functions, num_of_sums, build.num_inputs(),
                                            [&](int i) -> const Shape& { return shapes[i]; }));
   } else {
     shapes.clear();
   }
-  return KernelPtr(
-      new FusedElementwise(std::move(functions), ending, std::move(shapes), std::move(layout)));
+  return KernelPtr(new FusedElementwise(std::move(functions), ending, num_of_sums,
+                                        std::move(shapes), std::move(layout)));
 }
 
-StatusOr<KernelPtr> BuildElementwise(BuildContext& build) { return Build(build, Ending::kAll); }
+StatusOr<KernelPtr> BuildElementwise(BuildContext& build) { return Build(build, Ending::kAll, 0); }
 
 StatusOr<KernelPtr> BuildElementwiseSum(BuildContext& build) {
-  return Build(build, build.attrs().Bool("mean") ? Ending::kMeans : Ending::kSums);
+  return Build(build, build.attrs().Bool("mean") ? Ending::kMeans : Ending::kSums,
+               build.attrs().Int("of_sums"));
 }
 
 constexpr OpDef kOps[] = {
@@ -344,7 +381,7 @@ constexpr OpDef kOps[] = {
      .in_place = InPlace::kAnyInput},
     {.signature = "_ElementwiseSum(inputs: N * float) -> (y: float); N: int >= 1; "
                   "program: list(int); parameters: list(float); ops: string = ''; "
-                  "mean: bool = false; keep_dims: bool = false",
+                  "mean: bool = false; keep_dims: bool = false; of_sums: int = 0",
      .shape = ElementwiseSumShape,
      .build = BuildElementwiseSum},
 };

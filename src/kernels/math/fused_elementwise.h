@@ -1,5 +1,6 @@
 // What the optimizer tells `_Elementwise`, a tree of scalar functions over its inputs, and
-// `_ElementwiseSum`, the sums (or means) of such a tree along the last axis.
+// `_ElementwiseSum`, the sums (or means) of such a tree along the last axis. Its last `of_sums`
+// functions are applied to the sums, which for them are the result of the function before.
 #pragma once
 
 #include <vector>
