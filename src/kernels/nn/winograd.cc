@@ -14,9 +14,10 @@ namespace savedmodel {
 namespace {
 
 // Floats of frequencies that a block of tiles may have, so that they stay in the second cache
-// level; but enough tiles that the filter, which is read once for each block, does not dominate.
+// level; but about so many tiles that the filter, which is read once for each block, does not
+// dominate.
 constexpr int64_t kBlockFloats = 128 * 1024;
-constexpr int64_t kLeastTiles = 24;
+constexpr int64_t kFewTiles = 24;
 // Between rows of the same frequency; keeps power-of-two strides apart.
 constexpr int64_t kRowPadding = 16;
 
@@ -49,8 +50,8 @@ class Convolution {
         tiles_(g.batch * CeilDiv(g.out[1], m) * columns_) {
     TakeLimits(&step_, end_, &low_, &high_);
     const int64_t floats = frequencies() * (g.channels + out_channels);
-    const int64_t most = std::max(kLeastTiles, kBlockFloats / floats);
-    blocks_ = CeilDiv(tiles_, most);
+    blocks_ = CeilDiv(tiles_, std::max<int64_t>(1, kBlockFloats / floats));
+    blocks_ = std::clamp<int64_t>((tiles_ + kFewTiles / 2) / kFewTiles, 1, blocks_);
   }
 
   int64_t tiles() const { return tiles_; }
