@@ -1,6 +1,7 @@
 #include "src/base/large_pages.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -11,31 +12,53 @@ namespace savedmodel {
 
 #if defined(MADV_HUGEPAGE) && defined(MADV_NOHUGEPAGE)
 
-void TakeLargePages(void* memory, size_t bytes) {
-  using Clock = std::chrono::steady_clock;
-  constexpr uintptr_t kPage = 2 << 20;
-  constexpr std::chrono::microseconds kPatience(1000);  // ten times what a page at hand takes
-  static std::atomic<bool> are_scarce{false};
-  const uintptr_t begin = reinterpret_cast<uintptr_t>(memory);
-  const uintptr_t first = begin / kPage * kPage, end = (begin + bytes) / kPage * kPage;
-  if (are_scarce.load(std::memory_order_relaxed) || end <= first + kPage) return;
-  const auto advise = [end](uintptr_t from, int advice) {
-    return madvise(reinterpret_cast<void*>(from), end - from, advice) == 0;
-  };
-  if (!advise(first, MADV_HUGEPAGE)) return;
-  for (uintptr_t page = first; page < end; page += kPage) {
-    const Clock::time_point start = Clock::now();
-    *reinterpret_cast<volatile char*>(std::max(page, begin)) = 0;
-    if (Clock::now() - start < kPatience) continue;
-    are_scarce.store(true, std::memory_order_relaxed);
-    advise(page, MADV_NOHUGEPAGE);
-    return;
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE: of Linux 5.14, not in older headers
+constexpr uintptr_t kLargePage = 2 << 20;
+constexpr size_t kWorthAsking = 64 << 10;
+// What a large page's worth of small pages takes, about, and how much more than that large pages
+// may have taken in all before this process does without: now and then one takes milliseconds.
+constexpr int64_t kSmallPages = 600'000;
+constexpr int64_t kPatience = 3'000'000;
+
+bool Advise(uintptr_t begin, uintptr_t end, int advice) {
+  return begin < end && madvise(reinterpret_cast<void*>(begin), end - begin, advice) == 0;
+}
+
+}  // namespace
+
+void TakePages(void* memory, size_t bytes) {
+  static const uintptr_t small_page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  static std::atomic<int64_t> lost{0};  // nanoseconds
+  if (bytes < kWorthAsking) return;
+  const uintptr_t start = reinterpret_cast<uintptr_t>(memory), end = start + bytes;
+  const uintptr_t begin = start / small_page * small_page;
+  // Large pages lie in blocks of their size or more, which begin with one.
+  const uintptr_t first = begin / kLargePage * kLargePage, last = end / kLargePage * kLargePage;
+  bool large = bytes >= kLargePage && lost.load(std::memory_order_relaxed) < kPatience &&
+               Advise(first, last, MADV_HUGEPAGE);
+  for (uintptr_t page = first; page < end; page += kLargePage) {
+    const Clock::time_point before = Clock::now();
+    if (!Advise(std::max(page, begin), std::min(page + kLargePage, end), kPopulateWrite)) {
+      volatile char* const byte = reinterpret_cast<char*>(std::max(page, start));
+      *byte = *byte;
+    }
+    if (!large || page >= last) continue;
+    const int64_t more = std::chrono::nanoseconds(Clock::now() - before).count() - kSmallPages;
+    const int64_t in_all = std::max<int64_t>(lost.load(std::memory_order_relaxed) + more, 0);
+    lost.store(in_all, std::memory_order_relaxed);
+    if (in_all < kPatience) continue;
+    large = false;
+    Advise(page + kLargePage, last, MADV_NOHUGEPAGE);
   }
 }
 
 #else
 
-void TakeLargePages(void*, size_t) {}
+void TakePages(void*, size_t) {}
 
 #endif
 

@@ -36,7 +36,7 @@ Status PackedMatrix::PackReduced(const ReducedCode& reduced, const MatrixView& b
   depth_ = (depth + reduced.group - 1) / reduced.group;
   SM_ASSIGN_OR_RETURN(memory_, Tensor::Allocate(DType::kInt32, Shape({depth_, padded})));
   data_ = memory_.raw_mutable_data();
-  TakeLargePages(data_, memory_.num_bytes());
+  TakePages(data_, memory_.num_bytes());
   column_scales_.resize(static_cast<size_t>(padded));
   column_sums_.resize(static_cast<size_t>(padded));
   std::vector<float> wide(static_cast<size_t>(depth * code.max_vectors * code.lanes));
@@ -78,7 +78,7 @@ StatusOr<std::vector<PackedMatrix>> PackedMatrix::Fill(int64_t count, int64_t de
   const int64_t distance = depth * RoundUp(columns, code.lanes) + kLine;
   SM_ASSIGN_OR_RETURN(Tensor memory, Tensor::Allocate(DType::kFloat, Shape({count, distance})));
   float* const first = static_cast<float*>(memory.raw_mutable_data());
-  TakeLargePages(first, memory.num_bytes());
+  TakePages(first, memory.num_bytes());
   std::vector<PackedMatrix> matrices(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
     matrices[i].memory_ = memory;
