@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "src/base/large_pages.h"
+#include "src/base/mapped_pages.h"
 #include "src/base/status_macros.h"
 #include "src/base/strcat.h"
 #include "src/kernels/isa/gemm.h"
@@ -15,6 +16,8 @@ namespace {
 constexpr int64_t kWorthReducing = 1024;
 
 constexpr int64_t kLine = 16;  // floats in a cache line
+
+constexpr int64_t kWorthReleasing = 8 << 20;  // bytes
 
 int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
@@ -61,13 +64,19 @@ StatusOr<PackedMatrix> PackedMatrix::Pack(const MatrixView& b, int64_t depth, in
       return packed;
     }
   }
-  SM_ASSIGN_OR_RETURN(std::vector<PackedMatrix> one,
-                      Fill(1, depth, columns,
-                           [&](int64_t column, int64_t valid, int64_t width, float* const* panels) {
-                             Vectors().pack(b.at(0, column), b.row_stride, b.column_stride, depth,
-                                            valid, width,
-                                            scale == nullptr ? nullptr : scale + column, panels[0]);
-                           }));
+  // Of a transposed matrix, which is read from its beginning to its end, what has been packed is
+  // given back before the rest is read.
+  int64_t kept = 0;  // first column that is not given back
+  const auto fill = [&](int64_t column, int64_t valid, int64_t width, float* const* panels) {
+    const int64_t bytes = (column - kept) * b.column_stride * int64_t{sizeof(float)};
+    if (b.row_stride == 1 && bytes >= kWorthReleasing) {
+      ReleaseMappedPages(b.at(0, kept), bytes);
+      kept = column;
+    }
+    Vectors().pack(b.at(0, column), b.row_stride, b.column_stride, depth, valid, width,
+                   scale == nullptr ? nullptr : scale + column, panels[0]);
+  };
+  SM_ASSIGN_OR_RETURN(std::vector<PackedMatrix> one, Fill(1, depth, columns, fill));
   return std::move(one[0]);
 }
 
