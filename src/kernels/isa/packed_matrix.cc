@@ -39,6 +39,7 @@ Status PackedMatrix::PackReduced(const ReducedCode& reduced, const MatrixView& b
   depth_ = (depth + reduced.group - 1) / reduced.group;
   SM_ASSIGN_OR_RETURN(memory_, Tensor::Allocate(DType::kInt32, Shape({depth_, padded})));
   data_ = memory_.raw_mutable_data();
+  TakeLargePages(data_, memory_.num_bytes());
   TakePages(data_, memory_.num_bytes());
   column_scales_.resize(static_cast<size_t>(padded));
   column_sums_.resize(static_cast<size_t>(padded));
@@ -87,7 +88,8 @@ StatusOr<std::vector<PackedMatrix>> PackedMatrix::Fill(int64_t count, int64_t de
   const int64_t distance = depth * RoundUp(columns, code.lanes) + kLine;
   SM_ASSIGN_OR_RETURN(Tensor memory, Tensor::Allocate(DType::kFloat, Shape({count, distance})));
   float* const first = static_cast<float*>(memory.raw_mutable_data());
-  TakePages(first, memory.num_bytes());
+  const char* const end_of_large =
+      reinterpret_cast<char*>(first) + TakeLargePages(first, memory.num_bytes());
   std::vector<PackedMatrix> matrices(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
     matrices[i].memory_ = memory;
@@ -96,7 +98,11 @@ StatusOr<std::vector<PackedMatrix>> PackedMatrix::Fill(int64_t count, int64_t de
   }
   std::vector<float*> panels(static_cast<size_t>(count));
   EachPanel(code, columns, [&](int64_t column, int64_t valid, int64_t width) {
-    for (int64_t i = 0; i < count; ++i) panels[i] = first + i * distance + column * depth;
+    const size_t bytes = static_cast<size_t>(depth * width) * sizeof(float);
+    for (int64_t i = 0; i < count; ++i) {
+      panels[i] = first + i * distance + column * depth;
+      if (reinterpret_cast<char*>(panels[i]) + bytes > end_of_large) TakePages(panels[i], bytes);
+    }
     fill(column, valid, width, panels.data());
   });
   return matrices;
