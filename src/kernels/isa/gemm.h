@@ -90,6 +90,8 @@ class PackedMatrix {
   const int32_t* column_sums(int64_t column) const { return column_sums_.data() + column; }
 
  private:
+  // Memory for `depth_` rows of numbers that are not float32.
+  Status Allocate(DType dtype, int64_t columns);
   Status PackReduced(const ReducedCode& reduced, const MatrixView& b, int64_t depth,
                      int64_t columns, const float* scale);
   Status PackHalves(const MatrixView& b, int64_t depth, int64_t columns, const float* scale);
