@@ -16,9 +16,9 @@ using Clock = std::chrono::steady_clock;
 
 constexpr size_t kWorthAsking = 16 << 10;
 constexpr uintptr_t kLargePage = 2 << 20;
-// What a large page may take (half of what as many small ones take), and how much more in all
-// before this process does without: now and then one takes milliseconds.
-constexpr int64_t kWorthwhile = 300'000;
+// Nanoseconds that a large page may take, which is less than as many small ones do, and how many
+// more in all before this process does without: now and then one takes milliseconds.
+constexpr int64_t kWorthwhile = 400'000;
 constexpr int64_t kPatience = 3'000'000;
 
 #ifdef MADV_HUGEPAGE

@@ -106,7 +106,8 @@ Status BodyImporter::ResolveOutputs() {
 Status BodyImporter::ResolveOne(NodeId id) {
   Node& node = graph_.node(id);
   if (auto it = functions_.find(node.op); it != functions_.end()) {
-    SM_RETURN_IF_ERROR(MakeCall(it->second->signature(), id));
+    SM_ASSIGN_OR_RETURN(const proto::OpDef* const signature, it->second.Signature());
+    SM_RETURN_IF_ERROR(MakeCall(*signature, id));
   }
   SM_RETURN_IF_ERROR(::savedmodel::ResolveOutputs(registry_, nullptr, &graph_, id));
   if (node.is_const() && node.attrs.Get<Tensor>("value").dtype() != node.attrs.Type("dtype")) {

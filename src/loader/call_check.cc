@@ -27,9 +27,9 @@ Status CheckOne(const FuncAttr& f, const FunctionIndex& functions, const Types& 
   if (it == functions.end()) {
     return NotFound("function '", f.name, "' is not in the function library of the graph");
   }
-  const proto::OpDef& signature = it->second->signature();
-  SM_ASSIGN_OR_RETURN(const Types takes, TypesOf(signature.input_arg(), f.attrs.get()));
-  SM_ASSIGN_OR_RETURN(const Types gives, TypesOf(signature.output_arg(), f.attrs.get()));
+  SM_ASSIGN_OR_RETURN(const proto::OpDef* const signature, it->second.Signature());
+  SM_ASSIGN_OR_RETURN(const Types takes, TypesOf(signature->input_arg(), f.attrs.get()));
+  SM_ASSIGN_OR_RETURN(const Types gives, TypesOf(signature->output_arg(), f.attrs.get()));
   if (takes != inputs) {
     return InvalidArgument("function '", f.name, "' takes (", StrJoin(takes, ", "),
                            "), but is called with (", StrJoin(inputs, ", "), ")");

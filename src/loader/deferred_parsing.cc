@@ -6,6 +6,7 @@
 
 #include "proto/savedmodel_model.pb.h"
 #include "savedmodel/span.h"
+#include "src/base/status_macros.h"
 #include "src/loader/attr_conversion.h"
 #include "src/loader/proto_parsing.h"
 
@@ -58,8 +59,12 @@ constexpr auto kDrop = [](Bytes) { return true; };
 bool MergeFunction(Bytes bytes, proto::FunctionDef* function) {
   if (bytes.size() > kMostDeferred) return Merge(bytes, function);
   function->set_unparsed(bytes.data(), bytes.size());
-  return Split(bytes, proto::FunctionDef::kSignatureFieldNumber, kDrop,
-               [&](Bytes part) { return Merge(part, function->mutable_signature()); });
+  return Split(bytes, proto::FunctionDef::kSignatureFieldNumber, kDrop, [&](Bytes signature) {
+    return Split(signature, proto::OpDef::kNameFieldNumber, kDrop, [&](Bytes name) {
+      function->mutable_signature()->set_name(name.data(), name.size());
+      return true;
+    });
+  });
 }
 
 bool MergeLibrary(Bytes bytes, proto::FunctionDefLibrary* library) {
@@ -117,6 +122,14 @@ Status ParseDeferring(std::string_view bytes, std::string_view what, proto::Save
   }
   model->Clear();
   return ParseBinary(bytes, what, model);  // says what is wrong
+}
+
+Status ParseSignature(const proto::FunctionDef& function, proto::OpDef* signature) {
+  if (Split(function.unparsed(), proto::FunctionDef::kSignatureFieldNumber, kDrop,
+            [&](Bytes part) { return Merge(part, signature); })) {
+    return Status();
+  }
+  return DataLoss("function '", function.signature().name(), "': its signature is damaged");
 }
 
 void ReadUnparsedConstants(const proto::GraphDef& graph, std::map<std::string, Tensor>* values) {

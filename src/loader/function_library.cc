@@ -7,6 +7,7 @@
 
 #include "proto/savedmodel_graph.pb.h"
 #include "src/base/status_macros.h"
+#include "src/loader/deferred_parsing.h"
 #include "src/loader/proto_parsing.h"
 
 namespace savedmodel {
@@ -14,10 +15,10 @@ namespace {
 
 // What tells one instance of a function from another: its name, and the values of its type
 // parameters. Nothing when a value has no short text (tensors, functions): those are not kept.
-std::optional<std::string> InstanceKey(const proto::FunctionDef& function, const Attrs* attrs) {
-  std::string key = function.signature().name();
+std::optional<std::string> InstanceKey(const proto::OpDef& signature, const Attrs* attrs) {
+  std::string key = signature.name();
   if (attrs == nullptr) return key;
-  for (const auto& declared : function.signature().attr()) {
+  for (const auto& declared : signature.attr()) {
     const AttrValue* value = attrs->Find(declared.name());
     if (value == nullptr) continue;
     key += StrCat("|", declared.name(), "=");
@@ -38,6 +39,20 @@ std::optional<std::string> InstanceKey(const proto::FunctionDef& function, const
 
 }  // namespace
 
+LibraryFunction::LibraryFunction(const proto::FunctionDef& def) : def_(def) {}
+LibraryFunction::~LibraryFunction() = default;
+
+StatusOr<const proto::OpDef*> LibraryFunction::Signature() const {
+  if (def_.unparsed().empty()) return &def_.signature();
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (parsed_ == nullptr) {
+    auto parsed = std::make_unique<proto::OpDef>();
+    SM_RETURN_IF_ERROR(ParseSignature(def_, parsed.get()));
+    parsed_ = std::move(parsed);
+  }
+  return parsed_.get();
+}
+
 StatusOr<std::shared_ptr<ProtoFunctionLibrary>> ProtoFunctionLibrary::Make(
     std::shared_ptr<const void> owner, const proto::FunctionDefLibrary& library,
     const OpRegistry& registry, const ImportOptions& options) {
@@ -51,7 +66,7 @@ StatusOr<std::shared_ptr<ProtoFunctionLibrary>> ProtoFunctionLibrary::Make(
       return InvalidArgument("function library: found a function named '", name,
                              "', which is the name of an op");
     }
-    if (!result->index_.emplace(name, &function).second) {
+    if (!result->index_.try_emplace(name, function).second) {
       return InvalidArgument("function library: found two functions named '", name,
                              "', expected names to differ");
     }
@@ -64,13 +79,14 @@ StatusOr<std::shared_ptr<const GraphFunction>> ProtoFunctionLibrary::Get(const F
   if (it == index_.end()) {
     return NotFound("function '", f.name, "' is not in the function library of the graph");
   }
-  const std::optional<std::string> key = InstanceKey(*it->second, f.attrs.get());
+  SM_ASSIGN_OR_RETURN(const proto::OpDef* const signature, it->second.Signature());
+  const std::optional<std::string> key = InstanceKey(*signature, f.attrs.get());
   if (key.has_value()) {
     std::lock_guard<std::mutex> lock(mutex_);
     auto found = converted_.find(*key);
     if (found != converted_.end()) return found->second;
   }
-  StatusOr<std::shared_ptr<const GraphFunction>> function = Import(*it->second, f.attrs.get());
+  StatusOr<std::shared_ptr<const GraphFunction>> function = Import(it->second.def(), f.attrs.get());
   if (!function.ok()) return function.status().At(StrCat("function '", f.name, "'"));
   if (!key.has_value()) return function;
   std::lock_guard<std::mutex> lock(mutex_);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <unordered_map>
 
@@ -13,14 +14,32 @@ namespace savedmodel {
 namespace proto {
 class FunctionDef;
 class GraphDef;
+class OpDef;
 }  // namespace proto
 
 struct ImportOptions {
   int64_t max_nodes = 1'000'000;  // of the graph, and of each function
 };
 
-// FunctionDefs by name. The keys are views of the protos' own names.
-using FunctionIndex = std::unordered_map<std::string_view, const proto::FunctionDef*>;
+// A function of a library. Thread-safe.
+class LibraryFunction {
+ public:
+  // `def` outlives this.
+  explicit LibraryFunction(const proto::FunctionDef& def);
+  ~LibraryFunction();
+
+  const proto::FunctionDef& def() const { return def_; }
+  // Parsed on the first call, if it has not been. DATA_LOSS.
+  StatusOr<const proto::OpDef*> Signature() const;
+
+ private:
+  const proto::FunctionDef& def_;
+  mutable std::mutex mutex_;
+  mutable std::unique_ptr<proto::OpDef> parsed_;
+};
+
+// Functions by name. The keys are views of the protos' own names.
+using FunctionIndex = std::unordered_map<std::string_view, LibraryFunction>;
 
 class ProtoFunctionLibrary;
 

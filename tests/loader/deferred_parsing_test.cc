@@ -81,6 +81,7 @@ TEST(DeferredParsing, LeavesBytesOfFunctionsAndOfGraphsBesideObjects) {
     ASSERT_EQ(graph.library().function_size(), 1);
     const proto::FunctionDef& function = graph.library().function(0);
     EXPECT_EQ(function.signature().name(), "f");
+    EXPECT_EQ(function.signature().input_arg_size(), 0);
     EXPECT_EQ(function.node_def_size(), 0);
     proto::FunctionDef whole;
     ASSERT_TRUE(whole.ParseFromString(function.unparsed()));
