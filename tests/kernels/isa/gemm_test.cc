@@ -213,7 +213,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, GemmTest,
                                          Sizes{401, 48, 1, 600}, Sizes{13, 128, 49, 3},
                                          Sizes{1000, 20, 1, 65}, Sizes{60, 1000, 1, 200},
                                          Sizes{29, 24, 1, 700}, Sizes{70, 40, 2, 21},
-                                         Sizes{7, 88, 1, 1600}));
+                                         Sizes{7, 88, 1, 1600}, Sizes{49, 160, 1, 40}));
 
 // Rows of `depth` floats times a matrix in int8, without anything behind it.
 std::vector<float> Multiply(const std::vector<float>& a, const PackedMatrix& b, int64_t depth,
