@@ -17,7 +17,7 @@ struct BoundState {
   std::vector<Tensor> outputs;  // likewise
   std::shared_ptr<const Plan> plan;
   std::unique_ptr<Frame> frame;
-  std::vector<bool> in_place;  // the frame writes output i where it lies
+  std::vector<char> in_place;  // the frame writes output i where it lies
   uint64_t change_count = 0;
   RunState run;
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/container/inlined_vector.h"
+#include "src/base/large_pages.h"
 #include "src/base/status_macros.h"
 #include "src/executor/profile.h"
 
@@ -15,6 +16,7 @@ namespace savedmodel {
 StatusOr<std::unique_ptr<Frame>> Plan::MakeFrame() const {
   auto frame = std::make_unique<Frame>();
   SM_ASSIGN_OR_RETURN(frame->arena, Tensor::Allocate(DType::kUInt8, Shape({arena_bytes_})));
+  TakePages(frame->arena.raw_mutable_data(), arena_bytes_);
   char* arena = static_cast<char*>(frame->arena.raw_mutable_data());
   frame->slots.resize(slots_.size());
   for (size_t i = 0; i < slots_.size(); ++i) {
@@ -169,7 +171,7 @@ Status Plan::RunStep(const Step& step, Frame& frame, RunState& run) const {
   std::optional<StepTimer> timer;
   if (IsProfiling()) timer.emplace(graph_.node(step.node));
   OpContext context = ContextOf(step, frame, run);
-  SM_RETURN_IF_ERROR(PrepareStep(step, frame, context));
+  if (step.allocates || can_be_dead_) SM_RETURN_IF_ERROR(PrepareStep(step, frame, context));
   SM_RETURN_IF_ERROR(RunStepKernel(step, context));
   return FinishStep(step, frame);
 }
@@ -228,17 +230,23 @@ Status Plan::PrepareStep(const Step& step, Frame& frame, OpContext& context) con
 }
 
 Status Plan::RunStepKernel(const Step& step, OpContext& context) const {
-  const Status status = RunKernel(*step.kernel, context);
-  return status.ok() ? status : Fail(step, status);
+  Status status = RunKernel(*step.kernel, context);
+  if (!status.ok()) status = Fail(step, status);
+  return status;
 }
 
 Status Plan::FinishStep(const Step& step, Frame& frame) const {
-  if (step.has_arena || step.needs_shapes) {
-    if (Status s = AfterKernel(step, frame); !s.ok()) return Fail(step, s);
+  for (int i = 0; (step.has_arena || step.needs_shapes) && i < step.num_outputs; ++i) {
+    const int output = step.first_output + i;
+    const Tensor& out = *frame.outputs[output];
+    const bool is_home = frame.homes[output] != nullptr && out.raw_data() == frame.homes[output] &&
+                         out.shape().rank() == slots_[output_slots_[output]].shape.rank();
+    if (is_home) continue;
+    if (Status s = TakeHome(step, i, frame); !s.ok()) return Fail(step, s);
   }
   for (int i = 0; i < step.num_releases; ++i) {
     Tensor& value = frame.slots[releases_[step.first_release + i]];
-    if (!value.is_view()) value = Tensor();
+    if (!value.is_view()) Tensor released = std::move(value);
   }
   return Status();
 }
@@ -304,30 +312,22 @@ Status Plan::Allocate(const Step& step, Frame& frame, OpContext& context) const 
 }
 
 // A kernel may replace an output instead of filling it. What has a fixed place is copied there.
-Status Plan::AfterKernel(const Step& step, Frame& frame) const {
-  char* arena = static_cast<char*>(frame.arena.raw_mutable_data());
-  for (int i = 0; i < step.num_outputs; ++i) {
-    Tensor& out = *frame.outputs[step.first_output + i];
-    const void* const expected = frame.homes[step.first_output + i];
-    const Slot& slot = slots_[output_slots_[step.first_output + i]];
-    if (expected != nullptr && out.raw_data() == expected &&
-        out.shape().rank() == slot.shape.rank()) {
-      continue;
+Status Plan::TakeHome(const Step& step, int i, Frame& frame) const {
+  Tensor& out = *frame.outputs[step.first_output + i];
+  const Slot& slot = slots_[output_slots_[step.first_output + i]];
+  if (can_be_dead_ && !out.has_value()) return Status();
+  if (slot.home == Home::kArena) {
+    void* home = static_cast<char*>(frame.arena.raw_mutable_data()) + slot.offset;
+    if (out.dtype() != slot.dtype || out.shape() != slot.shape) {
+      return Internal("output ", i, " became ", out.TypeString(), ", expected ", slot.dtype,
+                      slot.shape);
     }
-    if (can_be_dead_ && !out.has_value()) continue;
-    if (slot.home == Home::kArena) {
-      void* home = arena + slot.offset;
-      if (out.dtype() != slot.dtype || out.shape() != slot.shape) {
-        return Internal("output ", i, " became ", out.TypeString(), ", expected ", slot.dtype,
-                        slot.shape);
-      }
-      if (out.raw_data() != home) std::memcpy(home, out.raw_data(), out.num_bytes());
-      out = Tensor::View(slot.dtype, slot.shape, home);
-    } else if (!slot.is_ref && out.has_value() && out.dtype() != slot.dtype) {
-      return Internal("output ", i, " became ", out.TypeString(), ", expected ", slot.dtype);
-    } else if (!out.has_value() && !can_be_dead_) {
-      return Internal("output ", i, " was not set by the kernel");
-    }
+    if (out.raw_data() != home) std::memcpy(home, out.raw_data(), out.num_bytes());
+    out = Tensor::View(slot.dtype, slot.shape, home);
+  } else if (!slot.is_ref && out.has_value() && out.dtype() != slot.dtype) {
+    return Internal("output ", i, " became ", out.TypeString(), ", expected ", slot.dtype);
+  } else if (!out.has_value() && !can_be_dead_) {
+    return Internal("output ", i, " was not set by the kernel");
   }
   return Status();
 }

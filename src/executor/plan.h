@@ -108,7 +108,8 @@ class Plan final : public EnterableFunction {
   Status FinishStep(const Step& step, Frame& frame) const;
   OpContext ContextOf(const Step& step, Frame& frame, RunState& run) const;
   Status Allocate(const Step& step, Frame& frame, OpContext& context) const;
-  Status AfterKernel(const Step& step, Frame& frame) const;
+  // Checks output `i` of a step that is not where it was expected, and moves it there.
+  Status TakeHome(const Step& step, int i, Frame& frame) const;
   bool IsDead(const Step& step, const Frame& frame) const;
   // Gives outputs of a step, dead in the last run, their places in the arena again.
   void RestoreViews(const Step& step, Frame& frame) const;

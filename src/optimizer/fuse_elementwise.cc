@@ -1,5 +1,6 @@
 // Scalar functions of values of one shape, each used by the next alone, put into one op that
-// computes them in one pass.
+// computes them in one pass; and with them the sum or mean of rows that alone uses the last,
+// and the functions of such sums and numbers.
 #include <algorithm>
 #include <string>
 #include <vector>
@@ -20,6 +21,7 @@ class ElementwiseFuser {
         graph_(graph),
         same_shapes_(*graph, order),
         root_(graph->num_nodes(), kNone),
+        sum_of_(graph->num_nodes(), kNone),
         user_(graph->num_nodes(), kNone) {}
 
   void Run(const std::vector<NodeId>& order) {
@@ -32,16 +34,29 @@ class ElementwiseFuser {
       if (CanFuse(id)) {
         const NodeId root = user_[id];
         const bool joins =
-            root >= 0 && trees[root].size() < kMostFused && same_shapes_({id, 0}, {root, 0});
+            root >= 0 && trees[root].size() < kMostFused && same_shapes_({id, 0}, Whole(root));
         root_[id] = joins ? root : id;
+        trees[root_[id]].push_back(id);
+      } else if (SumsRows(id)) {
+        const NodeId root = user_[id];
+        const bool joins = root >= 0 && sum_of_[root] == kNone &&
+                           trees[root].size() + 1 < kMostFused &&
+                           same_shapes_({id, 0}, {root, 0}) && NeedOnly(trees[root], id);
+        root_[id] = joins ? root : id;
+        sum_of_[root_[id]] = id;
         trees[root_[id]].push_back(id);
       }
       NoteUse(id);
     }
     for (NodeId root : order) {
-      if (trees[root].size() < 2) continue;
-      std::reverse(trees[root].begin(), trees[root].end());
-      Replace(trees[root]);
+      std::vector<NodeId>& tree = trees[root];
+      std::reverse(tree.begin(), tree.end());
+      // A sum of something else is no part of the tree.
+      if (!tree.empty() && tree.front() == sum_of_[root]) {
+        tree.erase(tree.begin());
+        sum_of_[root] = kNone;
+      }
+      if (tree.size() >= 2) Replace(tree);
     }
     redirects_.Apply(graph_);
   }
@@ -54,6 +69,36 @@ class ElementwiseFuser {
     return IsScalarFunction(node) &&
            std::all_of(node.inputs.begin(), node.inputs.end(),
                        [&](NodeOutput v) { return graph_->type(v) == DType::kFloat; });
+  }
+
+  // Whether it is the sum or mean along the last axis of rows that are short enough.
+  bool SumsRows(NodeId id) const {
+    const Node& node = graph_->node(id);
+    if ((node.op != "Sum" && node.op != "Mean") || !node.control_inputs.empty() ||
+        graph_->type({id, 0}) != DType::kFloat) {
+      return false;
+    }
+    const Shape shape = graph_->shape(node.inputs[0]);
+    const Tensor* axes = graph_->constant(node.inputs[1]);
+    if (axes == nullptr || axes->num_elements() != 1 || shape.rank() < 1) return false;
+    const int64_t axis = IntegerAt(*axes, 0), last = shape.rank() - 1;
+    return (axis == -1 || axis == last) && shape[last] >= 2 && shape[last] <= kMostSummed;
+  }
+
+  // A value of the shape that functions have to have now to join the tree of `root`.
+  NodeOutput Whole(NodeId root) const {
+    return sum_of_[root] >= 0 ? graph_->node(sum_of_[root]).inputs[0] : NodeOutput{root, 0};
+  }
+
+  // Whether the functions have no operands but each other, `sum` and single numbers.
+  bool NeedOnly(const std::vector<NodeId>& functions, NodeId sum) const {
+    return std::all_of(functions.begin(), functions.end(), [&](NodeId id) {
+      const Node& node = graph_->node(id);
+      return std::all_of(node.inputs.begin(), node.inputs.end(), [&](NodeOutput v) {
+        return v.node == sum || graph_->shape(v).num_elements() == 1 ||
+               std::find(functions.begin(), functions.end(), v.node) != functions.end();
+      });
+    });
   }
 
   // Tells what node `id` uses that it does: by the tree it is in.
@@ -69,14 +114,23 @@ class ElementwiseFuser {
   // `tree`: its nodes, each after what it uses; the root last.
   void Replace(const std::vector<NodeId>& tree) {
     const NodeId root = tree.back();
+    const NodeId sum = sum_of_[root];
     std::vector<NodeOutput> inputs;
     std::vector<FusedFunction> functions;
+    std::vector<int> result_of;  // of each node of the tree: number of the function
     std::string ops;
+    int before_sum = 0;
     for (NodeId id : tree) {
       const Node& node = graph_->node(id);
+      ops += StrCat(ops.empty() ? "" : ", ", node.op);
+      result_of.push_back(static_cast<int>(functions.size()) - (id == sum ? 1 : 0));
+      if (id == sum) {
+        before_sum = static_cast<int>(functions.size());
+        continue;
+      }
       const auto operand = [&](NodeOutput v) -> int {
         const auto member = std::find(tree.begin(), tree.end(), v.node);
-        if (member != tree.end()) return -1 - static_cast<int>(member - tree.begin());
+        if (member != tree.end()) return -1 - result_of[member - tree.begin()];
         const auto known = std::find(inputs.begin(), inputs.end(), v);
         if (known == inputs.end()) return inputs.push_back(v), static_cast<int>(inputs.size()) - 1;
         return static_cast<int>(known - inputs.begin());
@@ -87,15 +141,19 @@ class ElementwiseFuser {
       f.x = operand(node.inputs.front());
       f.y = operand(node.inputs.back());
       functions.push_back(f);
-      ops += StrCat(ops.empty() ? "" : ", ", node.op);
     }
     Node node;
     node.name = graph_->node(root).name;
-    node.op = "_Elementwise";
+    node.op = sum >= 0 ? "_ElementwiseSum" : "_Elementwise";
     node.registered = context_->env.registry->Find(node.op);
     node.attrs.Set("N", static_cast<int64_t>(inputs.size()));
     node.attrs.Set("ops", std::move(ops));
     SetFunctions(functions, &node.attrs);
+    if (sum >= 0) {
+      node.attrs.Set("mean", graph_->node(sum).op == "Mean");
+      node.attrs.Set("keep_dims", graph_->node(sum).attrs.Bool("keep_dims"));
+      node.attrs.Set("of_sums", static_cast<int64_t>(functions.size()) - before_sum);
+    }
     node.inputs = std::move(inputs);
     node.output_types = {DType::kFloat};
     node.output_shapes = {graph_->shape({root, 0})};
@@ -105,8 +163,9 @@ class ElementwiseFuser {
   OptimizeContext* context_;
   Graph* graph_;
   const SameShapes same_shapes_;
-  std::vector<NodeId> root_;  // of the tree that a node is in
-  std::vector<NodeId> user_;  // root of the tree that all users of a node are in
+  std::vector<NodeId> root_;    // of the tree that a node is in
+  std::vector<NodeId> sum_of_;  // the sum in the tree of a root
+  std::vector<NodeId> user_;    // root of the tree that all users of a node are in
   Redirects redirects_;
 };
 

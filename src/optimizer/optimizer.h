@@ -130,8 +130,8 @@ Status RecognizeAttention(OptimizeContext* context, Graph* graph);
 // Puts scalar ops behind the one producer they have into its epilogue.
 Status FuseEpilogues(OptimizeContext* context, Graph* graph);
 
-// Puts one op in place of scalar functions of one shape of which each is used by the next alone.
-// After all passes that look for such functions.
+// Puts one op in place of scalar functions of one shape of which each is used by the next alone,
+// and of the sum or mean of rows behind them. After all passes that look for such functions.
 Status FuseElementwise(OptimizeContext* context, Graph* graph);
 
 // Puts one op in place of a widening, a depthwise and a narrowing convolution whose wide values do

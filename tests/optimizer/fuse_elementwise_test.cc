@@ -148,6 +148,113 @@ TEST(FuseElementwiseTest, NotANumberStaysOne) {
   EXPECT_EQ(r.values[0][1], 0);
 }
 
+// `op` along the last axis of (x * a)^2, in one op.
+void CheckSums(const std::string& op, const Shape& x_shape, const Shape& a_shape, bool keep_dims) {
+  GraphText g;
+  g.Input("x").Input("a").Ints("axis", {-1}).Node("m", "Mul", {"x", "a"});
+  g.Node("q", "Square", {"m"});
+  g.Node("y", op, {"q", "axis"}, keep_dims ? GraphText::Attr("keep_dims", "b: true") : "");
+  const Tensor x = Values(x_shape, 3), a = Values(a_shape, 5, 7);
+  const Result r = RunGraph(g, {{"x:0", x}, {"a:0", a}}, {"y:0"});
+  EXPECT_TRUE(Has(r, "_ElementwiseSum")) << r.plan;
+  EXPECT_FALSE(Has(r, "Square") || Has(r, op)) << r.plan;
+  EXPECT_EQ(r.plan.find(",1]@fixed") != std::string::npos, keep_dims) << r.plan;
+  const int64_t columns = x_shape[x_shape.rank() - 1];
+  ASSERT_EQ(static_cast<int64_t>(r.values[0].size()), x.num_elements() / columns);
+  for (size_t row = 0; row < r.values[0].size(); ++row) {
+    double sum = 0;
+    for (int64_t i = 0; i < columns; ++i) {
+      const int64_t at = static_cast<int64_t>(row) * columns + i;
+      const double product = x.data<float>()[at] * Meets(a, x_shape, at);
+      sum += product * product;
+    }
+    if (op == "Mean") sum /= static_cast<double>(columns);
+    ASSERT_NEAR(r.values[0][row], sum, 1e-5 * sum + 1e-6) << row;
+  }
+}
+
+TEST(FuseElementwiseTest, SumsOfRows) {
+  CheckSums("Sum", {64}, {}, false);
+  CheckSums("Sum", {70, 64}, {70, 1}, true);
+  CheckSums("Mean", {5, 3, 37}, {3, 1}, false);
+  CheckSums("Mean", {4, 700}, {700}, true);
+  CheckSums("Sum", {3, 1024}, {3, 1024}, false);
+  CheckSums("Sum", {600, 2}, {2}, true);
+}
+
+// x / sqrt(max(sum(x^2), k)), as l2_normalize has it: the sum and what becomes of it in one op.
+TEST(FuseElementwiseTest, FunctionsOfSums) {
+  constexpr int64_t kRows = 300, kColumns = 37;
+  GraphText g;
+  g.Input("x").Ints("axis", {1}).Number("k", 0.5).Number("two", 2).Node("q", "Square", {"x"});
+  g.Node("s", "Sum", {"q", "axis"}, GraphText::Attr("keep_dims", "b: true"));
+  g.Node("m", "Maximum", {"s", "k"}).Node("r", "Rsqrt", {"m"}).Node("r2", "Mul", {"r", "two"});
+  g.Node("d", "Sub", {"r2", "r"}).Node("y", "Mul", {"x", "d"});
+  const Tensor x = Values({kRows, kColumns}, 0.4, 101);
+  const Result r = RunGraph(g, {{"x:0", x}}, {"y:0"});
+  EXPECT_TRUE(Has(r, "_ElementwiseSum") && Has(r, "Mul")) << r.plan;
+  EXPECT_FALSE(Has(r, "Sum") || Has(r, "Rsqrt") || Has(r, "_Elementwise")) << r.plan;
+  for (int64_t row = 0; row < kRows; ++row) {
+    const float* const from = x.data<float>() + row * kColumns;
+    double sum = 0;
+    for (int64_t i = 0; i < kColumns; ++i) sum += double{from[i]} * from[i];
+    for (int64_t i = 0; i < kColumns; ++i) {
+      ASSERT_NEAR(r.values[0][row * kColumns + i], from[i] / std::sqrt(std::max(sum, 0.5)), 1e-6);
+    }
+  }
+}
+
+// A function of a sum and of another value of its shape does not join it.
+TEST(FuseElementwiseTest, SumsAndOtherValues) {
+  GraphText g;
+  g.Input("x").Input("b").Ints("axis", {1}).Node("q", "Square", {"x"});
+  g.Node("s", "Sum", {"q", "axis"}).Node("n", "Neg", {"b"}).Node("y", "AddV2", {"s", "n"});
+  g.Node("z", "Sum", {"x", "axis"}).Number("k", 3).Node("zk", "Mul", {"z", "k"});
+  g.Node("w", "Neg", {"zk"});
+  const Tensor x = *Tensor::FromVector<float>({1, 2, 3, 4}, Shape({2, 2}));
+  const Tensor b = *Tensor::FromVector<float>({1, 2}, Shape({2}));
+  const Result r = RunGraph(g, {{"x:0", x}, {"b:0", b}}, {"y:0", "w:0"});
+  EXPECT_TRUE(Has(r, "_ElementwiseSum") && Has(r, "Sum") && Count(r, "_Elementwise") == 2)
+      << r.plan;
+  EXPECT_EQ(r.values[0], (std::vector<float>{4, 23}));
+  EXPECT_EQ(r.values[1], (std::vector<float>{-9, -21}));
+}
+
+TEST(FuseElementwiseTest, UnsoundSumsAreRefused) {
+  const auto run = [](const std::string& program, int functions, int of_sums) {
+    GraphText g;
+    g.Input("a", "dim { size: 4 } dim { size: 3 }").Input("b", "dim { size: 4 } dim { size: 1 }");
+    std::string attrs = GraphText::Attr("N", "i: 2"), parameters;
+    for (int i = 0; i < functions; ++i) parameters += "f: 0 ";
+    attrs += GraphText::Attr("program", "list { " + program + " }");
+    attrs += GraphText::Attr("parameters", "list { " + parameters + " }");
+    attrs += GraphText::Attr("of_sums", "i: " + std::to_string(of_sums));
+    g.Node("y", "_ElementwiseSum", {"a", "b"}, attrs);
+    auto model = LoadGraphDef(g.text());
+    if (!model.ok()) return model.status();
+    const TensorMap inputs = {{"a:0", Values({4, 3})}, {"b:0", Values({4, 1})}};
+    return model->Prune({"a:0", "b:0"}, {"y:0"})(inputs).status();
+  };
+  const std::string add = "i: " + std::to_string(static_cast<int>(ScalarOp::kAdd));
+  const std::string square = "i: " + std::to_string(static_cast<int>(ScalarOp::kSquare));
+  const std::string first = add + " i: 0 i: 1 ";
+  EXPECT_TRUE(run(first, 1, 0).ok()) << run(first, 1, 0);
+  EXPECT_TRUE(run(first + square + " i: -1 i: -1", 2, 1).ok());
+  EXPECT_FALSE(run(first, 1, 1).ok());  // nothing to sum
+  EXPECT_FALSE(run(first, 1, -1).ok());
+  EXPECT_FALSE(run(first + add + " i: -1 i: 1", 2, 1).ok());  // a column, not one number
+  EXPECT_FALSE(run(first + square + " i: -1 i: -1 " + add + " i: -2 i: -1", 3, 1).ok());
+}
+
+TEST(FuseElementwiseTest, SumsOfOtherAxesAndLongRowsStay) {
+  GraphText g;
+  g.Input("x").Ints("first", {0}).Ints("last", {1}).Node("q", "Square", {"x"});
+  g.Node("n", "Neg", {"x"}).Node("y", "Sum", {"q", "first"}).Node("z", "Sum", {"n", "last"});
+  const Tensor x = Values({2, 1025}, 3);
+  const Result r = RunGraph(g, {{"x:0", x}}, {"y:0", "z:0"});
+  EXPECT_TRUE(Has(r, "Square") && Has(r, "Neg") && Count(r, "Sum") == 2) << r.plan;
+}
+
 // A file may name the op itself.
 TEST(FuseElementwiseTest, UnsoundProgramsAreRefused) {
   const auto run = [](const std::string& program, const std::string& parameters) {

@@ -3,9 +3,9 @@
 namespace savedmodel {
 
 std::vector<Span<const OpDef>> ArrayFamilies() {
-  return {BroadcastOps(), ConcatOps(), DiagOps(),    FillOps(),      GatherOps(),  IdentityOps(),
-          IndexOps(),     PadOps(),    PatchesOps(), ReshapeOps(),   ScatterOps(), SegmentOps(),
-          SliceOps(),     SortOps(),   SpaceOps(),   TransposeOps(), UniqueOps()};
+  return {BroadcastOps(), ConcatOps(), DiagOps(), FillOps(),    GatherOps(),    GatherSumOps(),
+          IdentityOps(),  IndexOps(),  PadOps(),  PatchesOps(), ReshapeOps(),   ScatterOps(),
+          SegmentOps(),   SliceOps(),  SortOps(), SpaceOps(),   TransposeOps(), UniqueOps()};
 }
 
 }  // namespace savedmodel

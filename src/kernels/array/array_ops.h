@@ -15,6 +15,7 @@ Span<const OpDef> ConcatOps();
 Span<const OpDef> DiagOps();
 Span<const OpDef> FillOps();
 Span<const OpDef> GatherOps();
+Span<const OpDef> GatherSumOps();
 Span<const OpDef> IdentityOps();
 Span<const OpDef> IndexOps();
 Span<const OpDef> PadOps();

@@ -1,4 +1,6 @@
 // Ops that pick rows by index.
+#include "src/kernels/array/gather.h"
+
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -59,14 +61,6 @@ Status GatherV2Shape(ShapeContext& ctx) {
   SM_ASSIGN_OR_RETURN(const bool known, KnownScalar(ctx, 2, &axis));
   if (!known || !ctx.input(0).known_rank() || !ctx.input(1).known_rank()) return Status();
   return InferGather(ctx, axis, ctx.attrs().Int("batch_dims"));
-}
-
-// Begins to bring a row into the cache. Those of a large table lie anywhere, and the way of one
-// takes as long as several copies.
-void FetchRow(const void* table, int64_t row, int64_t bytes) {
-  constexpr int64_t kLine = 64, kMostBytes = 512;  // the rest follows by itself
-  const char* from = static_cast<const char*>(table) + row * bytes;
-  for (int64_t at = 0; at < std::min(bytes, kMostBytes); at += kLine) __builtin_prefetch(from + at);
 }
 
 Status RunGather(OpContext& ctx, int64_t axis_value, int64_t batch_value) {

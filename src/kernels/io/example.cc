@@ -69,6 +69,13 @@ void MoveAll(std::vector<std::vector<ColumnData>>& parts, size_t column, Tensor*
 }  // namespace
 
 bool FeatureValues::Append(DType dtype, std::string_view list) {
+  if (dtype == DType::kFloat) {
+    // All in one packed field, as writers do it.
+    const char* at = list.data();
+    const char* const end = at + list.size();
+    std::string_view packed;
+    if (ReadShortBytes(1, &at, end, &packed) && at == end) return AppendFloats(packed, &floats_);
+  }
   WireReader reader(list);
   while (reader.Next()) {
     if (reader.field() != 1) continue;
@@ -122,11 +129,18 @@ void FeatureValues::MoveTo(Tensor* out, int64_t at, int64_t from, int64_t count)
 }
 
 bool ReadFeature(std::string_view feature, DType* dtype, std::string_view* list) {
+  static constexpr DType kKinds[] = {DType::kString, DType::kFloat, DType::kInt64};
   *dtype = DType::kInvalid;
+  const char* at = feature.data();
+  const char* const end = at + feature.size();
+  for (uint32_t field = 1; field <= 3; ++field) {
+    if (!ReadShortBytes(field, &at, end, list) || at != end) continue;
+    *dtype = kKinds[field - 1];
+    return true;
+  }
   WireReader reader(feature);
   while (reader.Next()) {
     if (reader.field() > 3 || !reader.is_bytes()) continue;
-    static constexpr DType kKinds[] = {DType::kString, DType::kFloat, DType::kInt64};
     *dtype = kKinds[reader.field() - 1];
     *list = reader.bytes();
   }
@@ -143,18 +157,34 @@ size_t KeyIndex::SlotOf(std::string_view key, size_t entry, Order* order) const 
   return slot;
 }
 
+namespace {
+
+// An entry of a map: its key and its value, which may be missing.
+bool ReadEntry(std::string_view entry, std::string_view* key, std::string_view* value) {
+  const char* at = entry.data();
+  const char* const end = at + entry.size();
+  if (ReadShortBytes(1, &at, end, key) && ReadShortBytes(2, &at, end, value) && at == end) {
+    return true;
+  }
+  *key = {};
+  *value = std::string_view("", 0);
+  WireReader reader(entry);
+  while (reader.Next()) {
+    if (reader.field() == 1 && reader.is_bytes()) *key = reader.bytes();
+    if (reader.field() == 2 && reader.is_bytes()) *value = reader.bytes();
+  }
+  return reader.ok();
+}
+
+}  // namespace
+
 bool KeyIndex::Find(std::string_view map, std::vector<std::string_view>* found,
                     Order* order) const {
   WireReader entries(map);
   for (size_t index = 0; entries.Next(); ++index) {
     if (entries.field() != 1 || !entries.is_bytes()) continue;
-    std::string_view key, value("", 0);
-    WireReader entry(entries.bytes());
-    while (entry.Next()) {
-      if (entry.field() == 1 && entry.is_bytes()) key = entry.bytes();
-      if (entry.field() == 2 && entry.is_bytes()) value = entry.bytes();
-    }
-    if (!entry.ok()) return false;
+    std::string_view key, value;
+    if (!ReadEntry(entries.bytes(), &key, &value)) return false;
     if (const size_t slot = SlotOf(key, index, order); slot != kNone) (*found)[slot] = value;
   }
   return entries.ok();

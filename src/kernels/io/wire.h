@@ -1,6 +1,7 @@
 // Protocol buffers' wire format, read and written field by field without generated code.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -95,6 +96,21 @@ class WireReader {
   uint64_t number_ = 0;
   std::string_view bytes_;
 };
+
+// The payload of kBytes field `field` at `*at`, which moves behind it, where tag and length take a
+// byte each, as those of short messages do; false, with nothing moved, for all else.
+inline bool ReadShortBytes(uint32_t field, const char** at, const char* end,
+                           std::string_view* bytes) {
+  const char* p = *at;
+  if (end - p < 2 || static_cast<unsigned char>(*p) != (field << 3 | WireReader::kBytes)) {
+    return false;
+  }
+  const ptrdiff_t size = static_cast<signed char>(p[1]);
+  if (size < 0 || size > end - p - 2) return false;
+  *bytes = std::string_view(p + 2, static_cast<size_t>(size));
+  *at = p + 2 + size;
+  return true;
+}
 
 inline void AppendVarint(uint64_t value, std::string* out) {
   for (; value >= 0x80; value >>= 7) *out += static_cast<char>(value | 0x80);

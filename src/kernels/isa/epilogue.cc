@@ -4,34 +4,41 @@
 
 namespace savedmodel {
 
-StatusOr<Epilogue> Epilogue::Resolve(const OpContext& ctx, Span<const EpilogueStep> steps,
-                                     const Shape& output) {
-  Epilogue epilogue;
+Status Epilogue::Resolve(const OpContext& ctx, Span<const EpilogueStep> of_node,
+                         const Shape& output) {
+  bias = nullptr;
+  steps.clear();
   const int64_t columns = output.rank() == 0 ? 1 : output[output.rank() - 1];
-  for (const EpilogueStep& step : steps) {
-    VectorStep resolved{
-        .op = step.op, .operand_first = step.operand_first, .parameter = step.parameter};
+  for (const EpilogueStep& step : of_node) {
+    const float* operand = nullptr;
+    int64_t row_stride = 0, column_stride = 0;
     if (step.operand >= 0) {
-      const Tensor& operand = ctx.input(step.operand);
-      resolved.operand = operand.data<float>();
-      const int64_t n = operand.num_elements();
+      const Tensor& t = ctx.input(step.operand);
+      operand = t.data<float>();
+      const int64_t n = t.num_elements();
       if (n == output.num_elements()) {
-        resolved.row_stride = columns;
-        resolved.column_stride = 1;
+        row_stride = columns;
+        column_stride = 1;
       } else if (n == columns) {
-        resolved.column_stride = 1;
-      } else if (n != 1 || resolved.operand == nullptr) {
-        return Internal("a fused operand has shape ", operand.shape(), ", the output ", output);
+        column_stride = 1;
+      } else if (n != 1 || operand == nullptr) {
+        return Internal("a fused operand has shape ", t.shape(), ", the output ", output);
       }
     }
-    if (epilogue.bias == nullptr && epilogue.steps.empty() && step.op == ScalarOp::kAdd &&
-        resolved.column_stride == 1 && resolved.row_stride == 0) {
-      epilogue.bias = resolved.operand;
-    } else {
-      epilogue.steps.push_back(resolved);
+    if (bias == nullptr && steps.empty() && step.op == ScalarOp::kAdd && column_stride == 1 &&
+        row_stride == 0) {
+      bias = operand;
+      continue;
     }
+    VectorStep& resolved = steps.emplace_back();
+    resolved.op = step.op;
+    resolved.operand_first = step.operand_first;
+    resolved.parameter = step.parameter;
+    resolved.operand = operand;
+    resolved.row_stride = row_stride;
+    resolved.column_stride = column_stride;
   }
-  return epilogue;
+  return Status();
 }
 
 Epilogue Epilogue::FromColumn(int64_t first) const {

@@ -65,6 +65,7 @@ class Parts {
   int64_t size() const { return groups_ * pieces_; }
 
   Part operator[](int64_t i) const {
+    if (size() == 1) return {0, p_.taps, 0, p_.depth};
     const int64_t group = i / pieces_, piece = i % pieces_;
     const int64_t tap = p_.taps * group / groups_, end = p_.taps * (group + 1) / groups_;
     const int64_t offset = p_.depth * piece / pieces_;
@@ -76,7 +77,8 @@ class Parts {
   int64_t groups_ = 1, pieces_ = 1;
 };
 
-// Null where B is in float32.
+bool IsFloat32(const PackedMatrix& b) { return b.precision() == Precision::kFloat32; }
+// Null where the numbers that are multiplied are float32.
 const ReducedCode* ReducedCodeOf(const Product& p) {
   return p.packed == nullptr ? nullptr : Reduced(p.packed->precision());
 }
@@ -111,10 +113,9 @@ struct Jobs {
 
 // Jobs for `threads` threads: several for each, where there are so many rows or panels, so that a
 // late one does not keep the others waiting.
-Jobs Cut(const VectorCode& code, const Product& p, int64_t threads) {
+Jobs Cut(const VectorCode& code, const Product& p, int64_t panels, int64_t threads) {
   constexpr int64_t kSmallMatrix = 256 * 1024;  // floats that each thread may well read for itself
   const int64_t wanted = threads == 1 ? 1 : 4 * threads;
-  const int64_t panels = Panels(code, p.columns).size();
   if (threads == 1 && p.rows <= kRowsOfTiles && p.taps == 1) {
     // What follows finds the same, but takes as long as small products.
     return {kRowsOfTiles, 1, 1};
@@ -139,57 +140,96 @@ Jobs Cut(const VectorCode& code, const Product& p, int64_t threads) {
   return jobs;
 }
 
-// Points `args` to the part of B at rows [k, k + depth) and its columns.
-void PointToB(const VectorCode& code, const Product& p, int64_t column, int64_t k, int64_t depth,
-              AlignedVector<float>* panel, PanelArgs* args) {
-  const int64_t width = args->vectors * code.lanes;
-  args->b_stride = width;
-  if (p.packed != nullptr) {
-    args->b = p.packed->panel(column) + k * width;
+// The thread's memory for `floats` floats of a panel.
+float* PanelMemory(int64_t floats) {
+  AlignedVector<float>& panel = ThreadScratch().panel;
+  if (static_cast<int64_t>(panel.size()) < floats) panel.resize(floats);
+  return panel.data();
+}
+
+// Points `args` to the part of B at rows [k, k + depth) and the panel's columns.
+void PointToB(const VectorCode& code, const Product& p, const Panels::Panel& panel, int64_t k,
+              int64_t depth, PanelArgs* args) {
+  args->b_stride = panel.width;
+  if (p.packed != nullptr && IsFloat32(*p.packed)) {
+    args->b = p.packed->panel(panel.begin) + k * panel.width;
     return;
   }
-  const float* from = p.b.at(k, column);
-  if (p.b.column_stride == 1 && args->columns == width &&
-      args->row_end - args->row_begin < kRowsWorthPacking) {
+  const bool few_rows = args->row_end - args->row_begin < kRowsWorthPacking;
+  if (p.packed != nullptr) {
+    const uint16_t* halves = p.packed->halves(panel.begin) + k * panel.width;
+    if (few_rows && args->vectors == code.max_vectors) {
+      args->halves = halves;
+    } else {
+      float* const widened = PanelMemory(depth * panel.width);
+      code.widen(halves, depth * panel.width, widened);
+      args->b = widened;
+      args->halves = nullptr;
+    }
+    return;
+  }
+  const float* from = p.b.at(k, panel.begin);
+  if (p.b.column_stride == 1 && panel.columns == panel.width && few_rows) {
     args->b = from;
     args->b_stride = p.b.row_stride;
     return;
   }
-  if (static_cast<int64_t>(panel->size()) < depth * width) panel->resize(depth * width);
-  code.pack(from, p.b.row_stride, p.b.column_stride, depth, args->columns, width, nullptr,
-            panel->data());
-  args->b = panel->data();
+  float* const packed = PanelMemory(depth * panel.width);
+  code.pack(from, p.b.row_stride, p.b.column_stride, depth, panel.columns, panel.width, nullptr,
+            packed);
+  args->b = packed;
 }
 
 // Splits an epilogue into what tiles do in registers and the steps that remain.
-void SetEpilogue(const Epilogue& epilogue, int64_t column, PanelArgs* args) {
-  if (epilogue.bias != nullptr) args->bias = epilogue.bias + column;
+void SetEpilogue(const Epilogue& epilogue, PanelArgs* args) {
+  args->bias = epilogue.bias;
   const VectorStep* step = epilogue.steps.data();
   const VectorStep* end = step + epilogue.steps.size();
   if (step != end && step->op == ScalarOp::kAdd && step->row_stride != 0) {
-    args->residual = step->operand + column;
+    args->residual = step->operand;
     args->residual_stride = step->row_stride;
     ++step;
   }
   TakeLimits(&step, end, &args->low, &args->high);
   args->steps = step;
   args->num_steps = static_cast<int>(end - step);
-  args->first_column = column;
 }
 
-// What becomes of the sums of panel i.
-PanelArgs OutputOf(const VectorCode& code, const Product& p, const Panels& panels, int64_t i,
-                   int64_t row_begin, int64_t row_end) {
-  PanelArgs args;
-  args.c = p.c + panels.begin(i);
+// What becomes of the sums of rows [row_begin, row_end), of all columns; the epilogue follows the
+// last part of A's columns.
+PanelArgs OutputOf(const Product& p, int64_t row_begin, int64_t row_end, bool is_last) {
+  static const PanelArgs kNothing;  // to copy it is quicker than to make one
+  PanelArgs args = kNothing;
+  args.c = p.c;
   args.c_stride = p.c_stride;
   args.row_begin = row_begin;
   args.row_end = row_end;
   args.all_rows = p.is_part ? INT64_MAX : p.rows;
-  args.columns = panels.columns(i);
-  args.vectors = static_cast<int>(panels.width(i) / code.lanes);
+  if (is_last && p.epilogue != nullptr) SetEpilogue(*p.epilogue, &args);
   return args;
 }
+
+// Makes `args`, which are those of all columns but for what depends on the panel, a panel's.
+class PanelTaker {
+ public:
+  explicit PanelTaker(PanelArgs* args)
+      : args_(*args), c_(args->c), bias_(args->bias), residual_(args->residual) {}
+
+  void operator()(const Panels::Panel& panel) const {
+    args_.c = c_ + panel.begin;
+    args_.columns = panel.columns;
+    args_.vectors = panel.vectors;
+    if (bias_ != nullptr) args_.bias = bias_ + panel.begin;
+    if (residual_ != nullptr) args_.residual = residual_ + panel.begin;
+    args_.first_column = panel.begin;
+  }
+
+ private:
+  PanelArgs& args_;
+  float* const c_;
+  const float* const bias_;
+  const float* const residual_;
+};
 
 // Writes the runs of rows [begin, end) of A to the thread's memory.
 const float** FindRuns(const Product& p, int64_t begin, int64_t end) {
@@ -246,28 +286,28 @@ class ReducedRows {
 
 // The same as RunBlock, of rows that are reduced already.
 void RunReducedBlock(const VectorCode& code, const ReducedCode& reduced, const Product& p,
-                     const ReducedRows& rows, int64_t row_begin, int64_t row_end,
-                     int64_t panel_begin, int64_t panel_end) {
-  const Panels panels(code, p.columns);
+                     const Panels& panels, const ReducedRows& rows, int64_t row_begin,
+                     int64_t row_end, int64_t panel_begin, int64_t panel_end) {
   const int64_t parts = std::max<int64_t>(1, CeilDiv(rows.depth(), DepthOfBlock(code) * 9 / 8));
   for (int64_t i = 0; i < parts; ++i) {
     const int64_t begin = rows.depth() * i / parts, end = rows.depth() * (i + 1) / parts;
+    ReducedCode::PanelArgs args;
+    args.out = OutputOf(p, row_begin, row_end, i + 1 == parts);
+    const PanelTaker take(&args.out);
     for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
-      const int64_t column = panels.begin(panel), width = panels.width(panel);
-      ReducedCode::PanelArgs args;
-      args.out = OutputOf(code, p, panels, panel, row_begin, row_end);
+      const int64_t column = panels[panel].begin, width = panels[panel].width;
+      take(panels[panel]);
       args.a = rows.words(row_begin) + begin;
       args.a_stride = rows.stride();
       args.depth = end - begin;
       args.b = p.packed->words(column) + begin * width;
-      const int64_t after = panels.begin(panel + 1 < panel_end ? panel + 1 : panel_begin);
+      const int64_t after = panels[panel + 1 < panel_end ? panel + 1 : panel_begin].begin;
       args.out.next = reinterpret_cast<const float*>(p.packed->words(after) + begin * width);
       args.accumulate = i > 0;
       if (i + 1 == parts) {
         args.row_scales = rows.scales(row_begin);
         args.column_scales = p.packed->column_scales(column);
         args.column_sums = p.packed->column_sums(column);
-        if (p.epilogue != nullptr) SetEpilogue(*p.epilogue, column, &args.out);
       }
       reduced.panel(args);
       if (args.out.num_steps == 0) continue;
@@ -280,38 +320,44 @@ void RunReducedBlock(const VectorCode& code, const ReducedCode& reduced, const P
 }
 
 // Rows [row_begin, row_end) of panels [panel_begin, panel_end).
-void RunBlock(const VectorCode& code, const Product& p, int64_t row_begin, int64_t row_end,
-              int64_t panel_begin, int64_t panel_end) {
+void RunBlock(const VectorCode& code, const Product& p, const Panels& panels, int64_t row_begin,
+              int64_t row_end, int64_t panel_begin, int64_t panel_end) {
   if (const ReducedCode* reduced = ReducedCodeOf(p)) {
     ReducedRows rows(*reduced, p, row_begin, row_end);
     rows.Reduce(row_begin, row_end);
-    return RunReducedBlock(code, *reduced, p, rows, row_begin, row_end, panel_begin, panel_end);
+    return RunReducedBlock(code, *reduced, p, panels, rows, row_begin, row_end, panel_begin,
+                           panel_end);
   }
   const float* const* runs = FindRuns(p, row_begin, row_end);
   const Parts parts(code, p);
-  const Panels panels(code, p.columns);
   for (int64_t i = 0; i < parts.size(); ++i) {
     const Part part = parts[i];
-    for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
-      const int64_t column = panels.begin(panel);
-      PanelArgs args = OutputOf(code, p, panels, panel, row_begin, row_end);
-      args.a = runs + part.tap;
-      args.taps = part.taps;
-      args.taps_stride = p.taps;
-      args.a_offset = part.offset;
-      args.depth = part.depth;
-      args.accumulate = i > 0;
-      PointToB(code, p, column, part.tap * p.depth + part.offset, part.taps * part.depth,
-               &ThreadScratch().panel, &args);
+    const bool is_last_part = i + 1 == parts.size();
+    PanelArgs args = OutputOf(p, row_begin, row_end, is_last_part);
+    const PanelTaker take(&args);
+    args.a = runs + part.tap;
+    args.taps = part.taps;
+    args.taps_stride = p.taps;
+    args.a_offset = part.offset;
+    args.depth = part.depth;
+    args.accumulate = i > 0;
+    const int64_t k = part.tap * p.depth + part.offset;
+    Panels::Panel panel = panels[panel_begin];
+    for (int64_t n = panel_begin; n < panel_end; ++n) {
+      const bool is_last = n + 1 == panel_end;
+      const Panels::Panel after = panels[is_last ? panel_begin : n + 1];
+      take(panel);
+      PointToB(code, p, panel, k, part.taps * part.depth, &args);
       args.next = args.b;
       if (p.packed != nullptr) {
-        const int64_t after = panels.begin(panel + 1 < panel_end ? panel + 1 : panel_begin);
-        args.next = p.packed->panel(after) + (args.b - p.packed->panel(column));
-        const bool last = panel + 1 == panel_end && i + 1 == parts.size();
-        if (last && p.following != nullptr) args.next = p.following->panel(0);
+        const int64_t skipped = k * args.b_stride;
+        args.next = IsFloat32(*p.packed)
+                        ? p.packed->panel(after.begin) + skipped
+                        : reinterpret_cast<const float*>(p.packed->halves(after.begin) + skipped);
+        if (is_last && is_last_part && p.following != nullptr) args.next = p.following->panel(0);
       }
-      if (i + 1 == parts.size() && p.epilogue != nullptr) SetEpilogue(*p.epilogue, column, &args);
       code.panel(args);
+      panel = after;
     }
   }
 }
@@ -335,27 +381,31 @@ void RunJobs(OpContext& ctx, const Product& p, const Jobs& jobs, int64_t panels,
 
 void RunProduct(OpContext& ctx, const Product& p) {
   const VectorCode& code = Vectors();
-  const int64_t panels = Panels(code, p.columns).size();
+  const Panels panels(code, p.columns);
   const int64_t threads = ctx.run().pool == nullptr ? 1 : ctx.run().pool->num_threads();
-  const Jobs jobs = Cut(code, p, IsSmall(p) ? 1 : threads);
+  const Jobs jobs = Cut(code, p, panels.size(), IsSmall(p) ? 1 : threads);
+  if (jobs.blocks * jobs.groups == 1) {
+    return RunBlock(code, p, panels, 0, p.rows, 0, panels.size());
+  }
   const ReducedCode* reduced = ReducedCodeOf(p);
   if (reduced == nullptr || jobs.blocks > 1 || jobs.groups == 1) {
-    return RunJobs(ctx, p, jobs, panels, [&](auto... job) { RunBlock(code, p, job...); });
+    return RunJobs(ctx, p, jobs, panels.size(),
+                   [&](auto... job) { RunBlock(code, p, panels, job...); });
   }
   // The jobs have their rows in common: they are reduced once.
   ReducedRows rows(*reduced, p, 0, p.rows);
   const double cost = 0.1 * static_cast<double>(p.taps) * static_cast<double>(p.depth);
   ctx.ParallelFor(p.rows, cost, [&](int64_t begin, int64_t end) { rows.Reduce(begin, end); });
-  RunJobs(ctx, p, jobs, panels,
-          [&](auto... job) { RunReducedBlock(code, *reduced, p, rows, job...); });
+  RunJobs(ctx, p, jobs, panels.size(),
+          [&](auto... job) { RunReducedBlock(code, *reduced, p, panels, rows, job...); });
 }
 
 void RunProductSerially(const Product& p) {
   const VectorCode& code = Vectors();
-  const int64_t panels = Panels(code, p.columns).size();
-  const Jobs jobs = Cut(code, p, 1);
+  const Panels panels(code, p.columns);
+  const Jobs jobs = Cut(code, p, panels.size(), 1);
   for (int64_t row = 0; row < p.rows; row += jobs.rows) {
-    RunBlock(code, p, row, std::min(p.rows, row + jobs.rows), 0, panels);
+    RunBlock(code, p, panels, row, std::min(p.rows, row + jobs.rows), 0, panels.size());
   }
 }
 

@@ -1,6 +1,7 @@
 // Products of float matrices, and what is a product underneath: convolutions.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -29,25 +30,36 @@ class Panels {
   Panels(const VectorCode& code, int64_t columns)
       : lanes_(code.lanes),
         columns_(columns),
-        vectors_((columns + lanes_ - 1) / lanes_),
-        size_((vectors_ + code.max_vectors - 1) / code.max_vectors) {}
+        vectors_((columns + lanes_ - 1) >> __builtin_ctz(code.lanes)),
+        size_((vectors_ + code.max_vectors - 1) >> __builtin_ctz(code.max_vectors)) {}
+
+  struct Panel {
+    int64_t begin, columns;  // first column, and valid ones
+    int vectors;
+    int64_t width;  // columns with those that fill the last vector
+  };
 
   int64_t size() const { return size_; }
-  // First column of panel i, and valid columns.
-  int64_t begin(int64_t i) const { return vectors_ * i / size_ * lanes_; }
-  int64_t columns(int64_t i) const { return (i + 1 == size_ ? columns_ : begin(i + 1)) - begin(i); }
-  // Columns of the panel with those that fill its last vector.
-  int64_t width(int64_t i) const { return (columns(i) + lanes_ - 1) / lanes_ * lanes_; }
+  Panel operator[](int64_t i) const {
+    const int64_t first = FirstVector(i), vectors = FirstVector(i + 1) - first;
+    const int64_t begin = first * lanes_, width = vectors * lanes_;
+    return {begin, std::min(width, columns_ - begin), static_cast<int>(vectors), width};
+  }
 
  private:
+  int64_t FirstVector(int64_t i) const {
+    return i == 0 ? 0 : i == size_ ? vectors_ : vectors_ * i / size_;
+  }
+
   int64_t lanes_, columns_, vectors_, size_;
 };
 
 // A matrix B in panels of vectors, ready to be streamed through: made once per constant.
 class PackedMatrix {
  public:
-  // In `precision` where the processor can multiply that. Int8 leaves float32 what it cannot say: a
-  // matrix whose sums could overflow, or with a value that is not finite.
+  // In `precision` where the processor can multiply that; in bfloat16 also where not, since it is
+  // half to read: panels are widened before they are multiplied. Int8 leaves float32 what it cannot
+  // say: a matrix whose sums could overflow, or with a value that is not finite.
   // Columns are multiplied by their scales (null: 1).
   static StatusOr<PackedMatrix> Pack(const MatrixView& b, int64_t depth, int64_t columns,
                                      Precision precision = Precision::kFloat32,
@@ -65,7 +77,11 @@ class PackedMatrix {
   const float* panel(int64_t column) const {
     return static_cast<const float*>(data_) + column * depth_;
   }
-  // Of all other precisions (ReducedCode).
+  // Of bfloat16 that is widened.
+  const uint16_t* halves(int64_t column) const {
+    return static_cast<const uint16_t*>(data_) + column * depth_;
+  }
+  // Of all that ReducedCode multiplies.
   const int32_t* words(int64_t column) const {
     return static_cast<const int32_t*>(data_) + column * depth_;
   }
@@ -74,13 +90,16 @@ class PackedMatrix {
   const int32_t* column_sums(int64_t column) const { return column_sums_.data() + column; }
 
  private:
+  // Memory for `depth_` rows of numbers that are not float32.
+  Status Allocate(DType dtype, int64_t columns);
   Status PackReduced(const ReducedCode& reduced, const MatrixView& b, int64_t depth,
                      int64_t columns, const float* scale);
+  Status PackHalves(const MatrixView& b, int64_t depth, int64_t columns, const float* scale);
 
   Precision precision_ = Precision::kFloat32;
   Tensor memory_;  // which holds the data and perhaps other matrices'
   void* data_ = nullptr;
-  int64_t depth_ = 0;  // in floats or words
+  int64_t depth_ = 0;  // in floats, halves or words
   std::vector<float> column_scales_;
   std::vector<int32_t> column_sums_;
 };
@@ -105,9 +124,8 @@ std::string DebugString(const PackedMatrices& matrices);
 // The fused steps of a node, with operands resolved for one run.
 class Epilogue {
  public:
-  // For an output of `columns` columns that is the matrix of the product.
-  static StatusOr<Epilogue> Resolve(const OpContext& ctx, Span<const EpilogueStep> steps,
-                                    const Shape& output);
+  // Becomes that of an output of shape `output`, whose last dimension are the product's columns.
+  Status Resolve(const OpContext& ctx, Span<const EpilogueStep> of_node, const Shape& output);
   // Of columns [first, …) of the output: for products that make a part of it.
   Epilogue FromColumn(int64_t first) const;
   // Of rows [first, …) of the output.

@@ -1,5 +1,5 @@
 // A tree of scalar functions in one pass: all functions over a tile, then over the next, so that
-// what lies between them stays in the first cache level.
+// what lies between them stays in the first cache level. The sums of its rows likewise.
 #include "src/kernels/math/fused_elementwise.h"
 
 #include <algorithm>
@@ -18,7 +18,7 @@
 namespace savedmodel {
 namespace {
 
-constexpr int64_t kTile = 1024;
+constexpr int64_t kTile = kMostSummed;  // of whole rows, where they are summed
 // Runs of a broadcast input at least this long are read where they are, and tiles end with them.
 constexpr int64_t kLongRun = 256;
 
@@ -94,7 +94,9 @@ class Reach {
       if (plan_.inner.step[0] == 1) {
         std::memcpy(to, run, static_cast<size_t>(count) * sizeof(float));
       } else {
-        std::fill_n(to, count, *run);
+        const float four[4] = {*run, *run, *run, *run};
+        for (; count >= 4; count -= 4, to += 4) std::memcpy(to, four, sizeof four);
+        std::copy_n(four, count, to);
       }
     });
     return scratch;
@@ -122,44 +124,65 @@ class Reach {
   BroadcastPlan plan_;  // unless kEach or kOne
 };
 
-using Reaches = absl::InlinedVector<Reach, 4>;
+// The shape of the functions' results, and how inputs meet it.
+struct Layout {
+  Shape shape;
+  absl::InlinedVector<Reach, 4> reaches;
 
-// Of all inputs. INVALID_ARGUMENT for one that does not broadcast to the output, and for a function
-// that has no operand for each element: those of a tree are all of the output's shape.
+  int64_t columns() const { return shape.rank() == 0 ? 1 : shape[shape.rank() - 1]; }
+};
+
+// Of all inputs. INVALID_ARGUMENT for those that do not broadcast to each other, for a function
+// that has no operand for each element, since those of a tree are all of one shape, and for
+// functions of sums, the last `of_sums`, with other operands than sums and numbers.
 template <class ShapeOf>
-StatusOr<Reaches> MakeReaches(const std::vector<FusedFunction>& functions, int num_inputs,
-                              ShapeOf&& input_shape, const Shape& output) {
-  Reaches reaches;
-  for (int i = 0; i < num_inputs; ++i) {
-    SM_CHECK_ARG(BroadcastsTo(input_shape(i), output), "found input ", i, " of shape ",
-                 input_shape(i), ", expected one that broadcasts to ", output);
-    reaches.emplace_back(input_shape(i), output);
+StatusOr<Layout> MakeLayout(const std::vector<FusedFunction>& functions, int of_sums,
+                            int num_inputs, ShapeOf&& input_shape) {
+  Layout layout{.shape = input_shape(0)};
+  for (int i = 1; i < num_inputs; ++i) {
+    SM_ASSIGN_OR_RETURN(layout.shape, shape::BroadcastShapes(layout.shape, input_shape(i)));
   }
-  const auto step = [&](int operand) { return operand < 0 ? 1 : reaches[operand].step(); };
+  for (int i = 0; i < num_inputs; ++i) layout.reaches.emplace_back(input_shape(i), layout.shape);
+  const auto step = [&](int operand) { return operand < 0 ? 1 : layout.reaches[operand].step(); };
   for (const FusedFunction& f : functions) {
     SM_CHECK_ARG(step(f.x) + (IsBinary(f.op) ? step(f.y) : 0) > 0, "found a function of inputs ",
-                 f.x, " and ", f.y, " that are smaller than the output, of shape ", output);
+                 f.x, " and ", f.y, " that are smaller than all of them, of shape ", layout.shape);
   }
-  return reaches;
+  const int first = static_cast<int>(functions.size()) - of_sums;
+  for (auto f = functions.begin() + first; f != functions.end(); ++f) {
+    for (const int operand : {f->x, f->y}) {
+      SM_CHECK_ARG(operand < 0 ? operand <= -first : input_shape(operand).num_elements() == 1,
+                   "found a function of sums and operand ", operand,
+                   ", expected a sum or a single number");
+    }
+  }
+  return layout;
 }
+
+// What becomes of the last function's results.
+enum class Ending : uint8_t { kAll, kSums, kMeans };
 
 class FusedElementwise final : public Kernel {
  public:
-  // `reaches`: of inputs of `shapes`; both empty where shapes are not known before a run.
-  FusedElementwise(std::vector<FusedFunction> functions, std::vector<Shape> shapes, Reaches reaches)
-      : functions_(std::move(functions)), shapes_(std::move(shapes)), reaches_(std::move(reaches)) {
+  // `layout`: of inputs of `shapes`; both empty where shapes are not known before a run.
+  FusedElementwise(std::vector<FusedFunction> functions, Ending ending, int of_sums,
+                   std::vector<Shape> shapes, Layout layout)
+      : functions_(std::move(functions)),
+        ending_(ending),
+        num_before_(functions_.size() - static_cast<size_t>(of_sums)),
+        shapes_(std::move(shapes)),
+        layout_(std::move(layout)) {
     PlaceResults();
     for (const FusedFunction& f : functions_) cost_ += CostOf(f.op);
   }
 
   Status Run(OpContext& ctx) const override {
-    if (HasShapes(ctx)) return RunAs(ctx, reaches_);
+    if (HasShapes(ctx)) return RunAs(ctx, layout_);
     SM_ASSIGN_OR_RETURN(
-        const Reaches reaches,
-        MakeReaches(
-            functions_, ctx.num_inputs(),
-            [&](int i) -> const Shape& { return ctx.input(i).shape(); }, ctx.output(0).shape()));
-    return RunAs(ctx, reaches);
+        const Layout layout,
+        MakeLayout(functions_, static_cast<int>(functions_.size() - num_before_), ctx.num_inputs(),
+                   [&](int i) -> const Shape& { return ctx.input(i).shape(); }));
+    return RunAs(ctx, layout);
   }
 
  private:
@@ -170,9 +193,16 @@ class FusedElementwise final : public Kernel {
     return !shapes_.empty();
   }
 
-  Status RunAs(OpContext& ctx, const Reaches& reaches) const {
-    ctx.ParallelFor(ctx.output(0).num_elements(), cost_,
-                    [&](int64_t begin, int64_t end) { RunPart(ctx, reaches, begin, end); });
+  Status RunAs(OpContext& ctx, const Layout& layout) const {
+    const int64_t n = layout.shape.num_elements();
+    const int64_t columns = ending_ == Ending::kAll ? 1 : layout.columns();
+    SM_CHECK_ARG(columns >= 1 && columns <= kMostSummed, "found rows of ", columns,
+                 ", expected 1 to ", kMostSummed);
+    SM_CHECK_ARG(ctx.output(0).num_elements() == n / columns, "found inputs that give ",
+                 n / columns, " results, expected ", ctx.output(0).num_elements());
+    ctx.ParallelFor(
+        n / columns, cost_ * static_cast<double>(columns),
+        [&](int64_t begin, int64_t end) { RunPart(ctx, layout, begin * columns, end * columns); });
     return Status();
   }
 
@@ -182,7 +212,7 @@ class FusedElementwise final : public Kernel {
     return arithmetic && op != ScalarOp::kPow ? 0.1 : 1;
   }
 
-  // Gives each result but the last a tile of scratch that nothing reads any more.
+  // Gives each result that is not the output a tile of scratch that nothing reads any more.
   void PlaceResults() {
     const int n = static_cast<int>(functions_.size());
     std::vector<int> last_use(n, -1), free;
@@ -192,7 +222,8 @@ class FusedElementwise final : public Kernel {
       }
     }
     tile_of_.assign(n, 0);
-    for (int i = 0; i + 1 < n; ++i) {
+    const bool last_is_output = ending_ == Ending::kAll || num_before_ < functions_.size();
+    for (int i = 0; i < n - (last_is_output ? 1 : 0); ++i) {
       // An element may be written over that of an operand.
       for (int source = 0; source < i; ++source) {
         if (last_use[source] == i) free.push_back(tile_of_[source]);
@@ -203,9 +234,11 @@ class FusedElementwise final : public Kernel {
     }
   }
 
-  // Output elements [begin, end).
-  void RunPart(OpContext& ctx, const Reaches& reaches, int64_t begin, int64_t end) const {
-    const int64_t tile = std::min(kTile, end - begin);
+  // Elements [begin, end): whole rows, where they are summed.
+  void RunPart(OpContext& ctx, const Layout& layout, int64_t begin, int64_t end) const {
+    const auto& reaches = layout.reaches;
+    const int64_t columns = ending_ == Ending::kAll ? 1 : layout.columns();
+    const int64_t tile = std::min(kTile - kTile % columns, end - begin);
     int64_t floats = num_tiles_ * tile;
     for (const Reach& reach : reaches) floats += reach.Scratch(tile);
     thread_local AlignedVector<float> memory;  // bounded by kMostFused and kTile
@@ -226,33 +259,64 @@ class FusedElementwise final : public Kernel {
         inputs[i] = reaches[i].At(ctx.in<float>(static_cast<int>(i)), at, tile_end, scratch);
         scratch += reaches[i].Scratch(tile);
       }
-      SetSteps(inputs.data(), reaches, memory.data(), tile, ctx.out<float>(0) + at, steps.data());
-      Vectors().run_steps(steps.data(), static_cast<int>(steps.size()), tile_end - at);
+      float* const out = ctx.out<float>(0) + at / columns;
+      const int64_t n = tile_end - at;
+      const Values values{inputs.data(), memory.data(), tile, out};
+      if (ending_ == Ending::kAll) {
+        RunFunctions(0, functions_.size(), layout, values, out, n, steps.data());
+        continue;
+      }
+      float* const last = memory.data() + tile_of_[num_before_ - 1] * tile;
+      RunFunctions(0, num_before_, layout, values, last, n, steps.data());
+      SumRows(last, n / columns, columns, out);
+      RunFunctions(num_before_, functions_.size(), layout, values, out, n / columns, steps.data());
     }
   }
 
-  // The functions over one tile of inputs, with tiles of `tile` floats between them.
-  void SetSteps(const float* const* inputs, const Reaches& reaches, float* tiles, int64_t tile,
-                float* out, ArrayStep* steps) const {
+  void SumRows(const float* x, int64_t rows, int64_t columns, float* sums) const {
+    for (int64_t row = 0; row < rows; ++row) {
+      sums[row] = Vectors().sum(x + row * columns, columns);
+      if (ending_ == Ending::kMeans) sums[row] /= static_cast<float>(columns);
+    }
+  }
+
+  // Where the operands of functions over one tile lie.
+  struct Values {
+    const float* const* inputs;
+    float* tiles;  // of `tile` floats each
+    int64_t tile;
+    const float* sums;
+  };
+
+  // Functions [first, end) over n elements of a tile; `last` is the result of the last one.
+  void RunFunctions(size_t first, size_t end, const Layout& layout, const Values& values,
+                    float* last, int64_t n, ArrayStep* steps) const {
     const auto operand = [&](int from, const float** data, int64_t* step) {
-      *data = from < 0 ? tiles + tile_of_[-1 - from] * tile : inputs[from];
-      *step = from < 0 ? 1 : reaches[from].step();
+      const size_t result = static_cast<size_t>(-1 - from);  // where it is one
+      *data = from >= 0 ? values.inputs[from]
+              : first == num_before_ && result + 1 == first
+                  ? values.sums
+                  : values.tiles + tile_of_[result] * values.tile;
+      *step = from < 0 ? 1 : layout.reaches[from].step();
     };
-    for (size_t i = 0; i < functions_.size(); ++i) {
+    for (size_t i = first; i < end; ++i) {
       const FusedFunction& f = functions_[i];
       ArrayStep& step = steps[i];
       step.op = f.op;
       step.parameter = f.parameter;
       operand(f.x, &step.x, &step.x_step);
       if (IsBinary(f.op)) operand(f.y, &step.y, &step.y_step);
-      step.result = i + 1 < functions_.size() ? tiles + tile_of_[i] * tile : out;
+      step.result = i + 1 < end ? values.tiles + tile_of_[i] * values.tile : last;
     }
+    Vectors().run_steps(steps + first, static_cast<int>(end - first), n);
   }
 
   std::vector<FusedFunction> functions_;
+  Ending ending_;
+  size_t num_before_;  // functions of elements; those of sums follow
   std::vector<Shape> shapes_;
-  Reaches reaches_;           // of the inputs
-  std::vector<int> tile_of_;  // of each function's result, but for the last
+  Layout layout_;
+  std::vector<int> tile_of_;  // of each function's result, unless it is the output
   int num_tiles_ = 0;
   double cost_ = 0.2;
 };
@@ -266,22 +330,47 @@ Status ElementwiseShape(ShapeContext& ctx) {
   return Status();
 }
 
-StatusOr<KernelPtr> BuildElementwise(BuildContext& build) {
+Status ElementwiseSumShape(ShapeContext& ctx) {
+  Shape out = ctx.input(0);
+  for (int i = 1; i < ctx.num_inputs(); ++i) {
+    SM_ASSIGN_OR_RETURN(out, shape::BroadcastShapes(out, ctx.input(i)));
+  }
+  if (!out.known_rank()) return Status();
+  SM_CHECK_ARG(out.rank() >= 1, "found numbers, expected rows of them");
+  const bool keep_dims = ctx.attrs().Bool("keep_dims");
+  ctx.set_output(0, keep_dims ? out.WithDim(out.rank() - 1, 1) : out.Slice(0, out.rank() - 1));
+  return Status();
+}
+
+// The last `of_sums` functions are those of sums.
+StatusOr<KernelPtr> Build(BuildContext& build, Ending ending, int64_t of_sums) {
   SM_ASSIGN_OR_RETURN(std::vector<FusedFunction> functions,
                       ReadFunctions(build.attrs(), build.num_inputs()));
+  SM_CHECK_ARG(of_sums >= 0 && of_sums < static_cast<int64_t>(functions.size()), "found ", of_sums,
+               " functions of sums, expected less than all ", functions.size());
+  const int num_of_sums = static_cast<int>(of_sums);
   std::vector<Shape> shapes;
-  bool known = build.output_shape(0).fully_known();
+  bool known = true;
   for (int i = 0; i < build.num_inputs(); ++i) {
     shapes.push_back(build.input_shape(i));
     known = known && shapes.back().fully_known();
   }
-  if (!known) return KernelPtr(new FusedElementwise(std::move(functions), {}, {}));
-  SM_ASSIGN_OR_RETURN(Reaches reaches,
-                      MakeReaches(
-                          functions, build.num_inputs(),
-                          [&](int i) -> const Shape& { return shapes[i]; }, build.output_shape(0)));
-  return KernelPtr(
-      new FusedElementwise(std::move(functions), std::move(shapes), std::move(reaches)));
+  Layout layout;
+  if (known) {
+    SM_ASSIGN_OR_RETURN(layout, MakeLayout(functions, num_of_sums, build.num_inputs(),
+                                           [&](int i) -> const Shape& { return shapes[i]; }));
+  } else {
+    shapes.clear();
+  }
+  return KernelPtr(new FusedElementwise(std::move(functions), ending, num_of_sums,
+                                        std::move(shapes), std::move(layout)));
+}
+
+StatusOr<KernelPtr> BuildElementwise(BuildContext& build) { return Build(build, Ending::kAll, 0); }
+
+StatusOr<KernelPtr> BuildElementwiseSum(BuildContext& build) {
+  return Build(build, build.attrs().Bool("mean") ? Ending::kMeans : Ending::kSums,
+               build.attrs().Int("of_sums"));
 }
 
 constexpr OpDef kOps[] = {
@@ -290,6 +379,11 @@ constexpr OpDef kOps[] = {
      .shape = ElementwiseShape,
      .build = BuildElementwise,
      .in_place = InPlace::kAnyInput},
+    {.signature = "_ElementwiseSum(inputs: N * float) -> (y: float); N: int >= 1; "
+                  "program: list(int); parameters: list(float); ops: string = ''; "
+                  "mean: bool = false; keep_dims: bool = false; of_sums: int = 0",
+     .shape = ElementwiseSumShape,
+     .build = BuildElementwiseSum},
 };
 static_assert(RowsAreSound(kOps));
 

@@ -1,4 +1,6 @@
-// What the optimizer tells `_Elementwise`: a tree of scalar functions over its inputs.
+// What the optimizer tells `_Elementwise`, a tree of scalar functions over its inputs, and
+// `_ElementwiseSum`, the sums (or means) of such a tree along the last axis. Its last `of_sums`
+// functions are applied to the sums, which for them are the result of the function before.
 #pragma once
 
 #include <vector>
@@ -9,6 +11,9 @@ namespace savedmodel {
 
 // Most functions of one tree: bounds its memory.
 inline constexpr int kMostFused = 32;
+
+// Longest rows that are summed.
+inline constexpr int64_t kMostSummed = 1024;
 
 // A function and its operands: inputs of the op (0, 1, …) or results of earlier functions (-1 for
 // the first one's, -2, …). A function of one operand has it twice.

@@ -128,11 +128,19 @@ struct AnyReducer {
 // by blocks, which keeps rounding errors of sums small.
 inline constexpr int64_t kBlock = 2048;
 
+template <class R>
+inline constexpr bool kIsSum = false;
+template <class T>
+inline constexpr bool kIsSum<SumReducer<T>> = true;
+template <class T>
+inline constexpr bool kIsSum<MeanReducer<T>> = true;
+
 // A contiguous run of at most kBlock elements, in 16 interleaved chains that vectorise.
 template <class R, class T>
 typename R::Acc ReduceBlock(const T* x, int64_t n) {
   using Acc = typename R::Acc;
   constexpr int kLanes = 16;
+  if constexpr (std::is_same_v<T, float> && kIsSum<R>) return Vectors().sum(x, n);
   Acc acc = R::Identity();
   int64_t i = 0;
   if (n >= 2 * kLanes) {

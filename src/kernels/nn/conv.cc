@@ -126,8 +126,8 @@ Status RunConv(OpContext& ctx, const ConvNode& node) {
   const Shape& f = ctx.input(1).shape();
   SM_RETURN_IF_ERROR(TakeFilter(shape, f, &attrs));
   SM_ASSIGN_OR_RETURN(const WindowGeometry g, ResolveWindow(attrs, shape));
-  SM_ASSIGN_OR_RETURN(const Epilogue epilogue,
-                      Epilogue::Resolve(ctx, node.epilogue, ctx.output(0).shape()));
+  Epilogue epilogue;
+  SM_RETURN_IF_ERROR(epilogue.Resolve(ctx, node.epilogue, ctx.output(0).shape()));
   return RunAsPlain(ctx, attrs.channels_first, 0, 1,
                     [&](const Tensor& x, const Tensor& filter, Tensor* y) -> Status {
                       if (x.dtype() != DType::kFloat) return RunPlain(ctx, g, x, filter, y);

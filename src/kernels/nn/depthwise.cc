@@ -96,7 +96,8 @@ Status RunDepthwise(OpContext& ctx, const WindowAttrs& parsed, Span<const Epilog
   const Shape& f = ctx.input(1).shape();
   attrs.window = {1, f[0], f[1]};
   SM_ASSIGN_OR_RETURN(const WindowGeometry g, ResolveWindow(attrs, ctx.input(0).shape()));
-  SM_ASSIGN_OR_RETURN(Epilogue epilogue, Epilogue::Resolve(ctx, steps, ctx.output(0).shape()));
+  Epilogue epilogue;
+  SM_RETURN_IF_ERROR(epilogue.Resolve(ctx, steps, ctx.output(0).shape()));
   return RunAsPlain(ctx, attrs.channels_first, 0, 1,
                     [&](const Tensor& x, const Tensor& filter, Tensor* y) -> Status {
                       float* out = static_cast<float*>(y->raw_mutable_data());

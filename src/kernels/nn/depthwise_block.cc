@@ -111,11 +111,11 @@ class BlockRun {
 
   Status Run() {
     const Shape wide({1, 1, 2, wide_});  // more than one pixel: operands are of columns
-    SM_ASSIGN_OR_RETURN(expand_, Epilogue::Resolve(ctx_, block_.expand.steps, wide));
-    SM_ASSIGN_OR_RETURN(depthwise_, Epilogue::Resolve(ctx_, block_.depthwise.steps, wide));
+    SM_RETURN_IF_ERROR(expand_.Resolve(ctx_, block_.expand.steps, wide));
+    SM_RETURN_IF_ERROR(depthwise_.Resolve(ctx_, block_.depthwise.steps, wide));
     const Shape& out = ctx_.output(0).shape();
     channels_ = out[3];
-    SM_ASSIGN_OR_RETURN(project_, Epilogue::Resolve(ctx_, block_.project.steps, out));
+    SM_RETURN_IF_ERROR(project_.Resolve(ctx_, block_.project.steps, out));
     // Strips of rows; where two meet, the wide rows that both read are made twice.
     constexpr int64_t kLeastRows = 6;
     const int64_t threads = ctx_.run().pool == nullptr ? 1 : ctx_.run().pool->num_threads();

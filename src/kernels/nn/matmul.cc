@@ -174,7 +174,8 @@ Status Multiply(OpContext& ctx, const MatMulNode& node) {
   product.b = b.data<C>();
   if constexpr (std::is_same_v<T, C>) {
     product.c = ctx.out<T>(0);
-    SM_ASSIGN_OR_RETURN(const Epilogue epilogue, Epilogue::Resolve(ctx, node.epilogue, out));
+    Epilogue epilogue;
+    SM_RETURN_IF_ERROR(epilogue.Resolve(ctx, node.epilogue, out));
     product.epilogue = &epilogue;
     return MultiplyMatrices(ctx, product);
   } else {
@@ -190,12 +191,13 @@ Status Multiply(OpContext& ctx, const MatMulNode& node) {
 Status MultiplyPacked(OpContext& ctx, const MatMulNode& node) {
   const Shape& out = ctx.output(0).shape();
   if (out.num_elements() == 0) return Status();
-  SM_ASSIGN_OR_RETURN(const Epilogue epilogue, Epilogue::Resolve(ctx, node.epilogue, out));
+  Epilogue epilogue;
+  SM_RETURN_IF_ERROR(epilogue.Resolve(ctx, node.epilogue, out));
   const Shape& shape = ctx.input(0).shape();
   const int64_t depth = shape[shape.rank() - 1], columns = out[out.rank() - 1];
   const float* a = ctx.in<float>(0);
   const EvenRuns runs{a, depth};
-  RunProduct(ctx, {.rows = out.num_elements() / columns,
+  RunProduct(ctx, {.rows = out.Product(0, out.rank() - 1),
                    .columns = columns,
                    .depth = depth,
                    .runs = runs,

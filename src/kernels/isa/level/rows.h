@@ -13,11 +13,10 @@ inline float RowMaximum(const float* x, int64_t n) {
   Vec best = Splat(-__builtin_inff());
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) best = larger(best, Load(x + i));
-  float largest = Reduce(best, larger);
-  for (; i < n; ++i) {
-    if (!(x[i] <= largest)) largest = x[i];
+  if (i < n) {
+    best = larger(best, FirstOf(LoadSome(x + i, n - i), n - i, -__builtin_inff()));
   }
-  return largest;
+  return Reduce(best, larger);
 }
 
 // `kVectors` vectors of columns, the first `columns` of them.
@@ -46,18 +45,28 @@ inline void CombineColumns(const float* x, int64_t row_stride, int64_t rows, int
   }
 }
 
-// Zero times a number that is not finite is NaN, and so is its sum with others.
-bool AllFinite(const float* x, int64_t n) {
-  constexpr int kSums = 4;
-  Vec sums[kSums] = {};
+// Calls add(s, v) for the vectors of x in turn, s in [0, kSums) being the sum to add to; the last
+// one may have zeros at its end.
+template <int kSums, class Add>
+inline void EachVector(const float* x, int64_t n, Add&& add) {
   int64_t i = 0;
   for (; i + kSums * kLanes <= n; i += kSums * kLanes) {
 #pragma GCC unroll 4
-    for (int s = 0; s < kSums; ++s) sums[s] += Load(x + i + s * kLanes) * 0.0f;
+    for (int s = 0; s < kSums; ++s) add(s, Load(x + i + s * kLanes));
   }
-  for (; i < n; i += kLanes) {
-    sums[0] += (n - i < kLanes ? LoadSome(x + i, n - i) : Load(x + i)) * 0.0f;
-  }
+  for (; i < n; i += kLanes) add(0, n - i < kLanes ? LoadSome(x + i, n - i) : Load(x + i));
+}
+
+float SumOf(const float* x, int64_t n) {
+  Vec sums[4] = {};
+  EachVector<4>(x, n, [&](int s, Vec v) { sums[s] += v; });
+  return Sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+}
+
+// Zero times a number that is not finite is NaN, and so is its sum with others.
+bool AllFinite(const float* x, int64_t n) {
+  Vec sums[4] = {};
+  EachVector<4>(x, n, [&](int s, Vec v) { sums[s] += v * 0.0f; });
   return Sum((sums[0] + sums[1]) + (sums[2] + sums[3])) == 0;
 }
 
@@ -150,18 +159,19 @@ void SoftmaxRows(const float* x, float* y, int64_t rows, int64_t columns, bool l
       sums += e;
       if (!log) Store(y + i, e);
     }
-    float sum = Sum(sums);
     if (i < columns) {
       const Vec e = Exp(LoadSome(x + i, columns - i) - largest);
-      for (int lane = 0; lane < columns - i; ++lane) sum += e[lane];
+      sums += FirstOf(e, columns - i, 0);
       if (!log) StoreSome(y + i, e, columns - i);
     }
+    const float sum = Sum(sums);
     if (log) {
       const float shift = __builtin_logf(sum);
       for (i = 0; i < columns; ++i) y[i] = x[i] - largest - shift;
     } else {
       const float scale = 1 / sum;
-      for (i = 0; i < columns; ++i) y[i] *= scale;
+      for (i = 0; i + kLanes <= columns; i += kLanes) Store(y + i, Load(y + i) * scale);
+      if (i < columns) StoreSome(y + i, LoadSome(y + i, columns - i) * scale, columns - i);
     }
   }
 }

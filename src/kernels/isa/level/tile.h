@@ -196,7 +196,7 @@ inline void TileRows(int64_t rows, int64_t depth, const float* next, F&& tile) {
   }
   const float* const end = next + depth * kVectors * kLanes;
   for (int64_t done = 0; tiles > 0; --tiles) {
-    const int64_t n = (rows - done + tiles - 1) / tiles;
+    const int64_t n = tiles == 1 ? rows - done : (rows - done + tiles - 1) / tiles;
     tile(done, static_cast<int>(n), ahead);
     ahead.from += depth / 4 * ahead.lines * kLine;
     if (ahead.from >= end) ahead = {next, 0};

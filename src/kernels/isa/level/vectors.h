@@ -59,6 +59,21 @@ inline void StoreSome(float* p, Vec v, int64_t n) {
   for (int i = 0; i < n; ++i) p[i] = v[i];
 }
 #endif
+// The first n lanes of v, the others x.
+#if SM_LANES == 16
+inline Vec FirstOf(Vec v, int64_t n, float x) {
+  return _mm512_mask_blend_ps(FirstLanes(n), Splat(x), v);
+}
+#elif SM_LANES == 8
+inline Vec FirstOf(Vec v, int64_t n, float x) {
+  return _mm256_blendv_ps(Splat(x), v, _mm256_castsi256_ps(FirstLanes(n)));
+}
+#else
+inline Vec FirstOf(Vec v, int64_t n, float x) {
+  for (int64_t i = n; i < kLanes; ++i) v[i] = x;
+  return v;
+}
+#endif
 // -1 in the lanes of the first n that are true, 0 in the others.
 inline IntVec LoadBools(const bool* p, int64_t n) {
   typedef int8_t Bytes __attribute__((vector_size(SM_LANES)));
