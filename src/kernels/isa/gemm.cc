@@ -132,8 +132,10 @@ Jobs Cut(const VectorCode& code, const Product& p, int64_t panels, int64_t threa
                              std::max(jobs.blocks, CeilDiv(wanted, jobs.groups)));
     jobs.groups = std::min(panels, CeilDiv(wanted, jobs.blocks));
   }
-  // Even blocks, so that the last one is not left with a few rows.
-  jobs.rows = CeilDiv(CeilDiv(p.rows, jobs.blocks), kRowsOfTiles) * kRowsOfTiles;
+  // Even blocks, so that the last one is not left with a few rows; of whole tiles where that adds
+  // little.
+  jobs.rows = CeilDiv(p.rows, jobs.blocks);
+  if (jobs.rows >= 4 * kRowsOfTiles) jobs.rows = CeilDiv(jobs.rows, kRowsOfTiles) * kRowsOfTiles;
   jobs.blocks = CeilDiv(p.rows, jobs.rows);
   return jobs;
 }

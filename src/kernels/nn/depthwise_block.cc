@@ -159,7 +159,10 @@ class BlockRun {
       const int64_t rows = std::min(kRows, end - row);
       const int64_t top = row * stride - g_.before[1];
       const int64_t bottom = std::min(g_.in[1], top + (rows - 1) * stride + window);
-      for (; made < bottom; ++made) Expand(image, made, ring + made % held * row_floats);
+      for (int64_t end_of_made = 0; made < bottom; made = end_of_made) {
+        end_of_made = std::min(bottom, (made / held + 1) * held);  // at the end of the ring
+        Expand(image, made, end_of_made, ring + made % held * row_floats);
+      }
       for (int64_t i = 0; i < held; ++i) {
         const int64_t h = top + i;
         scratch.rows[i] = h < 0 || h >= bottom ? nullptr : ring + h % held * row_floats;
@@ -173,12 +176,12 @@ class BlockRun {
 
   int64_t expand_depth() const { return windows_.taps() * windows_.depth(); }
 
-  void Expand(int64_t image, int64_t row, float* y) const {
+  void Expand(int64_t image, int64_t row, int64_t end, float* y) const {
     const int64_t first = (image * g_.in[1] + row) * g_.in[2];
     const auto runs = [&](int64_t begin, int64_t end, const float** out) {
       windows_.FindRuns(0, first + begin, first + end, out);
     };
-    RunProductSerially({.rows = g_.in[2],
+    RunProductSerially({.rows = (end - row) * g_.in[2],
                         .columns = wide_,
                         .taps = windows_.taps(),
                         .depth = windows_.depth(),

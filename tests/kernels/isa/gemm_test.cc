@@ -221,13 +221,15 @@ TEST_P(GemmTest, AreTheSameForAnyNumberOfThreads) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Shapes, GemmTest,
-    testing::Values(Sizes{1, 1, 1, 1}, Sizes{1, 70, 1, 2000}, Sizes{7, 64, 1, 0},
-                    Sizes{5, 17, 1, 33}, Sizes{100, 70, 9, 50}, Sizes{30, 33, 3, 1300},
-                    Sizes{401, 48, 1, 600}, Sizes{13, 128, 49, 3}, Sizes{1000, 20, 1, 65},
-                    Sizes{60, 1000, 1, 200}, Sizes{1, 512, 1, 900}, Sizes{11, 520, 2, 140},
-                    Sizes{29, 24, 1, 700}, Sizes{70, 40, 2, 21}, Sizes{7, 88, 1, 1600}));
+INSTANTIATE_TEST_SUITE_P(Shapes, GemmTest,
+                         testing::Values(Sizes{1, 1, 1, 1}, Sizes{1, 70, 1, 2000},
+                                         Sizes{7, 64, 1, 0}, Sizes{5, 17, 1, 33},
+                                         Sizes{100, 70, 9, 50}, Sizes{30, 33, 3, 1300},
+                                         Sizes{401, 48, 1, 600}, Sizes{13, 128, 49, 3},
+                                         Sizes{1000, 20, 1, 65}, Sizes{60, 1000, 1, 200},
+                                         Sizes{1, 512, 1, 900}, Sizes{11, 520, 2, 140},
+                                         Sizes{29, 24, 1, 700}, Sizes{70, 40, 2, 21},
+                                         Sizes{7, 88, 1, 1600}, Sizes{49, 160, 1, 40}));
 
 // Rows of `depth` floats times a matrix in int8, without anything behind it.
 std::vector<float> Multiply(const std::vector<float>& a, const PackedMatrix& b, int64_t depth,
