@@ -1,7 +1,6 @@
 #include "benchmarks/peak.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <ctime>
 #include <map>
 
@@ -97,17 +96,7 @@ ChainsOf ChainsFor(const std::string& isa, Precision precision) {
 
 }  // namespace
 
-std::string IsaInUse() {
-  if (const char* forced = std::getenv("SAVEDMODEL_ISA")) return forced;
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw")) {
-    return "avx512";
-  }
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return "avx2";
-#endif
-  return "portable";
-}
+std::string IsaInUse() { return Vectors().name; }
 
 double PeakFlops(const std::string& isa, Precision precision) {
   static auto* const known = new std::map<ChainsOf, double>();

@@ -39,7 +39,7 @@ struct RestoreReport {
   std::vector<std::string> not_found;
 };
 
-/// An open checkpoint. A handle: cheap to copy, thread-safe. Values alias the mapped file.
+/// An open checkpoint. A handle: cheap to copy, thread-safe. Large values alias the mapped file.
 class SAVEDMODEL_EXPORT Checkpoint {
  public:
   /// One tensor. A partitioned variable is one entry with its full shape.

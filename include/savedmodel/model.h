@@ -45,9 +45,9 @@ struct LoadOptions {
   std::shared_ptr<const FileSystem> file_system;
   /// Ops beyond the library's own; one of the same name hides the built-in.
   std::vector<OpDef> custom_ops;
-  /// Trades accuracy for speed: kBFloat16 (about three significant digits) where the processor has
-  /// AVX512-BF16, kInt8 (about two; dynamic quantisation) where it has AVX512-VNNI or AVX-VNNI.
-  /// Others compute in float32 nevertheless.
+  /// Trades accuracy for speed and memory: kBFloat16 (about three significant digits), most where
+  /// AVX512-BF16 is quick; kInt8 (about two; dynamic quantisation) where the processor has
+  /// AVX512-VNNI or AVX-VNNI. Others compute in float32 nevertheless.
   Precision precision = Precision::kFloat32;
   /// Bytes that the tensors of one call may hold at a time; negative means no limit.
   int64_t memory_limit = int64_t{16} << 30;

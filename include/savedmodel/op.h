@@ -157,10 +157,10 @@ enum class ScalarOp : uint8_t {
 /// True for functions of two operands.
 constexpr bool IsBinary(ScalarOp op) { return op >= ScalarOp::kAdd; }
 
-/// What products and convolutions of floats with constants multiply, where the processor multiplies
-/// it faster:
+/// What products and convolutions of floats with constants multiply:
 /// * kFloat32: values as they are.
-/// * kBFloat16: values rounded to bfloat16, added in float32 (AVX512-BF16).
+/// * kBFloat16: values rounded to bfloat16, added in float32, where AVX512-BF16 is quick; elsewhere
+///   large constants are rounded, and multiplied in float32.
 /// * kInt8: whole numbers, added in int32 (AVX512-VNNI, AVX-VNNI). Each column of the constant is
 ///   quantised to -127 … 127 by its largest value; each row of the other factor, as it is computed,
 ///   to 0 … 255 by its range with 0. A row with a value that is not finite gives NaN.

@@ -34,7 +34,9 @@ class Checker {
   // Names the outputs of a signature of the main graph that cannot be computed; false when there
   // are none.
   bool CheckOutputs(const SignatureInfo& signature) {
-    const LoadedGraph& main = model_.meta.graph;
+    const StatusOr<const LoadedGraph*> loaded = model_.meta.main_graph->Get();
+    if (!loaded.ok()) return false;
+    const LoadedGraph& main = **loaded;
     bool found = false;
     for (const TensorSpec& output : signature.outputs) {
       std::string_view name;

@@ -61,12 +61,7 @@ StatusOr<std::shared_ptr<const ModelImpl>> CloneModel(const ModelImpl& model) {
       SM_ASSIGN_OR_RETURN(ResourceRef copy, cloner.Clone(resource));
       if (copy != nullptr) to.resources.Put(key, std::move(copy));
     }
-    if (model.main_graph_variables.bound.has_value()) {
-      auto& bound = clone->main_graph_variables.bound.emplace();
-      for (const auto& [key, resource] : *model.main_graph_variables.bound) {
-        SM_ASSIGN_OR_RETURN(bound[key], cloner.Clone(resource));
-      }
-    }
+    clone->main_graph_variables.are_bound = model.main_graph_variables.are_bound;
   }
   for (const Tensor& value : model.node_values) {
     SM_ASSIGN_OR_RETURN(Tensor copy, CloneHandle(cloner, value));

@@ -20,7 +20,7 @@ StatusOr<Model> LoadFrom(const std::string& path, const LoadOptions& options) {
   read.tags = options.tags;
   SM_ASSIGN_OR_RETURN(impl->meta,
                       ReadSavedModel(*context.model_files, path, *context.registry, read));
-  context.functions = impl->meta.graph.functions;
+  context.functions = impl->meta.functions;
   for (const LoadedSignature& s : impl->meta.signatures) {
     impl->signatures.push_back(
         {s.key, s.method_name, api::FlatSpecs(s.inputs), api::FlatSpecs(s.outputs)});
@@ -49,7 +49,7 @@ StatusOr<Model> LoadMetaGraph(const std::string& path, const std::string& checkp
   if (!meta.ok()) return meta.status().At("LoadMetaGraph " + path);
   impl->meta = std::move(meta).value();
   impl->meta.variables_prefix = checkpoint;
-  context.functions = impl->meta.graph.functions;
+  context.functions = impl->meta.functions;
   context.model_files = api::FilesBelow(context.files, directory, options.follow_links);
   context.checkpoints = MakeCheckpointOpener(context.files, options.verify_checksums);
   SM_RETURN_IF_ERROR(api::RestoreSession(impl.get()).At("LoadMetaGraph " + path));
@@ -83,10 +83,11 @@ StatusOr<Model> LoadGraphDef(const std::string& bytes, const LoadOptions& option
   auto impl = std::make_shared<api::ModelImpl>();
   api::SetUpContext(options, &impl->context);
   impl->meta.objects = std::make_shared<const ObjectGraph>();
-  SM_ASSIGN_OR_RETURN(impl->meta.graph, LoadGraphDef(bytes, *impl->context.registry));
-  SM_RETURN_IF_ERROR(api::MapInputs(import.input_map, &impl->meta.graph).At("LoadGraphDef"));
-  AddPrefix(import.prefix, &impl->meta.graph);
-  impl->context.functions = impl->meta.graph.functions;
+  SM_ASSIGN_OR_RETURN(LoadedGraph graph, LoadGraphDef(bytes, *impl->context.registry));
+  SM_RETURN_IF_ERROR(api::MapInputs(import.input_map, &graph).At("LoadGraphDef"));
+  AddPrefix(import.prefix, &graph);
+  impl->context.functions = impl->meta.functions = graph.functions;
+  impl->meta.main_graph = std::make_shared<const MainGraph>(std::move(graph));
   return Model(std::move(impl));
 }
 

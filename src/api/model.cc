@@ -180,7 +180,7 @@ std::vector<OpUse> Model::ops() const {
       if (!node.is_arg() && node.op.front() != '_') ++counts[node.op];
     }
   };
-  count(impl_->meta.graph.graph);
+  if (const auto main = impl_->meta.main_graph->Get(); main.ok()) count((*main)->graph);
   for (const std::string& name : function_names()) {
     FuncAttr f;
     f.name = name;

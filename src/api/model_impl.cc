@@ -53,8 +53,9 @@ StatusOr<std::shared_ptr<const Executable>> ModelImpl::Pruned(
     auto it = pruned_.find(key);
     if (it != pruned_.end()) return it->second;
   }
-  SM_ASSIGN_OR_RETURN(Graph graph, PruneGraph(context, meta.graph.graph, meta.graph.by_name, feeds,
-                                              fetches, targets));
+  SM_ASSIGN_OR_RETURN(const LoadedGraph* const main, meta.main_graph->Get());
+  SM_ASSIGN_OR_RETURN(Graph graph,
+                      PruneGraph(context, main->graph, main->by_name, feeds, fetches, targets));
   auto executable = std::make_shared<const Executable>(
       &context, fetches.empty() ? "run" : fetches[0], std::move(graph));
   std::lock_guard<std::mutex> lock(mutex_);

@@ -4,7 +4,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -75,11 +74,9 @@ class ModelImpl : public std::enable_shared_from_this<ModelImpl> {
   // Gives the main graph's variables their values, on the first call: to be called before a caller
   // sees them. Thread-safe.
   void RestoreMainGraph() const;
-  // Of a model with objects whose main graph has variables that no object explains, until
-  // RestoreMainGraph: by key, the variables that objects do explain.
   struct MainGraphVariables {
     std::mutex mutex;
-    std::optional<std::map<std::string, ResourceRef>> bound;
+    bool are_bound = true;  // false in a model with objects until RestoreMainGraph
   };
   mutable MainGraphVariables main_graph_variables;
 
@@ -144,6 +141,9 @@ StatusOr<Tensor> ReadByName(const CheckpointReader& reader, const LoadedVariable
 // The variable that the main graph calls `name`, or null.
 std::shared_ptr<VariableResource> FindVariable(const ModelContext& context,
                                                const std::string& name);
+
+// The state of a run on behalf of Load.
+RunState LoadingRun(const ModelImpl& model);
 
 // Gives the objects of `model` their values: variables from the checkpoint, constants, assets,
 // tables made and initialised.

@@ -1,4 +1,4 @@
-// Values for the objects and graphs of a model that has just been read.
+// Values for the objects of a model that has just been read.
 #include <deque>
 #include <map>
 
@@ -10,43 +10,6 @@ namespace {
 
 Tensor HandleTensor(ResourceRef resource) {
   return Tensor::Scalar<ResourceRef>(std::move(resource));
-}
-
-std::string VariableKeyInTable(const std::string& name) {
-  return ResourceTable::Key("variable", "", name);
-}
-
-// The state of a run on behalf of Load.
-RunState LoadingRun(const ModelImpl& model) {
-  RunOptions options;
-  options.timeout = model.context.options.timeout;
-  return model.context.MakeRun(options, /*loading=*/true);
-}
-
-// The tensors that name assets, with where the files are.
-TensorMap AssetFeeds(const LoadedMetaGraph& meta) {
-  TensorMap feeds;
-  for (const LoadedAsset& asset : meta.assets) {
-    if (!asset.tensor_name.empty()) feeds[asset.tensor_name] = Tensor::Scalar(asset.path);
-  }
-  return feeds;
-}
-
-Status RunTargets(const ModelImpl& model, const TensorMap& feeds,
-                  const std::vector<std::string>& targets) {
-  RunState run = LoadingRun(model);
-  return model.RunSession(feeds, {}, targets, run).status();
-}
-
-// Runs the restore op of the main graph, if it has one.
-Status RestoreBySaver(const ModelImpl& model) {
-  const LoadedMetaGraph& meta = model.meta;
-  if (!meta.saver.has_value() || meta.variables_prefix.empty() || meta.saver->restore_op.empty()) {
-    return Status();
-  }
-  TensorMap feeds = AssetFeeds(meta);
-  feeds[meta.saver->filename_tensor] = Tensor::Scalar(meta.variables_prefix);
-  return RunTargets(model, feeds, {meta.saver->restore_op}).At("restoring variables");
 }
 
 class ObjectRestorer {
@@ -61,7 +24,7 @@ class ObjectRestorer {
     for (size_t id = 0; id < objects_.nodes.size(); ++id) {
       SM_RETURN_IF_ERROR(MakeValue(static_cast<int>(id)).At(Place(static_cast<int>(id))));
     }
-    BindMainGraph();
+    model_->main_graph_variables.are_bound = false;
     // A resource that nothing uses may be one that cannot be made.
     model_->node_errors = ForResources("_create_resource");
     SM_RETURN_IF_ERROR(RestoreTables());
@@ -124,8 +87,6 @@ class ObjectRestorer {
       SM_RETURN_IF_ERROR(
           RestoreVariable(id, variable.get()).At(StrCat("variable '", node.variable.name, "'")));
     }
-    const auto [it, is_new] = by_name_.emplace(node.variable.name, variable);
-    if (!is_new) it->second = nullptr;
     model_->node_values[id] = HandleTensor(variable);
     if (reachable_[id]) {
       model_->variables.push_back(
@@ -151,67 +112,12 @@ class ObjectRestorer {
     return variable->Assign(std::move(value));
   }
 
-  // The main graph (a session's view) finds variables by names of its own. It shares those of the
-  // objects if all can be told: by captures of its calls, or by a name that one object has alone.
-  // Else it has variables of its own, which the saver restores when they are first asked for.
-  void BindMainGraph() {
-    std::map<std::string, ResourceRef> bound = Captures();
-    bool all_bound = true;
-    for (const Node& handle : model_->meta.graph.graph.nodes()) {
-      if (handle.op != "VarHandleOp" || !handle.error.ok()) continue;
-      const std::string key = MainGraphKey(handle);
-      if (bound.count(key) > 0) continue;
-      auto named = by_name_.find(handle.attrs.String("shared_name"));
-      const bool found = named != by_name_.end() && named->second != nullptr &&
-                         named->second->dtype() == handle.attrs.Type("dtype");
-      if (found) bound[key] = named->second;
-      all_bound = all_bound && found;
-    }
-    if (!all_bound) {
-      model_->main_graph_variables.bound = std::move(bound);
-      return;
-    }
-    for (auto& [key, variable] : bound) model_->context.resources.Put(key, std::move(variable));
-  }
-
-  static std::string MainGraphKey(const Node& handle) {
-    const std::string& name = handle.attrs.String("shared_name");
-    return ResourceTable::Key("variable", handle.attrs.String("container"),
-                              name.empty() ? handle.name : name);
-  }
-
-  // By key of the main graph: the variables that its calls pass for captures.
-  std::map<std::string, ResourceRef> Captures() const {
-    std::map<std::string, ResourceRef> found;
-    const Graph& graph = model_->meta.graph.graph;
-    for (const Node& call : graph.nodes()) {
-      const FuncAttr* f = call.attrs.Has("f") ? &call.attrs.Get<FuncAttr>("f") : nullptr;
-      if (f == nullptr) continue;
-      const auto signature = objects_.concrete_functions.find(f->name);
-      if (signature == objects_.concrete_functions.end()) continue;
-      const std::vector<int>& bound = signature->second.bound_inputs;
-      if (bound.size() > call.inputs.size()) continue;
-      const size_t first = call.inputs.size() - bound.size();
-      for (size_t i = 0; i < bound.size(); ++i) {
-        const Node& handle = graph.node(call.inputs[first + i].node);
-        if (handle.op != "VarHandleOp" || objects_.nodes[bound[i]].kind != ObjectKind::kVariable) {
-          continue;
-        }
-        found[MainGraphKey(handle)] = *model_->node_values[bound[i]].data<ResourceRef>();
-      }
-    }
-    return found;
-  }
-
   Status MakeConstant(int id, const std::string& name) {
-    const LoadedGraph& graph = model_->meta.graph;
-    auto it = graph.by_name.find(name);
-    const Tensor* value =
-        it == graph.by_name.end() ? nullptr : graph.graph.constant({it->second, 0});
-    if (value == nullptr) {
+    const Tensor& value = model_->meta.constants[name];
+    if (!value.has_value()) {
       return InvalidArgument("the graph has no Const node '", name, "' for a constant object");
     }
-    model_->node_values[id] = *value;
+    model_->node_values[id] = value;
     return Status();
   }
 
@@ -311,8 +217,6 @@ class ObjectRestorer {
 
   ModelImpl* model_;
   const ObjectGraph& objects_;
-  std::map<std::string, std::shared_ptr<VariableResource>>
-      by_name_;                  // null for a name that several have
   std::vector<bool> reachable_;  // from the root, by names
   RunState run_;
   std::shared_ptr<const CheckpointReader> reader_;
@@ -320,74 +224,8 @@ class ObjectRestorer {
   std::vector<int> matches_;
 };
 
-// For graphs without a restore op (TensorFlow Hub's first format): variables by their names.
-Status RestoreByName(ModelImpl* model) {
-  SM_ASSIGN_OR_RETURN(std::shared_ptr<const CheckpointReader> reader,
-                      model->context.checkpoints->Open(model->meta.variables_prefix));
-  for (const LoadedVariable& v : model->meta.variables) {
-    if (reader->Find(KeyByName(v)) == nullptr) continue;
-    SM_ASSIGN_OR_RETURN(Tensor value, ReadByName(*reader, v));
-    auto resource = std::make_shared<VariableResource>(value.dtype(), value.shape());
-    resource->set_name(v.name);
-    SM_RETURN_IF_ERROR(resource->Assign(std::move(value)));
-    model->context.resources.Put(VariableKeyInTable(v.name), std::move(resource));
-  }
-  return Status();
-}
-
 }  // namespace
 
-const std::string& KeyByName(const LoadedVariable& v) {
-  return v.full_name.empty() ? v.name : v.full_name;
-}
-
-StatusOr<Tensor> ReadByName(const CheckpointReader& reader, const LoadedVariable& v) {
-  if (v.full_name.empty()) return reader.Read(v.name);
-  return reader.ReadSlice(v.full_name, v.offset, v.extent);
-}
-
-std::shared_ptr<VariableResource> FindVariable(const ModelContext& context,
-                                               const std::string& name) {
-  return std::dynamic_pointer_cast<VariableResource>(
-      context.resources.Find(VariableKeyInTable(name)));
-}
-
-void ModelImpl::RestoreMainGraph() const {
-  std::lock_guard<std::mutex> lock(main_graph_variables.mutex);
-  if (!main_graph_variables.bound.has_value()) return;
-  const bool own = RestoreBySaver(*this).ok();
-  for (auto& [key, variable] : *main_graph_variables.bound) {
-    // Keras 3 saves copies of its variables: the saver knows those, not what the calls capture.
-    const auto restored =
-        std::dynamic_pointer_cast<VariableResource>(own ? context.resources.Find(key) : nullptr);
-    if (restored == nullptr || !restored->initialized()) {
-      context.resources.Put(key, std::move(variable));
-    }
-  }
-  main_graph_variables.bound.reset();
-}
-
 Status RestoreObjects(ModelImpl* model) { return ObjectRestorer(model).Run(); }
-
-Status RestoreSession(ModelImpl* model) {
-  const LoadedMetaGraph& meta = model->meta;
-  const TensorMap assets = AssetFeeds(meta);
-  SM_RETURN_IF_ERROR(RestoreBySaver(*model));
-  if (!meta.saver.has_value() && !meta.variables_prefix.empty()) {
-    SM_RETURN_IF_ERROR(RestoreByName(model).At("restoring variables"));
-  }
-  if (!meta.init_op.empty()) {
-    SM_RETURN_IF_ERROR(RunTargets(*model, assets, {meta.init_op}).At("initialising"));
-  } else if (auto it = meta.collections.find("table_initializer"); it != meta.collections.end()) {
-    SM_RETURN_IF_ERROR(RunTargets(*model, assets, it->second.nodes).At("initialising tables"));
-  }
-  for (const LoadedVariable& v : meta.variables) {
-    std::shared_ptr<VariableResource> resource = FindVariable(model->context, v.name);
-    if (resource != nullptr) {
-      model->variables.push_back({v.name, v.name, std::move(resource), v.trainable, -1});
-    }
-  }
-  return Status();
-}
 
 }  // namespace savedmodel::api

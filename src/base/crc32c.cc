@@ -77,6 +77,12 @@ __attribute__((target("sse4.2"))) uint32_t ExtendSse42(const ShiftTable& shift, 
   for (; n >= 3 * kStream; p += 3 * kStream, n -= 3 * kStream) {
     uint64_t a = crc, b = 0, c = 0;
     for (size_t i = 0; i < kStream; i += 8) {
+      // The processor does not read ahead beyond a page, which is what a stream is.
+      if (i % 64 == 0) {
+        for (size_t stream = 3; stream < 6; ++stream) {
+          _mm_prefetch(p + stream * kStream + i, _MM_HINT_T0);
+        }
+      }
       uint64_t word[3];
       std::memcpy(&word[0], p + i, 8);
       std::memcpy(&word[1], p + kStream + i, 8);

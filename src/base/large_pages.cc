@@ -1,6 +1,7 @@
 #include "src/base/large_pages.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -9,34 +10,59 @@
 
 namespace savedmodel {
 
-#if defined(MADV_HUGEPAGE) && defined(MADV_NOHUGEPAGE)
+namespace {
 
-void TakeLargePages(void* memory, size_t bytes) {
-  using Clock = std::chrono::steady_clock;
-  constexpr uintptr_t kPage = 2 << 20;
-  constexpr std::chrono::microseconds kPatience(1000);  // ten times what a page at hand takes
-  static std::atomic<bool> are_scarce{false};
-  const uintptr_t begin = reinterpret_cast<uintptr_t>(memory);
-  const uintptr_t first = begin / kPage * kPage, end = (begin + bytes) / kPage * kPage;
-  if (are_scarce.load(std::memory_order_relaxed) || end <= first + kPage) return;
-  const auto advise = [end](uintptr_t from, int advice) {
-    return madvise(reinterpret_cast<void*>(from), end - from, advice) == 0;
-  };
-  if (!advise(first, MADV_HUGEPAGE)) return;
-  for (uintptr_t page = first; page < end; page += kPage) {
-    const Clock::time_point start = Clock::now();
-    *reinterpret_cast<volatile char*>(std::max(page, begin)) = 0;
-    if (Clock::now() - start < kPatience) continue;
-    are_scarce.store(true, std::memory_order_relaxed);
-    advise(page, MADV_NOHUGEPAGE);
-    return;
-  }
+using Clock = std::chrono::steady_clock;
+
+constexpr size_t kWorthAsking = 16 << 10;
+constexpr uintptr_t kLargePage = 2 << 20;
+// What a large page may take (half of what as many small ones take), and how much more in all
+// before this process does without: now and then one takes milliseconds.
+constexpr int64_t kWorthwhile = 300'000;
+constexpr int64_t kPatience = 3'000'000;
+
+#ifdef MADV_HUGEPAGE
+constexpr int kHuge = MADV_HUGEPAGE, kNoHuge = MADV_NOHUGEPAGE;
+constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE: of Linux 5.14, not in older headers
+#else
+constexpr int kHuge = -1, kNoHuge = -1, kPopulateWrite = -1;
+#endif
+
+bool Advise(uintptr_t begin, uintptr_t end, int advice) {
+  return advice >= 0 && begin < end &&
+         madvise(reinterpret_cast<void*>(begin), end - begin, advice) == 0;
 }
 
-#else
+}  // namespace
 
-void TakeLargePages(void*, size_t) {}
+void TakePages(void* memory, size_t bytes) {
+  static const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(memory);
+  if (bytes >= kWorthAsking) Advise(begin / page * page, begin + bytes, kPopulateWrite);
+}
 
-#endif
+size_t TakeLargePages(void* memory, size_t bytes) {
+  static std::atomic<int64_t> lost{0};  // nanoseconds
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(memory);
+  // Blocks of this size begin with a large page, which holds the allocator's words too.
+  const uintptr_t first = begin / kLargePage * kLargePage;
+  const uintptr_t end = (begin + bytes) / kLargePage * kLargePage;
+  if (bytes < kLargePage || lost.load(std::memory_order_relaxed) >= kPatience ||
+      !Advise(first, end, kHuge)) {
+    return 0;
+  }
+  for (uintptr_t page = first; page < end; page += kLargePage) {
+    const Clock::time_point start = Clock::now();
+    volatile char* const byte = reinterpret_cast<char*>(std::max(page, begin));
+    *byte = *byte;
+    const int64_t more = std::chrono::nanoseconds(Clock::now() - start).count() - kWorthwhile;
+    const int64_t in_all = std::max<int64_t>(lost.load(std::memory_order_relaxed) + more, 0);
+    lost.store(in_all, std::memory_order_relaxed);
+    if (in_all < kPatience) continue;
+    Advise(page + kLargePage, end, kNoHuge);
+    return page - std::min(page, begin);
+  }
+  return end - begin;
+}
 
 }  // namespace savedmodel

@@ -1,13 +1,18 @@
-// Memory in pages of the larger kind, where the system has them at hand.
+// Fresh memory in bulk: one page at a time it takes longer to come than to be filled. All of these
+// change no byte, and are thread-safe.
 #pragma once
 
 #include <cstddef>
 
 namespace savedmodel {
 
-// For memory that is about to be filled: asks for pages of 2 MiB, of which it takes a hundredth of
-// the time to come by the first bytes. Overwrites some. Where the system must tidy up its memory
-// for one first, this and all later calls do without. Thread-safe.
-void TakeLargePages(void* memory, size_t bytes);
+// For memory of which the first bytes are about to be filled: has the system give its pages at
+// once.
+void TakePages(void* memory, size_t bytes);
+
+// For memory that is about to be filled: takes pages of 2 MiB as long as the system has them at
+// hand, which takes a tenth of the time. Returns how many bytes, from the first, have their pages.
+// Where the system must tidy up its memory for them, this and all later calls do without.
+size_t TakeLargePages(void* memory, size_t bytes);
 
 }  // namespace savedmodel

@@ -1,8 +1,8 @@
 #include "src/base/mapped_pages.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <iterator>
 #include <map>
@@ -37,15 +37,18 @@ void RemoveMapping(const void* data) {
 }
 
 void ReleaseMappedPages(const void* data, size_t bytes) {
-  const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
-  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
-  if (begin >= end) return;
+  // What the system may have mapped with one of the pages.
+  constexpr uintptr_t kAround = 2 << 20;
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(data);
   Mappings& mappings = TheMappings();
   std::lock_guard<std::mutex> lock(mappings.mutex);
   auto it = mappings.ends.upper_bound(begin);
-  if (it == mappings.ends.begin() || std::prev(it)->second < end) return;
-  madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  if (it == mappings.ends.begin()) return;
+  const auto [mapping_begin, mapping_end] = *std::prev(it);
+  if (mapping_end < begin + bytes) return;
+  const uintptr_t from = std::max(mapping_begin, begin / kAround * kAround);
+  const uintptr_t to = std::min(mapping_end, (begin + bytes + kAround - 1) / kAround * kAround);
+  madvise(reinterpret_cast<void*>(from), to - from, MADV_DONTNEED);
 }
 
 }  // namespace savedmodel

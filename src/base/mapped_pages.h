@@ -9,8 +9,9 @@ namespace savedmodel {
 void AddMapping(const void* data, size_t bytes);
 void RemoveMapping(const void* data);
 
-// Gives back the pages that lie wholly in [data, data + bytes), where that is part of a mapping:
-// they are read from the file again if they are used again. Does nothing for other memory.
+// Gives back the pages of [data, data + bytes), where that is part of a mapping, and those that the
+// system maps together with them: they are read from the file again if they are used again. Does
+// nothing for other memory.
 void ReleaseMappedPages(const void* data, size_t bytes);
 
 }  // namespace savedmodel

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/container/inlined_vector.h"
+#include "src/base/large_pages.h"
 #include "src/base/status_macros.h"
 #include "src/executor/profile.h"
 
@@ -15,6 +16,7 @@ namespace savedmodel {
 StatusOr<std::unique_ptr<Frame>> Plan::MakeFrame() const {
   auto frame = std::make_unique<Frame>();
   SM_ASSIGN_OR_RETURN(frame->arena, Tensor::Allocate(DType::kUInt8, Shape({arena_bytes_})));
+  TakePages(frame->arena.raw_mutable_data(), arena_bytes_);
   char* arena = static_cast<char*>(frame->arena.raw_mutable_data());
   frame->slots.resize(slots_.size());
   for (size_t i = 0; i < slots_.size(); ++i) {

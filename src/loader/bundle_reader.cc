@@ -21,6 +21,9 @@ namespace {
 constexpr int kBundleVersion = 1;
 constexpr int kMaxShards = 1'000'000;
 
+// Tensors up to this size are copied: the system may map 2 MiB of the file where one is read.
+constexpr size_t kMostCopied = 64 << 10;
+
 // Where a tensor or slice lies.
 struct Stored {
   int dtype = 0;  // as in the file: what this library cannot read it can still list
@@ -166,12 +169,12 @@ class BundleReader final : public SlicedReader {
   // Of bytes that perhaps are never used (Keras 3 stores variables twice, tables are read in
   // places): gives their pages back.
   static uint32_t Checksum(std::string_view bytes) {
-    constexpr size_t kPart = 4 << 20, kWorthReleasing = 64 << 10;
+    constexpr size_t kPart = 4 << 20;
     uint32_t crc = 0;
     while (!bytes.empty()) {
       const std::string_view part = bytes.substr(0, kPart);
       crc = ExtendCrc32c(crc, part);
-      if (part.size() > kWorthReleasing) ReleaseMappedPages(part.data(), part.size());
+      if (part.size() > kMostCopied) ReleaseMappedPages(part.data(), part.size());
       bytes.remove_prefix(part.size());
     }
     return crc;
@@ -188,7 +191,7 @@ class BundleReader final : public SlicedReader {
     if (verify_checksums_) SM_RETURN_IF_ERROR(CheckCrc(stored, Checksum(bytes)));
     const bool aligned = reinterpret_cast<uintptr_t>(bytes.data()) % element == 0;
     // A bool other than 0 and 1 must not reach kernels, so these are always copied.
-    if (aligned && dtype != DType::kBool) {
+    if (aligned && dtype != DType::kBool && bytes.size() > kMostCopied) {
       return Tensor::Borrow(dtype, stored.shape, bytes.data(), bytes.size(), [file] {});
     }
     SM_ASSIGN_OR_RETURN(Tensor t, Tensor::Allocate(dtype, stored.shape));

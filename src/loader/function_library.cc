@@ -1,10 +1,13 @@
 #include "src/loader/function_library.h"
 
+#include <google/protobuf/arena.h>
+
 #include <algorithm>
 #include <optional>
 
 #include "proto/savedmodel_graph.pb.h"
 #include "src/base/status_macros.h"
+#include "src/loader/proto_parsing.h"
 
 namespace savedmodel {
 namespace {
@@ -67,12 +70,22 @@ StatusOr<std::shared_ptr<const GraphFunction>> ProtoFunctionLibrary::Get(const F
     auto found = converted_.find(*key);
     if (found != converted_.end()) return found->second;
   }
-  StatusOr<std::shared_ptr<const GraphFunction>> function =
-      ImportFunction(*it->second, f.attrs.get(), index_, registry_, options_);
+  StatusOr<std::shared_ptr<const GraphFunction>> function = Import(*it->second, f.attrs.get());
   if (!function.ok()) return function.status().At(StrCat("function '", f.name, "'"));
   if (!key.has_value()) return function;
   std::lock_guard<std::mutex> lock(mutex_);
   return converted_.emplace(*key, *function).first->second;  // another thread's, if it was first
+}
+
+StatusOr<std::shared_ptr<const GraphFunction>> ProtoFunctionLibrary::Import(
+    const proto::FunctionDef& function, const Attrs* attrs) const {
+  if (function.unparsed().empty()) {
+    return ImportFunction(function, attrs, index_, registry_, options_);
+  }
+  google::protobuf::Arena arena;
+  auto* parsed = google::protobuf::Arena::CreateMessage<proto::FunctionDef>(&arena);
+  SM_RETURN_IF_ERROR(ParseBinary(function.unparsed(), "function library", parsed));
+  return ImportFunction(*parsed, attrs, index_, registry_, options_);
 }
 
 std::vector<std::string> ProtoFunctionLibrary::Names() const {

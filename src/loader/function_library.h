@@ -35,6 +35,9 @@ class ProtoFunctionLibrary final : public FunctionLibrary {
                        const ImportOptions& options)
       : owner_(std::move(owner)), registry_(registry), options_(options) {}
 
+  StatusOr<std::shared_ptr<const GraphFunction>> Import(const proto::FunctionDef& function,
+                                                        const Attrs* attrs) const;
+
   const std::shared_ptr<const void> owner_;
   const OpRegistry& registry_;
   const ImportOptions options_;

@@ -1,11 +1,14 @@
 #include "src/loader/graph_importer.h"
 
+#include <google/protobuf/arena.h>
+
 #include <utility>
 
 #include "proto/savedmodel_graph.pb.h"
 #include "src/base/status_macros.h"
 #include "src/loader/body_importer.h"
 #include "src/loader/function_library.h"
+#include "src/loader/proto_parsing.h"
 
 namespace savedmodel {
 namespace {
@@ -60,16 +63,20 @@ Status Connect(const proto::NodeDef& def, NodeId id, BodyImporter& importer, Gra
 
 }  // namespace
 
-StatusOr<LoadedGraph> ImportGraphDef(std::shared_ptr<const void> owner, proto::GraphDef* graph_def,
-                                     const OpRegistry& registry, const ImportOptions& options) {
+StatusOr<LoadedGraph> ImportGraphDef(std::shared_ptr<ProtoFunctionLibrary> library,
+                                     proto::GraphDef* graph_def, const OpRegistry& registry,
+                                     const ImportOptions& options) {
+  google::protobuf::Arena arena;
+  if (std::string bytes; !graph_def->unparsed().empty()) {
+    bytes.swap(*graph_def->mutable_unparsed());
+    graph_def = google::protobuf::Arena::CreateMessage<proto::GraphDef>(&arena);
+    SM_RETURN_IF_ERROR(ParseBinary(bytes, "graph", graph_def));
+  }
   SM_RETURN_IF_ERROR(CheckVersions(graph_def->versions()));
   if (graph_def->node_size() > options.max_nodes) {
     return ResourceExhausted("graph: found ", graph_def->node_size(), " nodes, expected at most ",
                              options.max_nodes);
   }
-  SM_ASSIGN_OR_RETURN(
-      std::shared_ptr<const ProtoFunctionLibrary> library,
-      ProtoFunctionLibrary::Make(std::move(owner), graph_def->library(), registry, options));
   LoadedGraph loaded;
   BodyImporter importer(registry, library->index(), nullptr, &loaded.graph);
   for (proto::NodeDef& def : *graph_def->mutable_node()) {
@@ -81,7 +88,7 @@ StatusOr<LoadedGraph> ImportGraphDef(std::shared_ptr<const void> owner, proto::G
   }
   importer.Finish();
   loaded.by_name = importer.TakeNames();
-  loaded.functions = std::const_pointer_cast<ProtoFunctionLibrary>(library);
+  loaded.functions = std::move(library);
   return loaded;
 }
 

@@ -22,10 +22,12 @@ struct ImportOptions {
 // FunctionDefs by name. The keys are views of the protos' own names.
 using FunctionIndex = std::unordered_map<std::string_view, const proto::FunctionDef*>;
 
-// Imports `graph_def`, moving large constants out of it. Its library is read later, when functions
-// are asked for: `owner` keeps it alive.
-StatusOr<LoadedGraph> ImportGraphDef(std::shared_ptr<const void> owner, proto::GraphDef* graph_def,
-                                     const OpRegistry& registry, const ImportOptions& options = {});
+class ProtoFunctionLibrary;
+
+// Imports `graph_def`, whose functions are `library`, moving large constants out of it.
+StatusOr<LoadedGraph> ImportGraphDef(std::shared_ptr<ProtoFunctionLibrary> library,
+                                     proto::GraphDef* graph_def, const OpRegistry& registry,
+                                     const ImportOptions& options = {});
 
 // Imports the body of `function`, whose type parameters have the values in `attrs` (may be null).
 StatusOr<std::shared_ptr<const GraphFunction>> ImportFunction(const proto::FunctionDef& function,

@@ -3,9 +3,11 @@
 #include <google/protobuf/arena.h>
 
 #include <charconv>
+#include <utility>
 
 #include "proto/savedmodel_graph.pb.h"
 #include "src/base/status_macros.h"
+#include "src/loader/function_library.h"
 #include "src/loader/graph_importer.h"
 #include "src/loader/proto_parsing.h"
 
@@ -15,7 +17,19 @@ StatusOr<LoadedGraph> LoadGraphDef(std::string_view bytes_or_text, const OpRegis
   auto arena = std::make_shared<google::protobuf::Arena>();
   auto* graph = google::protobuf::Arena::CreateMessage<proto::GraphDef>(arena.get());
   SM_RETURN_IF_ERROR(ParseBinaryOrText(bytes_or_text, "graph", graph));
-  return ImportGraphDef(std::move(arena), graph, registry);
+  SM_ASSIGN_OR_RETURN(
+      std::shared_ptr<ProtoFunctionLibrary> library,
+      ProtoFunctionLibrary::Make(std::move(arena), graph->library(), registry, ImportOptions()));
+  return ImportGraphDef(std::move(library), graph, registry);
+}
+
+StatusOr<const LoadedGraph*> MainGraph::Get() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (import_ != nullptr) {
+    graph_ = std::exchange(import_, nullptr)();
+  }
+  if (!graph_.ok()) return graph_.status();
+  return &*graph_;
 }
 
 bool SplitTensorName(std::string_view text, std::string_view* node, int32_t* index) {

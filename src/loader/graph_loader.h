@@ -1,10 +1,13 @@
 // Graphs from files: GraphDefs, binary or text.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
 #include "src/graph/graph.h"
 
@@ -18,6 +21,21 @@ struct LoadedGraph {
   Graph graph;
   std::shared_ptr<FunctionLibrary> functions;
   std::unordered_map<std::string, NodeId> by_name;
+};
+
+// The main graph of a model, imported when it is first asked for. Thread-safe.
+class MainGraph {
+ public:
+  using Import = std::function<StatusOr<LoadedGraph>()>;
+  explicit MainGraph(LoadedGraph graph) : graph_(std::move(graph)) {}
+  explicit MainGraph(Import import) : import_(std::move(import)) {}
+
+  StatusOr<const LoadedGraph*> Get() const;
+
+ private:
+  mutable std::mutex mutex_;
+  mutable Import import_;  // null when done
+  mutable StatusOr<LoadedGraph> graph_{LoadedGraph()};
 };
 
 // The graph in `bytes_or_text`, a serialised GraphDef or its text form. `registry` must outlive the

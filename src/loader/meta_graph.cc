@@ -6,6 +6,8 @@
 
 #include "proto/savedmodel_model.pb.h"
 #include "src/base/status_macros.h"
+#include "src/loader/deferred_parsing.h"
+#include "src/loader/function_library.h"
 #include "src/loader/graph_importer.h"
 
 namespace savedmodel {
@@ -79,7 +81,8 @@ Status FillAssets(const proto::MetaGraphDef& proto, const std::string& directory
 }
 
 // The variables of all collections that hold VariableDefs, each once.
-void FillVariables(const proto::MetaGraphDef& proto, LoadedMetaGraph* loaded) {
+void FillVariables(const proto::MetaGraphDef& proto, const LoadedGraph& graph,
+                   LoadedMetaGraph* loaded) {
   std::set<std::string> seen;
   for (const char* name : {"variables", "local_variables", "model_variables",
                            "moving_average_variables", "trainable_variables"}) {
@@ -88,8 +91,7 @@ void FillVariables(const proto::MetaGraphDef& proto, LoadedMetaGraph* loaded) {
     for (const std::string& bytes : collection->second.bytes_list().value()) {
       proto::VariableDef def;
       // Collections may hold anything: what is no variable of the graph is skipped.
-      if (!def.ParseFromString(bytes) ||
-          loaded->graph.by_name.count(NodeName(def.variable_name())) == 0 ||
+      if (!def.ParseFromString(bytes) || graph.by_name.count(NodeName(def.variable_name())) == 0 ||
           !seen.insert(def.variable_name()).second) {
         continue;
       }
@@ -131,17 +133,17 @@ Status FindInitOp(const proto::MetaGraphDef& proto, LoadedMetaGraph* loaded) {
     }
     loaded->init_op = NodeName(collection->second.nodes[0]);
   }
-  if (!loaded->init_op.empty() && loaded->graph.by_name.count(loaded->init_op) == 0) {
-    return NotFound("the op that initialises the model, '", loaded->init_op,
-                    "', is not in the graph");
-  }
   return Status();
 }
 
-Status FillSaver(const proto::SaverDef& proto, LoadedMetaGraph* loaded) {
-  LoadedSaver saver{proto.filename_tensor_name(), proto.save_tensor_name(),
-                    NodeName(proto.restore_op_name())};
-  const LoadedGraph& graph = loaded->graph;
+// Whether the nodes that initialise and restore are there.
+Status CheckNames(const LoadedMetaGraph& loaded, const LoadedGraph& graph) {
+  if (!loaded.init_op.empty() && graph.by_name.count(loaded.init_op) == 0) {
+    return NotFound("the op that initialises the model, '", loaded.init_op,
+                    "', is not in the graph");
+  }
+  if (!loaded.saver.has_value()) return Status();
+  const LoadedSaver& saver = *loaded.saver;
   if (!saver.restore_op.empty() && graph.by_name.count(saver.restore_op) == 0) {
     return NotFound("saver: the restore op '", saver.restore_op, "' is not in the graph");
   }
@@ -158,7 +160,26 @@ Status FillSaver(const proto::SaverDef& proto, LoadedMetaGraph* loaded) {
                              ") for the file name is no string");
     }
   }
-  loaded->saver = std::move(saver);
+  return Status();
+}
+
+// The values of constant objects. They alone need no main graph.
+Status FillConstants(const proto::GraphDef& graph_def, LoadedMetaGraph* loaded) {
+  for (const ObjectNode& node : loaded->objects->nodes) {
+    if (node.kind == ObjectKind::kConstant) loaded->constants[node.tensor_name];
+  }
+  if (loaded->constants.empty()) return Status();
+  if (!graph_def.unparsed().empty()) {
+    ReadUnparsedConstants(graph_def, &loaded->constants);
+    return Status();
+  }
+  SM_ASSIGN_OR_RETURN(const LoadedGraph* const main, loaded->main_graph->Get());
+  for (auto& [name, value] : loaded->constants) {
+    const auto it = main->by_name.find(name);
+    if (it == main->by_name.end()) continue;
+    const Tensor* constant = main->graph.constant({it->second, 0});
+    if (constant != nullptr) value = *constant;
+  }
   return Status();
 }
 
@@ -179,9 +200,16 @@ StatusOr<LoadedMetaGraph> ImportMetaGraph(std::shared_ptr<const void> owner,
                                           int64_t max_nodes) {
   LoadedMetaGraph loaded;
   FillInfo(meta_graph->meta_info_def(), &loaded);
-  SM_ASSIGN_OR_RETURN(loaded.graph,
-                      ImportGraphDef(std::move(owner), meta_graph->mutable_graph_def(), registry,
-                                     {.max_nodes = max_nodes}));
+  const ImportOptions options{.max_nodes = max_nodes};
+  proto::GraphDef* const graph_def = meta_graph->mutable_graph_def();
+  SM_ASSIGN_OR_RETURN(
+      std::shared_ptr<ProtoFunctionLibrary> library,
+      ProtoFunctionLibrary::Make(std::move(owner), graph_def->library(), registry, options));
+  loaded.functions = library;
+  loaded.main_graph = std::make_shared<const MainGraph>(
+      [library = std::move(library), graph_def, &registry, options] {
+        return ImportGraphDef(library, graph_def, registry, options);
+      });
   for (const auto& [key, proto] : meta_graph->signature_def()) {
     if (key == kInitOpSignature || key == kTrainOpSignature) continue;  // name an operation
     StatusOr<LoadedSignature> signature = SignatureFromProto(key, proto);
@@ -193,11 +221,20 @@ StatusOr<LoadedMetaGraph> ImportMetaGraph(std::shared_ptr<const void> owner,
   for (const auto& [name, collection] : meta_graph->collection_def()) {
     loaded.collections[name] = CollectionFromProto(collection);
   }
-  FillVariables(*meta_graph, &loaded);
   SM_RETURN_IF_ERROR(FillAssets(*meta_graph, directory, &loaded));
   SM_RETURN_IF_ERROR(FindInitOp(*meta_graph, &loaded));
-  if (meta_graph->has_saver_def()) SM_RETURN_IF_ERROR(FillSaver(meta_graph->saver_def(), &loaded));
+  if (meta_graph->has_saver_def()) {
+    const proto::SaverDef& saver = meta_graph->saver_def();
+    loaded.saver = {saver.filename_tensor_name(), saver.save_tensor_name(),
+                    NodeName(saver.restore_op_name())};
+  }
   SM_ASSIGN_OR_RETURN(loaded.objects, ObjectGraphFromProto(meta_graph->object_graph_def()));
+  SM_RETURN_IF_ERROR(FillConstants(*graph_def, &loaded));
+  if (loaded.objects->nodes.empty()) {
+    SM_ASSIGN_OR_RETURN(const LoadedGraph* const graph, loaded.main_graph->Get());
+    FillVariables(*meta_graph, *graph, &loaded);
+    SM_RETURN_IF_ERROR(CheckNames(loaded, *graph));
+  }
   for (size_t i = 0; i < loaded.objects->nodes.size(); ++i) {
     const ObjectNode& node = loaded.objects->nodes[i];
     const int count = static_cast<int>(loaded.assets.size());

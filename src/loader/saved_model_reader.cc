@@ -8,6 +8,7 @@
 #include "proto/savedmodel_model.pb.h"
 #include "src/base/status_macros.h"
 #include "src/loader/chunked_proto.h"
+#include "src/loader/deferred_parsing.h"
 #include "src/loader/meta_graph.h"
 #include "src/loader/proto_parsing.h"
 
@@ -29,7 +30,7 @@ StatusOr<ParsedModel> ParseModel(const FileSystem& files, const std::string& dir
   const std::string binary = base + ".pb", text = base + ".pbtxt", chunked = base + ".cpb";
   StatusOr<std::shared_ptr<const FileContent>> file = files.Read(binary);
   if (file.ok()) {
-    SM_RETURN_IF_ERROR(ParseBinary((*file)->bytes(), binary, parsed.model));
+    SM_RETURN_IF_ERROR(ParseDeferring((*file)->bytes(), binary, parsed.model));
   } else if (file.status().code() != StatusCode::kNotFound) {
     return file.status();
   } else if (file = files.Read(text); file.ok()) {

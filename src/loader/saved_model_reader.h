@@ -83,7 +83,9 @@ struct LoadedFingerprint {
 };
 
 struct LoadedMetaGraph {
-  LoadedGraph graph;
+  // Imported already where there are no objects: sessions are all that such a model offers.
+  std::shared_ptr<const MainGraph> main_graph;
+  std::shared_ptr<FunctionLibrary> functions;
   std::vector<std::string> tags;
   std::vector<LoadedSignature> signatures;  // sorted by key; those that can be called
   std::map<std::string, LoadedCollection> collections;
@@ -97,6 +99,7 @@ struct LoadedMetaGraph {
   std::string tensorflow_version;
   std::string tensorflow_git_version;
   std::shared_ptr<const ObjectGraph> objects;  // never null; without nodes for TensorFlow 1
+  std::map<std::string, Tensor> constants;     // of the main graph that objects name, by node
   std::optional<LoadedFingerprint> fingerprint;
   // Prefix of the variables' checkpoint; empty when the directory has none.
   std::string variables_prefix;

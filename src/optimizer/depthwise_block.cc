@@ -1,6 +1,6 @@
-// Blocks of mobile networks: a pointwise convolution that widens, a depthwise one and, where it
-// follows, a pointwise one that narrows become one op, so that the wide values never leave the
-// cache. Where they fit into it anyway, the ops stay.
+// Blocks of mobile networks: a convolution that widens, a depthwise one and, where it follows, a
+// pointwise one that narrows become one op, so that the wide values never leave the cache. Where
+// they fit into it anyway, the ops stay.
 #include <algorithm>
 
 #include "src/base/status_macros.h"
@@ -13,6 +13,7 @@ namespace {
 // rows.
 constexpr int64_t kLeastWide = 160 * 1024;
 constexpr int64_t kMostFilter = 48 * 1024;
+constexpr int64_t kMostColours = 4;
 
 class BlockFuser {
  public:
@@ -50,17 +51,30 @@ class BlockFuser {
            std::all_of(dilations.begin(), dilations.end(), [](int64_t d) { return d == 1; });
   }
 
-  // A small product of each pixel by itself.
-  bool IsPointwise(NodeId id) const {
+  // A small product for each pixel, computed directly.
+  bool IsSmallProduct(NodeId id) const {
     const Node& node = graph_->node(id);
     if ((node.op != "Conv2D" && node.op != "_ScaledConv2D") || !IsPlain(node, id)) return false;
     const Tensor* filter = Filter(node);
+    const std::vector<int64_t>& dilations = node.attrs.Ints("dilations");
+    return filter != nullptr && filter->shape()[2] == graph_->shape(node.inputs[0])[3] &&
+           filter->num_elements() <= kMostFilter &&
+           std::all_of(dilations.begin(), dilations.end(), [](int64_t d) { return d == 1; });
+  }
+
+  // Of each pixel by itself.
+  bool IsPointwise(NodeId id) const {
+    const Node& node = graph_->node(id);
+    if (!IsSmallProduct(id)) return false;
+    const Shape& filter = Filter(node)->shape();
     const std::vector<int64_t>& strides = node.attrs.Ints("strides");
-    const Shape in = graph_->shape(node.inputs[0]);
-    return filter != nullptr && filter->shape()[0] == 1 && filter->shape()[1] == 1 &&
-           filter->shape()[2] == in[3] && filter->num_elements() <= kMostFilter &&
-           node.attrs.String("padding") != "EXPLICIT" &&
+    return filter[0] == 1 && filter[1] == 1 && node.attrs.String("padding") != "EXPLICIT" &&
            std::all_of(strides.begin(), strides.end(), [](int64_t s) { return s == 1; });
+  }
+
+  // The first convolution of a network, of the colours of an image.
+  bool IsStem(NodeId id) const {
+    return IsSmallProduct(id) && Filter(graph_->node(id))->shape()[2] <= kMostColours;
   }
 
   // Operands of the steps behind node `id` are the same for each pixel.
@@ -75,7 +89,9 @@ class BlockFuser {
   }
 
   bool IsWidening(NodeOutput v) const {
-    if (v.index != 0 || uses_[v.node] != 1 || !IsPointwise(v.node)) return false;
+    if (v.index != 0 || uses_[v.node] != 1 || (!IsPointwise(v.node) && !IsStem(v.node))) {
+      return false;
+    }
     const Shape out = graph_->shape(v);
     return out.num_elements() / std::max<int64_t>(1, out[0]) >= kLeastWide &&
            HasStepsOfColumns(v.node);
@@ -129,9 +145,13 @@ class BlockFuser {
     for (const NodeId id : {expand, depthwise, project}) {
       AddStage(id, &block, &stages, &parameters);
     }
-    const Attrs& attrs = graph_->node(depthwise).attrs;
-    for (const char* name : {"strides", "padding", "explicit_paddings"}) {
-      if (const AttrValue* value = attrs.Find(name)) block.attrs.Set(name, *value);
+    for (const std::string name : {"strides", "padding", "explicit_paddings"}) {
+      if (const AttrValue* value = graph_->node(depthwise).attrs.Find(name)) {
+        block.attrs.Set(name, *value);
+      }
+      if (const AttrValue* value = graph_->node(expand).attrs.Find(name)) {
+        block.attrs.Set("expand_" + name, *value);
+      }
     }
     block.attrs.Set("N", static_cast<int64_t>(block.inputs.size()));
     block.attrs.Set("stages", std::move(stages));

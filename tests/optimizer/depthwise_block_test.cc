@@ -32,19 +32,33 @@ double Limited(double v) { return std::clamp(v, 0.0, 6.0); }
 struct Case {
   int window, stride;
   bool narrows;
+  bool is_stem = false;  // the first convolution is one of 3x3 pixels with stride 2
 };
 
 class DepthwiseBlockTest : public testing::TestWithParam<Case> {
  protected:
+  // The first convolution with its bias.
+  double First(int n, int row, int column, int c) const {
+    double sum = b1.data<float>()[c];
+    for (int tap = 0; tap < first_window * first_window; ++tap) {
+      const int h = row * first_stride - first_window / 2 + tap / first_window;
+      const int w = column * first_stride - first_window / 2 + tap % first_window;
+      if (h < 0 || h >= in_size || w < 0 || w >= in_size) continue;
+      for (int k = 0; k < kIn; ++k) {
+        sum += x.data<float>()[((n * in_size + h) * in_size + w) * kIn + k] *
+               f1.data<float>()[(tap * kIn + k) * kWide + c];
+      }
+    }
+    return sum;
+  }
+
   // The wide values behind the depthwise convolution, SAME padding: [batch][out][out][kWide].
   std::vector<double> Wide(int out) const {
     std::vector<double> first(kBatch * kSize * kSize * kWide), y(kBatch * out * out * kWide);
     for (size_t i = 0; i < first.size(); ++i) {
-      double sum = b1.data<float>()[i % kWide];
-      for (int k = 0; k < kIn; ++k) {
-        sum += x.data<float>()[i / kWide * kIn + k] * f1.data<float>()[k * kWide + i % kWide];
-      }
-      first[i] = Limited(sum);
+      const int pixel = static_cast<int>(i / kWide);
+      first[i] = Limited(First(pixel / kSize / kSize, pixel / kSize % kSize, pixel % kSize,
+                               static_cast<int>(i % kWide)));
     }
     const int window = GetParam().window, stride = GetParam().stride;
     const int before = std::max((out - 1) * stride + window - kSize, 0) / 2;
@@ -65,7 +79,10 @@ class DepthwiseBlockTest : public testing::TestWithParam<Case> {
     return y;
   }
 
-  const Tensor x = Exact({kBatch, kSize, kSize, kIn}, 101), f1 = Exact({1, 1, kIn, kWide}, 53);
+  const int first_window = GetParam().is_stem ? 3 : 1, first_stride = GetParam().is_stem ? 2 : 1;
+  const int in_size = (kSize - 1) * first_stride + 1;
+  const Tensor x = Exact({kBatch, in_size, in_size, kIn}, 101);
+  const Tensor f1 = Exact({first_window, first_window, kIn, kWide}, 53);
   const Tensor f2 = Exact({GetParam().window, GetParam().window, kWide, 1}, 31);
   const Tensor f3 = Exact({1, 1, kWide, kIn}, 29);
   const Tensor b1 = Exact({kWide}, 17), b2 = Exact({kWide}, 19), b3 = Exact({kIn}, 5);
@@ -73,11 +90,12 @@ class DepthwiseBlockTest : public testing::TestWithParam<Case> {
 
 TEST_P(DepthwiseBlockTest, IsTheThreeConvolutions) {
   const Case& c = GetParam();
-  const bool residual = c.narrows && c.stride == 1;
+  const bool residual = c.narrows && c.stride == 1 && !c.is_stem;
   GraphText g;
   g.Input("x").Floats("f1", f1).Floats("f2", f2).Floats("f3", f3);
   g.Floats("b1", b1).Floats("b2", b2).Floats("b3", b3);
-  g.Node("e", "Conv2D", {"x", "f1"}, Attrs(1, "VALID")).Node("eb", "BiasAdd", {"e", "b1"});
+  g.Node("e", "Conv2D", {"x", "f1"}, Attrs(first_stride, c.is_stem ? "SAME" : "VALID"));
+  g.Node("eb", "BiasAdd", {"e", "b1"});
   g.Node("er", "Relu6", {"eb"});
   g.Node("d", "DepthwiseConv2dNative", {"er", "f2"}, Attrs(c.stride, "SAME"));
   g.Node("db", "BiasAdd", {"d", "b2"}).Node("dr", "Relu6", {"db"});
@@ -106,7 +124,8 @@ TEST_P(DepthwiseBlockTest, IsTheThreeConvolutions) {
 
 INSTANTIATE_TEST_SUITE_P(Windows, DepthwiseBlockTest,
                          testing::Values(Case{3, 1, true}, Case{3, 2, true}, Case{5, 1, false},
-                                         Case{5, 2, true}, Case{7, 1, true}, Case{3, 2, false}));
+                                         Case{5, 2, true}, Case{7, 1, true}, Case{3, 2, false},
+                                         Case{3, 1, true, true}, Case{3, 1, false, true}));
 
 }  // namespace
 }  // namespace savedmodel

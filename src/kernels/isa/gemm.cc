@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "src/base/aligned_vector.h"
+
 namespace savedmodel {
 namespace {
 
@@ -32,8 +34,8 @@ int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 // Memory that a thread keeps for its next product; bounded by the blocking.
 struct Scratch {
   std::vector<const float*> runs;
-  std::vector<float> panel;
-  std::vector<int32_t> words;  // of rows of A in fewer bits
+  AlignedVector<float> panel;
+  AlignedVector<int32_t> words;  // of rows of A in fewer bits
   std::vector<RowScale> scales;
 };
 Scratch& ThreadScratch() {
@@ -75,7 +77,8 @@ class Parts {
   int64_t groups_ = 1, pieces_ = 1;
 };
 
-// Null where B is in float32.
+bool IsFloat32(const PackedMatrix& b) { return b.precision() == Precision::kFloat32; }
+// Null where the numbers that are multiplied are float32.
 const ReducedCode* ReducedCodeOf(const Product& p) {
   return p.packed == nullptr ? nullptr : Reduced(p.packed->precision());
 }
@@ -135,26 +138,44 @@ Jobs Cut(const VectorCode& code, const Product& p, int64_t panels, int64_t threa
   return jobs;
 }
 
+// The thread's memory for `floats` floats of a panel.
+float* PanelMemory(int64_t floats) {
+  AlignedVector<float>& panel = ThreadScratch().panel;
+  if (static_cast<int64_t>(panel.size()) < floats) panel.resize(floats);
+  return panel.data();
+}
+
 // Points `args` to the part of B at rows [k, k + depth) and the panel's columns.
 void PointToB(const VectorCode& code, const Product& p, const Panels::Panel& panel, int64_t k,
               int64_t depth, PanelArgs* args) {
   args->b_stride = panel.width;
-  if (p.packed != nullptr) {
+  if (p.packed != nullptr && IsFloat32(*p.packed)) {
     args->b = p.packed->panel(panel.begin) + k * panel.width;
     return;
   }
+  const bool few_rows = args->row_end - args->row_begin < kRowsWorthPacking;
+  if (p.packed != nullptr) {
+    const uint16_t* halves = p.packed->halves(panel.begin) + k * panel.width;
+    if (few_rows && args->vectors == code.max_vectors) {
+      args->halves = halves;
+    } else {
+      float* const widened = PanelMemory(depth * panel.width);
+      code.widen(halves, depth * panel.width, widened);
+      args->b = widened;
+      args->halves = nullptr;
+    }
+    return;
+  }
   const float* from = p.b.at(k, panel.begin);
-  if (p.b.column_stride == 1 && panel.columns == panel.width &&
-      args->row_end - args->row_begin < kRowsWorthPacking) {
+  if (p.b.column_stride == 1 && panel.columns == panel.width && few_rows) {
     args->b = from;
     args->b_stride = p.b.row_stride;
     return;
   }
-  std::vector<float>& packed = ThreadScratch().panel;
-  if (static_cast<int64_t>(packed.size()) < depth * panel.width) packed.resize(depth * panel.width);
+  float* const packed = PanelMemory(depth * panel.width);
   code.pack(from, p.b.row_stride, p.b.column_stride, depth, panel.columns, panel.width, nullptr,
-            packed.data());
-  args->b = packed.data();
+            packed);
+  args->b = packed;
 }
 
 // Splits an epilogue into what tiles do in registers and the steps that remain.
@@ -256,7 +277,7 @@ class ReducedRows {
   const ReducedCode& code_;
   const Product& p_;
   const int64_t first_, depth_, stride_;  // a stride is no power of two
-  std::vector<int32_t> words_;
+  AlignedVector<int32_t> words_;
   std::vector<RowScale> scales_;
 };
 
@@ -326,7 +347,10 @@ void RunBlock(const VectorCode& code, const Product& p, const Panels& panels, in
       PointToB(code, p, panel, k, part.taps * part.depth, &args);
       args.next = args.b;
       if (p.packed != nullptr) {
-        args.next = p.packed->panel(after.begin) + (args.b - p.packed->panel(panel.begin));
+        const int64_t skipped = k * args.b_stride;
+        args.next = IsFloat32(*p.packed)
+                        ? p.packed->panel(after.begin) + skipped
+                        : reinterpret_cast<const float*>(p.packed->halves(after.begin) + skipped);
         if (is_last && is_last_part && p.following != nullptr) args.next = p.following->panel(0);
       }
       code.panel(args);

@@ -57,8 +57,9 @@ class Panels {
 // A matrix B in panels of vectors, ready to be streamed through: made once per constant.
 class PackedMatrix {
  public:
-  // In `precision` where the processor can multiply that. Int8 leaves float32 what it cannot say: a
-  // matrix whose sums could overflow, or with a value that is not finite.
+  // In `precision` where the processor can multiply that; in bfloat16 also where not, since it is
+  // half to read: panels are widened before they are multiplied. Int8 leaves float32 what it cannot
+  // say: a matrix whose sums could overflow, or with a value that is not finite.
   // Columns are multiplied by their scales (null: 1).
   static StatusOr<PackedMatrix> Pack(const MatrixView& b, int64_t depth, int64_t columns,
                                      Precision precision = Precision::kFloat32,
@@ -76,7 +77,11 @@ class PackedMatrix {
   const float* panel(int64_t column) const {
     return static_cast<const float*>(data_) + column * depth_;
   }
-  // Of all other precisions (ReducedCode).
+  // Of bfloat16 that is widened.
+  const uint16_t* halves(int64_t column) const {
+    return static_cast<const uint16_t*>(data_) + column * depth_;
+  }
+  // Of all that ReducedCode multiplies.
   const int32_t* words(int64_t column) const {
     return static_cast<const int32_t*>(data_) + column * depth_;
   }
@@ -85,13 +90,16 @@ class PackedMatrix {
   const int32_t* column_sums(int64_t column) const { return column_sums_.data() + column; }
 
  private:
+  // Memory for `depth_` rows of numbers that are not float32.
+  Status Allocate(DType dtype, int64_t columns);
   Status PackReduced(const ReducedCode& reduced, const MatrixView& b, int64_t depth,
                      int64_t columns, const float* scale);
+  Status PackHalves(const MatrixView& b, int64_t depth, int64_t columns, const float* scale);
 
   Precision precision_ = Precision::kFloat32;
   Tensor memory_;  // which holds the data and perhaps other matrices'
   void* data_ = nullptr;
-  int64_t depth_ = 0;  // in floats or words
+  int64_t depth_ = 0;  // in floats, halves or words
   std::vector<float> column_scales_;
   std::vector<int32_t> column_sums_;
 };

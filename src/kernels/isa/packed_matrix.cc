@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "src/base/large_pages.h"
+#include "src/base/mapped_pages.h"
 #include "src/base/status_macros.h"
 #include "src/base/strcat.h"
 #include "src/kernels/isa/gemm.h"
@@ -14,7 +15,12 @@ namespace {
 // Values of a matrix below which products of float32 are quicker: rows need not be reduced.
 constexpr int64_t kWorthReducing = 1024;
 
+// Values of a matrix below which it is no gain that bfloat16 is half to read.
+constexpr int64_t kWorthHalving = 128 * 1024;
+
 constexpr int64_t kLine = 16;  // floats in a cache line
+
+constexpr int64_t kWorthReleasing = 8 << 20;  // bytes
 
 int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
@@ -30,14 +36,20 @@ void EachPanel(const VectorCode& code, int64_t columns,
 
 }  // namespace
 
+Status PackedMatrix::Allocate(DType dtype, int64_t columns) {
+  SM_ASSIGN_OR_RETURN(memory_, Tensor::Allocate(dtype, Shape({depth_, columns})));
+  data_ = memory_.raw_mutable_data();
+  TakeLargePages(data_, memory_.num_bytes());
+  TakePages(data_, memory_.num_bytes());
+  return Status();
+}
+
 Status PackedMatrix::PackReduced(const ReducedCode& reduced, const MatrixView& b, int64_t depth,
                                  int64_t columns, const float* scale) {
   const VectorCode& code = Vectors();
   const int64_t padded = RoundUp(columns, code.lanes);
   depth_ = (depth + reduced.group - 1) / reduced.group;
-  SM_ASSIGN_OR_RETURN(memory_, Tensor::Allocate(DType::kInt32, Shape({depth_, padded})));
-  data_ = memory_.raw_mutable_data();
-  TakeLargePages(data_, memory_.num_bytes());
+  SM_RETURN_IF_ERROR(Allocate(DType::kInt32, padded));
   column_scales_.resize(static_cast<size_t>(padded));
   column_sums_.resize(static_cast<size_t>(padded));
   std::vector<float> wide(static_cast<size_t>(depth * code.max_vectors * code.lanes));
@@ -46,6 +58,20 @@ Status PackedMatrix::PackReduced(const ReducedCode& reduced, const MatrixView& b
               scale == nullptr ? nullptr : scale + column, wide.data());
     reduced.pack(wide.data(), depth, width, const_cast<int32_t*>(words(column)),
                  &column_scales_[column], &column_sums_[column]);
+  });
+  return Status();
+}
+
+Status PackedMatrix::PackHalves(const MatrixView& b, int64_t depth, int64_t columns,
+                                const float* scale) {
+  const VectorCode& code = Vectors();
+  depth_ = depth;
+  SM_RETURN_IF_ERROR(Allocate(DType::kBFloat16, RoundUp(columns, code.lanes)));
+  std::vector<float> wide(static_cast<size_t>(depth * code.max_vectors * code.lanes));
+  EachPanel(code, columns, [&](int64_t column, int64_t valid, int64_t width) {
+    code.pack(b.at(0, column), b.row_stride, b.column_stride, depth, valid, width,
+              scale == nullptr ? nullptr : scale + column, wide.data());
+    code.narrow(wide.data(), depth * width, const_cast<uint16_t*>(halves(column)));
   });
   return Status();
 }
@@ -62,13 +88,25 @@ StatusOr<PackedMatrix> PackedMatrix::Pack(const MatrixView& b, int64_t depth, in
       return packed;
     }
   }
-  SM_ASSIGN_OR_RETURN(std::vector<PackedMatrix> one,
-                      Fill(1, depth, columns,
-                           [&](int64_t column, int64_t valid, int64_t width, float* const* panels) {
-                             Vectors().pack(b.at(0, column), b.row_stride, b.column_stride, depth,
-                                            valid, width,
-                                            scale == nullptr ? nullptr : scale + column, panels[0]);
-                           }));
+  if (reduced == nullptr && precision == Precision::kBFloat16 && depth * columns >= kWorthHalving) {
+    PackedMatrix packed;
+    SM_RETURN_IF_ERROR(packed.PackHalves(b, depth, columns, scale));
+    packed.precision_ = precision;
+    return packed;
+  }
+  // Of a transposed matrix, which is read from its beginning to its end, what has been packed is
+  // given back before the rest is read.
+  int64_t kept = 0;  // first column that is not given back
+  const auto fill = [&](int64_t column, int64_t valid, int64_t width, float* const* panels) {
+    const int64_t bytes = (column - kept) * b.column_stride * int64_t{sizeof(float)};
+    if (b.row_stride == 1 && bytes >= kWorthReleasing) {
+      ReleaseMappedPages(b.at(0, kept), bytes);
+      kept = column;
+    }
+    Vectors().pack(b.at(0, column), b.row_stride, b.column_stride, depth, valid, width,
+                   scale == nullptr ? nullptr : scale + column, panels[0]);
+  };
+  SM_ASSIGN_OR_RETURN(std::vector<PackedMatrix> one, Fill(1, depth, columns, fill));
   return std::move(one[0]);
 }
 
@@ -79,7 +117,8 @@ StatusOr<std::vector<PackedMatrix>> PackedMatrix::Fill(int64_t count, int64_t de
   const int64_t distance = depth * RoundUp(columns, code.lanes) + kLine;
   SM_ASSIGN_OR_RETURN(Tensor memory, Tensor::Allocate(DType::kFloat, Shape({count, distance})));
   float* const first = static_cast<float*>(memory.raw_mutable_data());
-  TakeLargePages(first, memory.num_bytes());
+  const char* const end_of_large =
+      reinterpret_cast<char*>(first) + TakeLargePages(first, memory.num_bytes());
   std::vector<PackedMatrix> matrices(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
     matrices[i].memory_ = memory;
@@ -88,7 +127,11 @@ StatusOr<std::vector<PackedMatrix>> PackedMatrix::Fill(int64_t count, int64_t de
   }
   std::vector<float*> panels(static_cast<size_t>(count));
   EachPanel(code, columns, [&](int64_t column, int64_t valid, int64_t width) {
-    for (int64_t i = 0; i < count; ++i) panels[i] = first + i * distance + column * depth;
+    const size_t bytes = static_cast<size_t>(depth * width) * sizeof(float);
+    for (int64_t i = 0; i < count; ++i) {
+      panels[i] = first + i * distance + column * depth;
+      if (reinterpret_cast<char*>(panels[i]) + bytes > end_of_large) TakePages(panels[i], bytes);
+    }
     fill(column, valid, width, panels.data());
   });
   return matrices;
@@ -132,7 +175,9 @@ std::string DebugString(const PackedMatrices& matrices) {
   if (matrices == nullptr || matrices->empty()) return "";
   switch (matrices->front().precision()) {
     case Precision::kBFloat16:
-      return "bfloat16 products of packed weights";
+      return Reduced(Precision::kBFloat16) != nullptr
+                 ? "bfloat16 products of packed weights"
+                 : "products of packed weights, which are bfloat16";
     case Precision::kInt8:
       return "int8 products of packed weights";
     case Precision::kFloat32:

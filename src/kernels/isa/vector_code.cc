@@ -11,9 +11,14 @@
 namespace savedmodel {
 namespace {
 
-const VectorCode& Choose() {
+// The level that the environment asks for.
+std::string_view Wanted() {
   const char* value = std::getenv("SAVEDMODEL_ISA");
-  const std::string_view wanted = value == nullptr ? "" : value;
+  return value == nullptr ? "" : value;
+}
+
+const VectorCode& Choose() {
+  const std::string_view wanted = Wanted();
 #if defined(SAVEDMODEL_X86_LEVELS)
   if (wanted != "portable" && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
     if (wanted != "avx2" && __builtin_cpu_supports("avx512f") &&
@@ -30,7 +35,8 @@ const VectorCode& Choose() {
 #if defined(SAVEDMODEL_X86_LEVELS)
 const ReducedCode* ChooseBFloat16(int lanes) {
   const bool can = lanes == 16 && __builtin_cpu_supports("avx512bf16");
-  return can ? savedmodel_vector_code_avx512_bf16() : nullptr;
+  const bool is_quick = !__builtin_cpu_is("intel") || Wanted() == "avx512_bf16";
+  return can && is_quick ? savedmodel_vector_code_avx512_bf16() : nullptr;
 }
 
 bool HasAvxVnni() {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/container/inlined_vector.h"
+#include "src/base/aligned_vector.h"
 #include "src/base/status_macros.h"
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
@@ -240,7 +241,7 @@ class FusedElementwise final : public Kernel {
     const int64_t tile = std::min(kTile - kTile % columns, end - begin);
     int64_t floats = num_tiles_ * tile;
     for (const Reach& reach : reaches) floats += reach.Scratch(tile);
-    thread_local std::vector<float> memory;  // bounded by kMostFused and kTile
+    thread_local AlignedVector<float> memory;  // bounded by kMostFused and kTile
     if (static_cast<int64_t>(memory.size()) < floats) memory.resize(floats);
 
     absl::InlinedVector<const float*, 8> inputs(reaches.size());

@@ -3,6 +3,7 @@
 #include <array>
 #include <vector>
 
+#include "src/base/aligned_vector.h"
 #include "src/base/status_macros.h"
 #include "src/graph/op_signature.h"
 #include "src/kernels/isa/gemm.h"
@@ -182,7 +183,7 @@ class Attention {
 
   void RunBlock(int64_t batch, int64_t begin, int64_t end) const {
     constexpr int64_t kPadding = 16;  // keeps strides that are powers of two apart
-    thread_local std::vector<float> scores;
+    thread_local AlignedVector<float> scores;
     const int row = batch_dims_, column = row + 1;
     const int64_t stride = keys_ + kPadding;
     if (static_cast<int64_t>(scores.size()) < (end - begin) * stride) {

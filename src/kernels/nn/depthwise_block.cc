@@ -1,14 +1,15 @@
-// A pointwise convolution that widens, a depthwise one and perhaps a pointwise one that narrows, a
-// few rows at a time: the wide values stay in the cache.
+// A convolution that widens, a depthwise one and perhaps a pointwise one that narrows, a few rows
+// at a time: the wide values stay in the cache.
 #include <algorithm>
 #include <type_traits>
 #include <vector>
 
+#include "src/base/aligned_vector.h"
 #include "src/base/status_macros.h"
 #include "src/graph/op_signature.h"
 #include "src/kernels/nn/conv_float.h"
 #include "src/kernels/nn/nn_ops.h"
-#include "src/kernels/nn/spatial.h"
+#include "src/kernels/nn/windows.h"
 
 namespace savedmodel {
 namespace {
@@ -17,13 +18,23 @@ namespace {
 struct Stage {
   int filter = -1, scale = -1;  // inputs; -1 for none
   std::vector<EpilogueStep> steps;
-  PackedMatrices packed;  // of a pointwise one
+  PackedMatrices packed;  // of all but the depthwise one
 };
 
 struct Block {
   Stage expand, depthwise, project;
-  WindowAttrs attrs;  // of the depthwise one
+  WindowAttrs expand_attrs, attrs;  // of the first and of the depthwise one
 };
+
+Status ReadWindows(const Attrs& attrs, Block* block) {
+  SM_ASSIGN_OR_RETURN(block->attrs, ReadWindowAttrs(attrs, 2));
+  Attrs expand;
+  for (const std::string name : {"strides", "padding", "explicit_paddings"}) {
+    if (const AttrValue* value = attrs.Find("expand_" + name)) expand.Set(name, *value);
+  }
+  SM_ASSIGN_OR_RETURN(block->expand_attrs, ReadWindowAttrs(expand, 2));
+  return Status();
+}
 
 // As src/optimizer/depthwise_block.cc writes it: input of filter and scale, number of steps; op,
 // operand and its side for each step.
@@ -59,19 +70,19 @@ Status ReadStages(const Attrs& attrs, int num_inputs, Block* block) {
   return Status();
 }
 
-// Channels of the wide values and of the output, and the window.
-Status CheckFilters(const Block& block, const Shape& x, Span<const Shape> filters,
-                    WindowAttrs* attrs) {
+// Takes the windows from the filters, and gives the shape of the wide values.
+StatusOr<Shape> TakeFilters(const Shape& x, Span<const Shape> filters, Block* block) {
   const Shape &expand = filters[0], &depthwise = filters[1], &project = filters[2];
-  SM_CHECK_ARG(expand.fully_known() && expand.rank() == 4 && expand[0] == 1 && expand[1] == 1 &&
+  SM_CHECK_ARG(expand.fully_known() && expand.rank() == 4 && expand.num_elements() > 0 &&
                    expand[2] == x[3] && depthwise.fully_known() && depthwise.rank() == 4 &&
-                   depthwise[2] == expand[3] && depthwise[3] == 1 &&
-                   (block.project.filter < 0 ||
+                   depthwise.num_elements() > 0 && depthwise[2] == expand[3] && depthwise[3] == 1 &&
+                   (block->project.filter < 0 ||
                     (project.fully_known() && project.rank() == 4 && project[0] == 1 &&
                      project[1] == 1 && project[2] == expand[3])),
                "found filters ", expand, ", ", depthwise, ", ", project, ", which do not fit ", x);
-  attrs->window = {1, depthwise[0], depthwise[1]};
-  return Status();
+  block->expand_attrs.window = {1, expand[0], expand[1]};
+  block->attrs.window = {1, depthwise[0], depthwise[1]};
+  return WindowOutputShape(block->expand_attrs, x, expand[3]);
 }
 
 Status BlockShape(ShapeContext& ctx) {
@@ -80,13 +91,13 @@ Status BlockShape(ShapeContext& ctx) {
   SM_RETURN_IF_ERROR(ctx.ExpectRank(0, 4));
   const Shape& x = ctx.input(0);
   if (!x.fully_known()) return Status();
-  SM_ASSIGN_OR_RETURN(WindowAttrs attrs, ReadWindowAttrs(ctx.attrs(), 2));
+  SM_RETURN_IF_ERROR(ReadWindows(ctx.attrs(), &block));
   const bool narrows = block.project.filter >= 0;
   const Shape filters[] = {ctx.input(block.expand.filter), ctx.input(block.depthwise.filter),
                            narrows ? ctx.input(block.project.filter) : Shape()};
-  SM_RETURN_IF_ERROR(CheckFilters(block, x, filters, &attrs));
+  SM_ASSIGN_OR_RETURN(const Shape wide, TakeFilters(x, filters, &block));
   const int64_t channels = narrows ? filters[2][3] : filters[0][3];
-  SM_ASSIGN_OR_RETURN(Shape out, WindowOutputShape(attrs, x, channels));
+  SM_ASSIGN_OR_RETURN(Shape out, WindowOutputShape(block.attrs, wide, channels));
   ctx.set_output(0, std::move(out));
   return Status();
 }
@@ -94,8 +105,9 @@ Status BlockShape(ShapeContext& ctx) {
 // One run.
 class BlockRun {
  public:
-  BlockRun(OpContext& ctx, const Block& block, const WindowGeometry& g, int64_t in_channels)
-      : ctx_(ctx), block_(block), g_(g), in_channels_(in_channels), wide_(g.channels) {}
+  // `g` is the depthwise convolution's, `windows` are the first one's.
+  BlockRun(OpContext& ctx, const Block& block, const WindowGeometry& g, const Windows& windows)
+      : ctx_(ctx), block_(block), g_(g), windows_(windows), wide_(g.channels) {}
 
   Status Run() {
     const Shape wide({1, 1, 2, wide_});  // more than one pixel: operands are of columns
@@ -111,7 +123,7 @@ class BlockRun {
         g_.batch >= threads ? 1 : std::clamp<int64_t>(g_.out[1] / kLeastRows, 1, threads);
     const double cost = 0.03 * static_cast<double>(g_.out_pixels() / strips) *
                         static_cast<double>(wide_) *
-                        static_cast<double>(in_channels_ + g_.taps() + channels_);
+                        static_cast<double>(expand_depth() + g_.taps() + channels_);
     ctx_.ParallelFor(g_.batch * strips, cost, [&](int64_t begin, int64_t end) {
       for (int64_t job = begin; job < end; ++job) {
         const int64_t strip = job % strips;
@@ -122,16 +134,17 @@ class BlockRun {
   }
 
  private:
-  static constexpr int64_t kRows = 2;  // of the output at a time
+  static constexpr int64_t kRows = 4;  // of the output at a time
 
   struct Scratch {
-    std::vector<float> ring, narrow;
+    AlignedVector<float> ring, narrow;
     std::vector<const float*> rows;
   };
 
   void RunStrip(int64_t image, int64_t begin, int64_t end) const {
     thread_local Scratch scratch;
-    const int64_t stride = g_.stride[1], window = g_.window[1], held = window + stride;
+    const int64_t stride = g_.stride[1], window = g_.window[1];
+    const int64_t held = window + (kRows - 1) * stride;  // rows
     const int64_t row_floats = g_.in[2] * wide_;
     const auto grow = [](auto* v, int64_t n) {
       if (static_cast<int64_t>(v->size()) < n) v->resize(n);
@@ -139,7 +152,7 @@ class BlockRun {
     const bool narrows = block_.project.filter >= 0;
     grow(&scratch.ring, held * row_floats);
     if (narrows) grow(&scratch.narrow, kRows * g_.out[2] * wide_);
-    grow(&scratch.rows, window + stride);
+    grow(&scratch.rows, held);
     float* const ring = scratch.ring.data();
     int64_t made = std::max<int64_t>(0, begin * stride - g_.before[1]);  // rows before this one
     for (int64_t row = begin; row < end; row += kRows) {
@@ -147,7 +160,7 @@ class BlockRun {
       const int64_t top = row * stride - g_.before[1];
       const int64_t bottom = std::min(g_.in[1], top + (rows - 1) * stride + window);
       for (; made < bottom; ++made) Expand(image, made, ring + made % held * row_floats);
-      for (int64_t i = 0; i < window + stride; ++i) {
+      for (int64_t i = 0; i < held; ++i) {
         const int64_t h = top + i;
         scratch.rows[i] = h < 0 || h >= bottom ? nullptr : ring + h % held * row_floats;
       }
@@ -158,23 +171,23 @@ class BlockRun {
     }
   }
 
-  void Multiply(const float* x, int64_t depth, int64_t pixels, const Stage& stage,
-                const Epilogue& epilogue, int64_t columns, float* y) const {
-    const EvenRuns runs{x, depth};
-    RunProductSerially({.rows = pixels,
-                        .columns = columns,
-                        .depth = depth,
-                        .runs = runs,
-                        .packed = stage.packed->data(),
-                        .c = y,
-                        .c_stride = columns,
-                        .epilogue = &epilogue,
-                        .is_part = true});
-  }
+  int64_t expand_depth() const { return windows_.taps() * windows_.depth(); }
 
   void Expand(int64_t image, int64_t row, float* y) const {
-    const float* x = ctx_.in<float>(0) + (image * g_.in[1] + row) * g_.in[2] * in_channels_;
-    Multiply(x, in_channels_, g_.in[2], block_.expand, expand_, wide_, y);
+    const int64_t first = (image * g_.in[1] + row) * g_.in[2];
+    const auto runs = [&](int64_t begin, int64_t end, const float** out) {
+      windows_.FindRuns(0, first + begin, first + end, out);
+    };
+    RunProductSerially({.rows = g_.in[2],
+                        .columns = wide_,
+                        .taps = windows_.taps(),
+                        .depth = windows_.depth(),
+                        .runs = runs,
+                        .packed = block_.expand.packed->data(),
+                        .c = y,
+                        .c_stride = wide_,
+                        .epilogue = &expand_,
+                        .is_part = true});
   }
 
   void Depthwise(const float* const* rows, int64_t out_rows, float* y) const {
@@ -201,34 +214,43 @@ class BlockRun {
 
   void Project(const float* x, int64_t first_pixel, int64_t pixels) const {
     const Epilogue epilogue = project_.FromRow(first_pixel);
-    Multiply(x, wide_, pixels, block_.project, epilogue, channels_,
-             ctx_.out<float>(0) + first_pixel * channels_);
+    const EvenRuns runs{x, wide_};
+    RunProductSerially({.rows = pixels,
+                        .columns = channels_,
+                        .depth = wide_,
+                        .runs = runs,
+                        .packed = block_.project.packed->data(),
+                        .c = ctx_.out<float>(0) + first_pixel * channels_,
+                        .c_stride = channels_,
+                        .epilogue = &epilogue,
+                        .is_part = true});
   }
 
   OpContext& ctx_;
   const Block& block_;
   const WindowGeometry& g_;
-  const int64_t in_channels_, wide_;
+  const Windows& windows_;
+  const int64_t wide_;
   int64_t channels_ = 0;
   Epilogue expand_, depthwise_, project_;
 };
 
-Status RunBlock(OpContext& ctx, const Block& block) {
+Status RunBlock(OpContext& ctx, Block block) {
   if (ctx.output(0).num_elements() == 0) return Status();
   const Shape& x = ctx.input(0).shape();
-  const Shape& expand = ctx.input(block.expand.filter).shape();
   const Shape filters[] = {
-      expand, ctx.input(block.depthwise.filter).shape(),
+      ctx.input(block.expand.filter).shape(), ctx.input(block.depthwise.filter).shape(),
       block.project.filter < 0 ? Shape() : ctx.input(block.project.filter).shape()};
-  WindowAttrs attrs = block.attrs;
-  SM_RETURN_IF_ERROR(CheckFilters(block, x, filters, &attrs));
-  SM_ASSIGN_OR_RETURN(const WindowGeometry g, ResolveWindow(attrs, x.WithDim(3, expand[3])));
-  return BlockRun(ctx, block, g, x[3]).Run();
+  SM_ASSIGN_OR_RETURN(const Shape wide, TakeFilters(x, filters, &block));
+  SM_ASSIGN_OR_RETURN(const WindowGeometry expand, ResolveWindow(block.expand_attrs, x));
+  SM_ASSIGN_OR_RETURN(const WindowGeometry g, ResolveWindow(block.attrs, wide));
+  SM_ASSIGN_OR_RETURN(const Windows windows, Windows::Make(ctx, expand, x[3], ctx.in<float>(0)));
+  return BlockRun(ctx, block, g, windows).Run();
 }
 
 StatusOr<KernelPtr> BuildBlock(BuildContext& build) {
   Block block;
-  SM_ASSIGN_OR_RETURN(block.attrs, ReadWindowAttrs(build.attrs(), 2));
+  SM_RETURN_IF_ERROR(ReadWindows(build.attrs(), &block));
   SM_RETURN_IF_ERROR(ReadStages(build.attrs(), build.num_inputs(), &block));
   SM_CHECK_ARG(block.attrs.stride[1] == block.attrs.stride[2], "found strides ",
                block.attrs.stride[1], " and ", block.attrs.stride[2]);
@@ -247,7 +269,9 @@ StatusOr<KernelPtr> BuildBlock(BuildContext& build) {
 constexpr OpDef kOps[] = {
     {.signature = "_DepthwiseBlock(inputs: N * float) -> (output: float); N: int >= 3; "
                   "stages: list(int); parameters: list(float); strides: list(int); "
-                  "padding: {'SAME','VALID','EXPLICIT'}; explicit_paddings: list(int) = []",
+                  "padding: {'SAME','VALID','EXPLICIT'}; explicit_paddings: list(int) = []; "
+                  "expand_strides: list(int); expand_padding: {'SAME','VALID','EXPLICIT'}; "
+                  "expand_explicit_paddings: list(int) = []",
      .shape = BlockShape,
      .build = BuildBlock},
 };

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "src/base/aligned_vector.h"
 #include "src/base/status_macros.h"
 #include "src/base/strcat.h"
 #include "src/kernels/nn/conv_float.h"
@@ -13,9 +14,10 @@ namespace savedmodel {
 namespace {
 
 // Floats of frequencies that a block of tiles may have, so that they stay in the second cache
-// level; but enough tiles that the filter, which is read once for each block, does not dominate.
+// level; but about so many tiles that the filter, which is read once for each block, does not
+// dominate.
 constexpr int64_t kBlockFloats = 128 * 1024;
-constexpr int64_t kLeastTiles = 24;
+constexpr int64_t kFewTiles = 24;
 // Between rows of the same frequency; keeps power-of-two strides apart.
 constexpr int64_t kRowPadding = 16;
 
@@ -23,7 +25,7 @@ int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Frequencies of a block of tiles: [frequency][tile][channel], of the input and of the output.
 struct Scratch {
-  std::vector<float> in, out, zeros;
+  AlignedVector<float> in, out, zeros;
 };
 Scratch& ThreadScratch() {
   thread_local Scratch scratch;
@@ -48,8 +50,8 @@ class Convolution {
         tiles_(g.batch * CeilDiv(g.out[1], m) * columns_) {
     TakeLimits(&step_, end_, &low_, &high_);
     const int64_t floats = frequencies() * (g.channels + out_channels);
-    const int64_t most = std::max(kLeastTiles, kBlockFloats / floats);
-    blocks_ = CeilDiv(tiles_, most);
+    blocks_ = CeilDiv(tiles_, std::max<int64_t>(1, kBlockFloats / floats));
+    blocks_ = std::clamp<int64_t>((tiles_ + kFewTiles / 2) / kFewTiles, 1, blocks_);
   }
 
   int64_t tiles() const { return tiles_; }
@@ -62,7 +64,7 @@ class Convolution {
     count_ = tiles_ * (b + 1) / blocks_ - first_;
     in_stride_ = g_.channels + kRowPadding;
     out_stride_ = out_channels_ + kRowPadding;
-    const auto grow = [](std::vector<float>* v, int64_t n) {
+    const auto grow = [](AlignedVector<float>* v, int64_t n) {
       if (static_cast<int64_t>(v->size()) < n) v->resize(n);
     };
     grow(&scratch->in, frequencies() * count_ * in_stride_);

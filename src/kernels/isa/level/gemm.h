@@ -7,20 +7,77 @@
 namespace savedmodel {
 namespace {
 
-// One tile. Accumulators are kept `kCopies` times, one for each k modulo that, so that where they
-// are few the additions of one do not wait for another's.
-template <int kRows, int kVectors, bool kIsPaired, int kCopies>
+typedef uint16_t ShortVec __attribute__((vector_size(SM_LANES * 2), aligned(2)));
+typedef uint32_t WordVec __attribute__((vector_size(SM_LANES * 4)));
+
+inline __attribute__((always_inline)) Vec LoadNumbers(const uint16_t* x) {
+  const ShortVec v = *reinterpret_cast<const ShortVec*>(x);
+  return reinterpret_cast<Vec>(__builtin_convertvector(v, WordVec) << 16);
+}
+
+void Widen(const uint16_t* x, int64_t n, float* y) {
+  for (int64_t i = 0; i < n; i += kLanes) Store(y + i, LoadNumbers(x + i));
+}
+
+void Narrow(const float* x, int64_t n, uint16_t* y) {
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const Vec v = Load(x + i);
+    const WordVec bits = reinterpret_cast<WordVec>(v);
+    const WordVec rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    const WordVec quiet = (bits >> 16) | 0x40;  // what is no number remains that
+    *reinterpret_cast<ShortVec*>(y + i) =
+        __builtin_convertvector(v == v ? rounded : quiet, ShortVec);
+  }
+}
+
+inline __attribute__((always_inline)) Vec LoadNumbers(const float* x) { return Load(x); }
+inline const float* StartOfB(const PanelArgs& p, const float*) { return p.b; }
+inline const uint16_t* StartOfB(const PanelArgs& p, const uint16_t*) { return p.halves; }
+
+#if SM_LANES == 16
+// Where at most half of a panel's last vector is valid, it has two rows of B in turns, for two
+// elements of a row of A: in lane 2 j what is of column j and the first, in the next one the
+// second.
+inline Vec InTurns(Vec first, Vec second) {
+  const IntVec lanes = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
+  return _mm512_permutex2var_ps(first, reinterpret_cast<__m512i>(lanes), second);
+}
+inline Vec SplatTwo(const float* p) {
+  double two;
+  __builtin_memcpy(&two, p, sizeof(two));
+  return reinterpret_cast<Vec>(_mm512_set1_pd(two));
+}
+// Lanes 2 j and 2 j + 1 added, in lane j.
+inline Vec AddTurns(Vec v) {
+  const IntVec even = {0, 2, 4, 6, 8, 10, 12, 14, 0, 2, 4, 6, 8, 10, 12, 14};
+  return _mm512_permutexvar_ps(reinterpret_cast<__m512i>(even), v + _mm512_movehdup_ps(v));
+}
+#endif
+
+// One tile of a B of `Number`s. Accumulators are kept `kCopies` times, one for each k modulo that,
+// so that where they are few the additions of one do not wait for another's.
+template <class Number, int kRows, int kVectors, bool kIsPaired, int kCopies>
 void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
+  constexpr int kWhole = kVectors - (kIsPaired ? 1 : 0);  // vectors of one row of B
+  // Sums begin with the bias: where they are short, adding it later counts.
+  Vec first[kVectors] = {};
+  if (p.bias != nullptr) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) first[v] = LoadOfRow<kVectors>(p.bias, v, p.columns);
+#if SM_LANES == 16
+    if constexpr (kIsPaired) first[kWhole] = InTurns(first[kWhole], Vec{});
+#endif
+  }
   Vec sums[kCopies][kRows][kVectors];
 #pragma GCC unroll 4
   for (int i = 0; i < kCopies; ++i) {
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) sums[i][r][v] = Vec{};
+      for (int v = 0; v < kVectors; ++v) sums[i][r][v] = i == 0 ? first[v] : Vec{};
     }
   }
-  const float* b = p.b;
+  const Number* b = StartOfB(p, static_cast<const Number*>(nullptr));
   const int64_t b_stride = p.b_stride, depth = p.depth;
   for (int64_t t = 0; t < p.taps; ++t) {
     const float* rows[kRows];
@@ -29,11 +86,33 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
     const auto step = [&](int64_t k, Vec(&into)[kRows][kVectors]) __attribute__((always_inline)) {
       Vec row_b[kVectors];
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) row_b[v] = LoadOfPanel<kVectors, kIsPaired>(b, v);
-      EachProduct<kRows, kVectors, kIsPaired, Vec>(
-          [&](int r) __attribute__((always_inline)) { return Splat(rows[r][k]); },
-          [&](int r, int v, Vec x) __attribute__((always_inline)) { into[r][v] += x * row_b[v]; });
+      for (int v = 0; v < kWhole; ++v) row_b[v] = LoadNumbers(b + v * kLanes);
+      if constexpr (sizeof(Number) < sizeof(float)) {  // by page the processor is late
+        for (int v = 0; v < kVectors; v += 2) __builtin_prefetch(b + 2048 + v * kLanes, 0, 2);
+      }
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const Vec x = Splat(rows[r][k]);
+#pragma GCC unroll 4
+        for (int v = 0; v < kWhole; ++v) into[r][v] += x * row_b[v];
+      }
       b += b_stride;
+    };
+    // The last vector of rows k - 1 and k, or of row k alone.
+    const auto step_of_pair = [&]([[maybe_unused]] int64_t k, [[maybe_unused]] bool is_alone,
+                                  [[maybe_unused]] Vec(&into)[kRows][kVectors])
+        __attribute__((always_inline)) {
+#if SM_LANES == 16
+      const Number* last = b - b_stride + kWhole * kLanes;
+      const Vec two = is_alone ? InTurns(LoadNumbers(last), Vec{})
+                               : InTurns(LoadNumbers(last - b_stride), LoadNumbers(last));
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const Vec x =
+            is_alone ? _mm512_maskz_mov_ps(0x5555, Splat(rows[r][k])) : SplatTwo(rows[r] + k - 1);
+        into[r][kVectors - 1] += x * two;
+      }
+#endif
     };
     int64_t k = 0;
     for (; k + 4 <= depth; k += 4) {
@@ -41,9 +120,15 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
         __builtin_prefetch(ahead.from, 0, 2);
       }
 #pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) step(k + i, sums[i % kCopies]);
+      for (int i = 0; i < 4; ++i) {
+        step(k + i, sums[i % kCopies]);
+        if (kIsPaired && i % 2 == 1) step_of_pair(k + i, false, sums[i % kCopies]);
+      }
     }
-    for (; k < depth; ++k) step(k, sums[0]);
+    for (; k < depth; ++k) {
+      step(k, sums[0]);
+      if (kIsPaired) step_of_pair(k, true, sums[0]);
+    }
   }
 #pragma GCC unroll 4
   for (int i = 1; i < kCopies; ++i) {
@@ -53,41 +138,56 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
       for (int v = 0; v < kVectors; ++v) sums[0][r][v] += sums[i][r][v];
     }
   }
-  if constexpr (kIsPaired) SplitPairs(sums[0]);
-  Finish<kRows, kVectors>(p, sums[0], row);
+#if SM_LANES == 16
+  if constexpr (kIsPaired) {
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) sums[0][r][kVectors - 1] = AddTurns(sums[0][r][kVectors - 1]);
+  }
+#endif
+  Finish<kRows, kVectors, false>(p, sums[0], row);
 }
 
 // Only a tile that is the whole product sums in several accumulators: what a row of it gives
 // must not depend on the rows that another number of threads would put beside it.
-template <int kRows, int kVectors, bool kIsPaired>
+template <class Number, int kRows, int kVectors, bool kIsPaired>
 void CallTile(int rows, const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
   if (rows == kRows) {
     constexpr int kCopies = kRows * kVectors >= 8 ? 1 : kRows * kVectors >= 4 ? 2 : 4;
-    if (kCopies > 1 && rows == p.all_rows) {
-      Tile<kRows, kVectors, kIsPaired, kCopies>(p, a, row, ahead);
-    } else {
-      Tile<kRows, kVectors, kIsPaired, 1>(p, a, row, ahead);
+    if constexpr (kCopies > 1 && std::is_same_v<Number, float>) {
+      if (rows == p.all_rows) {
+        return Tile<Number, kRows, kVectors, kIsPaired, kCopies>(p, a, row, ahead);
+      }
     }
+    Tile<Number, kRows, kVectors, kIsPaired, 1>(p, a, row, ahead);
   } else if constexpr (kRows > 1) {
-    CallTile<kRows - 1, kVectors, kIsPaired>(rows, p, a, row, ahead);
+    CallTile<Number, kRows - 1, kVectors, kIsPaired>(rows, p, a, row, ahead);
   }
 }
 
 // All rows of the panel.
-template <int kVectors, bool kIsPaired>
+template <class Number, int kVectors, bool kIsPaired>
 void PanelOf(const PanelArgs& p) {
   const int64_t rows = p.row_end - p.row_begin;
-  TileRows<kVectors>(rows, p.taps * p.depth, p.next, [&](int64_t done, int n, Ahead ahead) {
-    const int64_t row = p.row_begin + done;
-    CallTile<MaxRows(kVectors), kVectors, kIsPaired>(n, p, p.a + done * p.taps_stride, row, ahead);
-    if (p.num_steps > 0) {
-      ApplySteps(p.steps, p.num_steps, p.c, p.c_stride, row, row + n, p.first_column, p.columns);
-    }
-  });
+  constexpr int64_t kNumbers = sizeof(float) / sizeof(Number);  // in the space of a float
+  TileRows<kVectors>(rows, p.taps * p.depth / kNumbers, p.next,
+                     [&](int64_t done, int n, Ahead ahead) {
+                       const int64_t row = p.row_begin + done;
+                       CallTile<Number, MaxRows(kVectors), kVectors, kIsPaired>(
+                           n, p, p.a + done * p.taps_stride, row, ahead);
+                       if (p.num_steps > 0) {
+                         ApplySteps(p.steps, p.num_steps, p.c, p.c_stride, row, row + n,
+                                    p.first_column, p.columns);
+                       }
+                     });
 }
 
 void Panel(const PanelArgs& p) {
-  VisitWidth(p, [&](auto vectors, auto is_paired) { PanelOf<vectors(), is_paired()>(p); });
+  VisitWidth(p, [&](auto vectors, auto is_paired) {
+    if constexpr (vectors() == kMaxVectors) {
+      if (p.halves != nullptr) return PanelOf<uint16_t, vectors(), false>(p);
+    }
+    PanelOf<float, vectors(), is_paired()>(p);
+  });
 }
 
 // The lanes of a without bit `kStep` in their number, each followed at that distance by b's; and

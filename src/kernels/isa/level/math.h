@@ -79,33 +79,45 @@ inline Vec Ceil(Vec x) {
 }
 #endif
 
+// x - n * ln 2, where n is a multiple of 2^-5 below 2^8: within a rounding of x, or only within
+// 2^-22.
+template <bool kIsExact>
+inline Vec WithoutPowers(Vec x, Vec n) {
+  if (!kIsExact) return x - n * 0.69314718055994531f;
+  return x - n * 0.693359375f + n * 2.12194440e-4f;
+}
+
 // e^x = mantissa * Scale(1, exponent), for |x| < 128.
 struct ExpParts {
   Vec mantissa, exponent;
 };
 #if SM_LANES == 16
-// The exponent in sixteenths: their powers come from a table that fits a register, and so little is
-// left that three terms suffice. Scale() takes the whole part.
+// The exponent in parts of 32: their powers come from a table that fits two registers, and so
+// little is left that two terms suffice. Scale() takes the whole part.
+template <bool kIsExact = true>
 inline ExpParts SplitExp(Vec x) {
-  const Vec powers = {1.0f,         1.044273782f, 1.090507733f, 1.138788635f,
-                      1.189207115f, 1.241857812f, 1.296839555f, 1.354255547f,
-                      1.414213562f, 1.476826146f, 1.542210825f, 1.610490332f,
-                      1.681792831f, 1.756252160f, 1.834008086f, 1.915206561f};
-  constexpr float kSixteenths = 786432.0f;  // the last bit of which is a sixteenth
-  const Vec shifted = x * 1.44269504088896341f + kSixteenths;
-  const Vec n = shifted - kSixteenths;
-  Vec r = x - n * 0.693359375f;
-  r = r + n * 2.12194440e-4f;
-  Vec p = r * (1.0f / 6) + 0.5f;
-  p = (p * r + 1.0f) * r;  // e^r - 1
-  const Vec power = _mm512_permutexvar_ps(reinterpret_cast<__m512i>(shifted), powers);
+  const Vec low_powers = {1.0f,         1.021897149f, 1.044273782f, 1.067140401f,
+                          1.090507733f, 1.114386743f, 1.138788635f, 1.163724859f,
+                          1.189207115f, 1.215247360f, 1.241857812f, 1.269050957f,
+                          1.296839555f, 1.325236643f, 1.354255547f, 1.383909882f};
+  const Vec high_powers = {1.414213562f, 1.445180807f, 1.476826146f, 1.509164428f,
+                           1.542210825f, 1.575980845f, 1.610490332f, 1.645755478f,
+                           1.681792831f, 1.718619298f, 1.756252160f, 1.794709075f,
+                           1.834008086f, 1.874167634f, 1.915206561f, 1.957144124f};
+  constexpr float kParts = 393216.0f;  // the last bit of which is a part
+  const Vec shifted = x * 1.44269504088896341f + kParts;
+  const Vec n = shifted - kParts;
+  const Vec r = WithoutPowers<kIsExact>(x, n);
+  const Vec p = (r * 0.5f + 1.00001466f) * r;  // e^r - 1
+  const Vec power =
+      _mm512_permutex2var_ps(low_powers, reinterpret_cast<__m512i>(shifted), high_powers);
   return {power * p + power, n};
 }
 #else
+template <bool kIsExact = true>
 inline ExpParts SplitExp(Vec x) {
   const Vec n = RoundSmall(x * 1.44269504088896341f);
-  Vec r = x - n * 0.693359375f;
-  r = r + n * 2.12194440e-4f;
+  const Vec r = WithoutPowers<kIsExact>(x, n);
   Vec p = Splat(1.9875691500e-4f);
   p = p * r + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;
@@ -204,10 +216,19 @@ inline Vec Tanh(Vec x) {
   return Abs(x) < Splat(0.0004f) ? x : y;
 }
 
-// Beyond ±87 the result is 1, or too small for a normal number.
-inline Vec Sigmoid(Vec x) {
-  const ExpParts e = SplitExp(-AtMost(AtLeast(x, -87.0f), 87.0f));
+// For |x| <= 87, beyond which the result is 1, or too small for a normal number.
+inline Vec SmallSigmoid(Vec x) {
+  const ExpParts e = SplitExp<false>(-x);
   return Inverse(1.0f + ScaleSmall(e.mantissa, e.exponent));
+}
+inline Vec Sigmoid(Vec x) { return SmallSigmoid(AtMost(AtLeast(x, -87.0f), 87.0f)); }
+
+inline Vec Swish(Vec x) {
+#if SM_LANES == 16
+  return x * SmallSigmoid(_mm512_range_ps(x, Splat(87), 2));  // the smaller magnitude, x's sign
+#else
+  return x * Sigmoid(x);
+#endif
 }
 
 inline Vec Erf(Vec x) {

@@ -75,7 +75,7 @@ inline void WithUnary(ScalarOp op, float parameter, F&& fn) {
     case ScalarOp::kGeluTanh:
       return fn([](Vec x) { return GeluTanh(x); });
     case ScalarOp::kSwish:
-      return fn([](Vec x) { return x * Sigmoid(x); });
+      return fn([](Vec x) { return Swish(x); });
     default:
       return;
   }

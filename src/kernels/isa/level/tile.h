@@ -23,8 +23,8 @@ constexpr int MaxRows(int vectors) {
   return kAccumulators / vectors < 8 ? kAccumulators / vectors : 8;  // more need too many pointers
 }
 
-// Where at most half of a panel's last vector is valid, two rows of a tile share it: the first has
-// its sums in the lower half, the second in the upper one.
+// Where at most half of a panel's last vector is valid, two rows of a tile of words share it: the
+// first has its sums in the lower half, the second in the upper one. (Floats: gemm.h.)
 #if SM_LANES == 16
 inline IntVec LowTwice(const int32_t* p) {
   const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
@@ -35,7 +35,6 @@ inline IntVec Halves(IntVec a, IntVec b) {
   return reinterpret_cast<IntVec>(
       _mm512_mask_blend_epi32(0xff00, reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
 }
-inline Vec Halves(Vec a, Vec b) { return _mm512_mask_blend_ps(0xff00, a, b); }
 #endif
 
 // Vector v of a row of B.
@@ -45,11 +44,6 @@ inline __attribute__((always_inline)) IntVec LoadOfPanel(const int32_t* b, int v
   if (kIsPaired && v + 1 == kVectors) return LowTwice(b + v * kLanes);
 #endif
   return LoadWords(b + v * kLanes);
-}
-template <int kVectors, bool kIsPaired>
-inline __attribute__((always_inline)) Vec LoadOfPanel(const float* b, int v) {
-  return reinterpret_cast<Vec>(
-      LoadOfPanel<kVectors, kIsPaired>(reinterpret_cast<const int32_t*>(b), v));
 }
 
 // Calls add(r, v, x) for the sums of a tile, x being what splat(r) gives for the row or rows that
@@ -126,8 +120,9 @@ inline __attribute__((always_inline)) Vec LoadOfRow(const float* row, int v, int
                                             : Load(row + v * kLanes);
 }
 
-// Adds what follows a finished tile in registers, and writes it at row `row` of the output.
-template <int kRows, int kVectors>
+// Adds what follows a finished tile in registers, and writes it at row `row` of the output. Sums
+// may have the bias already.
+template <int kRows, int kVectors, bool kAddsBias = true>
 inline __attribute__((always_inline)) void Finish(const PanelArgs& p, Vec (&sums)[kRows][kVectors],
                                                   int64_t row) {
   const auto load = [&](const float* from, int v) __attribute__((always_inline)) {
@@ -142,7 +137,7 @@ inline __attribute__((always_inline)) void Finish(const PanelArgs& p, Vec (&sums
   };
   float* c = p.c + row * p.c_stride;
   if (p.accumulate) add_rows(c, p.c_stride);
-  if (p.bias != nullptr) {
+  if (kAddsBias && p.bias != nullptr) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       const Vec bias = load(p.bias, v);

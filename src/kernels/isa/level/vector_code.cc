@@ -20,6 +20,8 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .max_vectors = kMaxVectors,
       .panel = Panel,
       .pack = Pack,
+      .narrow = Narrow,
+      .widen = Widen,
       .depthwise = Depthwise,
       .apply = Apply,
       .run_steps = RunSteps,

@@ -1,0 +1,133 @@
+#include "src/kernels/nn/windows.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "src/base/status_macros.h"
+#include "src/kernels/isa/gemm.h"
+
+namespace savedmodel {
+namespace {
+
+// Inputs with fewer channels than this make runs of whole window rows instead of single pixels.
+constexpr int64_t kFewChannels = 8;
+
+bool IsPointwise(const WindowGeometry& g) {
+  return g.taps() == 1 && g.stride == std::array<int64_t, 3>{1, 1, 1} &&
+         g.before == std::array<int64_t, 3>{0, 0, 0} && g.in == g.out;
+}
+
+// Whether an output pixel's window may reach outside along dimension i.
+bool Reaches(const WindowGeometry& g, int i) {
+  return g.before[i] > 0 ||
+         (g.out[i] - 1) * g.stride[i] + (g.window[i] - 1) * g.dilation[i] - g.before[i] >= g.in[i];
+}
+
+}  // namespace
+
+StatusOr<Windows> Windows::Make(OpContext& ctx, const WindowGeometry& g, int64_t depth,
+                                const float* x) {
+  Windows windows(g);
+  windows.x_ = x;
+  windows.is_pointwise_ = IsPointwise(g);
+  windows.columns_ = g.window[2];
+  windows.depth_ = depth;
+  if (depth == g.channels && depth < kFewChannels && g.dilation[2] == 1 && g.window[2] > 1) {
+    windows.columns_ = 1;
+    windows.depth_ *= g.window[2];
+    if (Reaches(g, 2)) SM_RETURN_IF_ERROR(windows.MakeEdges(ctx));
+  }
+  if (Reaches(g, 0) || Reaches(g, 1) || Reaches(g, 2)) {
+    SM_ASSIGN_OR_RETURN(windows.zeros_,
+                        Tensor::Zeros(DType::kFloat, Shape({windows.depth_}), ctx.run().budget));
+    windows.outside_ = windows.zeros_.data<float>();
+  }
+  return windows;
+}
+
+Status Windows::MakeEdges(OpContext& ctx) {
+  left_edges_ = 0;
+  while (left_edges_ < g_.out[2] && !IsInside(Left(left_edges_))) ++left_edges_;
+  int64_t right = g_.out[2];
+  while (right > left_edges_ && !IsInside(Left(right - 1))) --right;
+  edges_per_row_ = left_edges_ + g_.out[2] - right;
+  const int64_t rows = g_.batch * g_.in[0] * g_.in[1], floats = edges_per_row_ * depth_;
+  SM_ASSIGN_OR_RETURN(edge_memory_,
+                      ctx.AllocateTemp(DType::kFloat, Shape({rows, edges_per_row_, depth_})));
+  float* const to = static_cast<float*>(edge_memory_.raw_mutable_data());
+  edges_ = to;
+  ctx.ParallelFor(rows, 0.5 * static_cast<double>(floats), [&](int64_t begin, int64_t end) {
+    std::fill(to + begin * floats, to + end * floats, 0.0f);
+    for (int64_t edge = 0; edge < edges_per_row_; ++edge) {
+      const int64_t left = Left(edge < left_edges_ ? edge : edge - left_edges_ + right);
+      const TapRange inside = TapsInside(left, g_.window[2], 1, g_.in[2]);
+      for (int64_t row = begin; row < end; ++row) {
+        const float* from = x_ + (row * g_.in[2] + left) * g_.channels;
+        std::copy(from + inside.begin * g_.channels, from + inside.end * g_.channels,
+                  to + row * floats + edge * depth_ + inside.begin * g_.channels);
+      }
+    }
+  });
+  return Status();
+}
+
+// The input row of each row of the windows of one row of output pixels; -1 where it is outside.
+void Windows::FindRows(int64_t out_row, std::vector<int64_t>* rows) const {
+  const int64_t oh = out_row % g_.out[1], od = out_row / g_.out[1] % g_.out[0];
+  const int64_t n = out_row / (g_.out[1] * g_.out[0]);
+  rows->clear();
+  for (int64_t kd = 0; kd < g_.window[0]; ++kd) {
+    const int64_t d = od * g_.stride[0] - g_.before[0] + kd * g_.dilation[0];
+    for (int64_t kh = 0; kh < g_.window[1]; ++kh) {
+      const int64_t h = oh * g_.stride[1] - g_.before[1] + kh * g_.dilation[1];
+      const bool outside = d < 0 || d >= g_.in[0] || h < 0 || h >= g_.in[1];
+      rows->push_back(outside ? -1 : (n * g_.in[0] + d) * g_.in[1] + h);
+    }
+  }
+}
+
+// Writes the runs of the output pixel at `column` whose window's rows are `rows`.
+void Windows::PixelRuns(const std::vector<int64_t>& rows, int64_t column, int64_t channel,
+                        const float** runs) const {
+  const int64_t left = Left(column);
+  const bool is_edge = edges_ != nullptr && !IsInside(left);
+  for (const int64_t row : rows) {
+    if (is_edge && row >= 0) {
+      *runs++ = edges_ + (row * edges_per_row_ + EdgeOf(column)) * depth_;
+      continue;
+    }
+    for (int64_t kw = 0; kw < columns_; ++kw) {
+      const int64_t w = left + kw * g_.dilation[2];
+      const bool inside = row >= 0 && w >= 0 && w < g_.in[2];
+      *runs++ = inside ? x_ + (row * g_.in[2] + w) * g_.channels + channel : outside_;
+    }
+  }
+}
+
+void Windows::FindRuns(int64_t channel, int64_t begin, int64_t end, const float** runs) const {
+  if (is_pointwise_) return EvenRuns{x_ + channel, g_.channels}(begin, end, runs);
+  thread_local std::vector<int64_t> rows;
+  thread_local std::vector<int64_t> steps;  // of each run from one pixel inside to the next
+  for (int64_t row = begin / g_.out[2]; begin < end; ++row) {
+    FindRows(row, &rows);
+    steps.clear();
+    for (const int64_t from : rows) {
+      steps.insert(steps.end(), columns_, from < 0 ? 0 : g_.stride[2] * g_.channels);
+    }
+    const size_t taps = steps.size();
+    const int64_t last = std::min(end, (row + 1) * g_.out[2]);
+    bool was_inside = false;
+    for (int64_t column = begin - row * g_.out[2]; begin < last; ++begin, ++column, runs += taps) {
+      const bool inside = IsInside(Left(column));
+      if (inside && was_inside) {
+        const float* const* before = runs - taps;
+        for (size_t t = 0; t < taps; ++t) runs[t] = before[t] + steps[t];
+      } else {
+        PixelRuns(rows, column, channel, runs);
+      }
+      was_inside = inside;
+    }
+  }
+}
+
+}  // namespace savedmodel
