@@ -198,8 +198,7 @@ void SetEpilogue(const Epilogue& epilogue, PanelArgs* args) {
 // What becomes of the sums of rows [row_begin, row_end), of all columns; the epilogue follows the
 // last part of A's columns.
 PanelArgs OutputOf(const Product& p, int64_t row_begin, int64_t row_end, bool is_last) {
-  static const PanelArgs kNothing;  // to copy it is quicker than to make one
-  PanelArgs args = kNothing;
+  PanelArgs args = kNoPanel;
   args.c = p.c;
   args.c_stride = p.c_stride;
   args.row_begin = row_begin;

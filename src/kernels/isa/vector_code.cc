@@ -55,6 +55,8 @@ const ReducedCode* ChooseInt8(int lanes) {
 
 }  // namespace
 
+const PanelArgs kNoPanel;
+
 const VectorCode& Vectors() {
   static const VectorCode& code = Choose();
   return code;
