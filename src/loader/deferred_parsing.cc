@@ -56,8 +56,25 @@ bool Split(Bytes bytes, int number, FunctionRef<bool(Bytes)> rest, FunctionRef<b
 
 constexpr auto kDrop = [](Bytes) { return true; };
 
+constexpr auto kIsUtf8 = [](Bytes bytes) {
+  return google::protobuf::internal::IsStructurallyValidUTF8(bytes.data(),
+                                                             static_cast<int>(bytes.size()));
+};
+
+// Whether the names in a NodeDef that stays unparsed are ones that the parser takes: a model with
+// others is damaged, whether or not anybody asks for the node.
+constexpr auto kHasValidNames = [](Bytes node) {
+  using Node = proto::NodeDef;
+  for (const int field : {Node::kNameFieldNumber, Node::kOpFieldNumber, Node::kInputFieldNumber,
+                          Node::kDeviceFieldNumber}) {
+    if (!Split(node, field, kDrop, kIsUtf8)) return false;
+  }
+  return true;
+};
+
 bool MergeFunction(Bytes bytes, proto::FunctionDef* function) {
   if (bytes.size() > kMostDeferred) return Merge(bytes, function);
+  if (!Split(bytes, proto::FunctionDef::kNodeDefFieldNumber, kDrop, kHasValidNames)) return false;
   function->set_unparsed(bytes.data(), bytes.size());
   return Split(bytes, proto::FunctionDef::kSignatureFieldNumber, kDrop, [&](Bytes signature) {
     return Split(signature, proto::OpDef::kNameFieldNumber, kDrop, [&](Bytes name) {
@@ -79,6 +96,7 @@ bool MergeGraph(Bytes bytes, bool defer, proto::GraphDef* graph) {
       bytes, proto::GraphDef::kLibraryFieldNumber,
       [&](Bytes part) {
         if (!defer) return Merge(part, graph);
+        if (!Split(part, proto::GraphDef::kNodeFieldNumber, kDrop, kHasValidNames)) return false;
         graph->mutable_unparsed()->append(part.data(), part.size());
         return true;
       },

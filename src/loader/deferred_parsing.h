@@ -20,8 +20,8 @@ class SavedModel;
 }  // namespace proto
 
 // As ParseBinary, but of functions it parses the names only, and of main graphs beside an object
-// graph the functions only: the bytes of these are in their `unparsed`. What is wrong in them is
-// found when they are parsed.
+// graph the functions only: the bytes of these are in their `unparsed`. What is wrong in them, but
+// for names of nodes that are no UTF-8, is found when they are parsed.
 Status ParseDeferring(std::string_view bytes, std::string_view what, proto::SavedModel* model);
 
 // The signature in the unparsed bytes of `function`. DATA_LOSS.

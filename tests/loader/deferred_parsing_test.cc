@@ -57,9 +57,10 @@ StatusOr<Model> LoadBytes(std::string bytes) {
   return Load("m", options);
 }
 
-// `bytes` with the first byte of the last `what` made that of a group that never ends.
-std::string DamagedAt(std::string bytes, const std::string& what) {
-  const size_t at = bytes.rfind(what);
+// `bytes` with the first byte of `what`, where that comes behind the last `before`, made that of a
+// group that never ends.
+std::string DamagedAt(std::string bytes, const std::string& before, const std::string& what) {
+  const size_t at = bytes.find(what, bytes.rfind(before));
   EXPECT_NE(at, std::string::npos);
   bytes[at] = '\x0b';
   return bytes;
@@ -128,19 +129,30 @@ TEST(DeferredParsing, PartsAreThereWhenAskedFor) {
 }
 
 TEST(DeferredParsing, DamageIsReportedWhenTheyAreAskedFor) {
-  // In the library, which is behind the nodes: the field of a node's op.
-  const auto function = LoadBytes(DamagedAt(ModelBytes(), "\x12\x03Neg"));
+  // In the library, which is behind the nodes: the key of an attribute.
+  const auto function = LoadBytes(DamagedAt(ModelBytes(), "Neg", "\x0a\x01T"));
   ASSERT_TRUE(function.ok()) << function.status();
   EXPECT_EQ(function->function("f")({{"x", kX}}).status().code(), StatusCode::kDataLoss);
   EXPECT_TRUE(function->session().Run({{"x", kX}}, {"y"}, {}).ok());
 
   // In the main graph.
-  const auto graph = LoadBytes(DamagedAt(ModelBytes(), "\x12\x0bPlaceholder"));
+  const auto graph = LoadBytes(DamagedAt(ModelBytes(), "Placeholder",
+                                         "\x0a\x05"
+                                         "dtype"));
   ASSERT_TRUE(graph.ok()) << graph.status();
   EXPECT_TRUE(graph->function("f")({{"x", kX}}).ok());
   EXPECT_EQ(graph->session().Run({{"x", kX}}, {"y"}, {}).status().code(), StatusCode::kDataLoss);
   EXPECT_EQ(graph->Clone()->session().Run({{"x", kX}}, {"y"}, {}).status().code(),
             StatusCode::kDataLoss);
+}
+
+TEST(DeferredParsing, NamesThatAreNoTextAreReportedAtOnce) {
+  for (const char* name : {"Placeholder", "Neg"}) {
+    std::string bytes = ModelBytes();
+    bytes[bytes.rfind(name)] = '\xff';
+    proto::SavedModel whole;
+    EXPECT_EQ(LoadBytes(bytes).status().code(), ParseBinary(bytes, "m", &whole).code()) << name;
+  }
 }
 
 TEST(DeferredParsing, ConstantObjectsAreFound) {
