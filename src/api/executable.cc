@@ -259,8 +259,7 @@ Status Executable::CheckDTypes(Span<const Tensor> inputs) const {
   return Status();
 }
 
-Status Executable::CheckResult(int i, const Tensor& result) const {
-  if (result.has_value()) return Status();
+Status Executable::NoValue(int i) const {
   return InvalidArgument(name_, ": result ", i, " (", graph_.node(graph_.results[i].node).name,
                          ") has no value: it lies in a branch that was not taken");
 }

@@ -40,13 +40,16 @@ class Executable {
   // INVALID_ARGUMENT for inputs whose dtypes are not the arguments': a signature may lie.
   Status CheckDTypes(Span<const Tensor> inputs) const;
   // INVALID_ARGUMENT for a result on the side of a branch that was not taken.
-  Status CheckResult(int i, const Tensor& result) const;
+  Status CheckResult(int i, const Tensor& result) const {
+    return result.has_value() ? Status() : NoValue(i);
+  }
   // True when `plan`, got from PlanFor, no longer stands for the variables' values.
   bool IsStale(uint64_t change_count) const;
 
  private:
   struct Compiled;
 
+  Status NoValue(int i) const;
   // The plan for `inputs` if it has been made and still stands for the variables' values.
   std::shared_ptr<const Plan> KnownPlan(Span<const Tensor> inputs) const;
   StatusOr<std::shared_ptr<const Plan>> CompilePlan(Span<const Shape> shapes, RunState& run) const;

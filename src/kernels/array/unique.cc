@@ -1,6 +1,4 @@
 // Ops about sets of elements: unique rows, differences, positions of what is not zero.
-#include <absl/container/flat_hash_set.h>
-
 #include <algorithm>
 #include <string_view>
 
@@ -35,38 +33,57 @@ uint64_t HashElement(const T& v) {
 
 inline constexpr DTypeSet kHashable = kReals | Only(DType::kBool) | Only(DType::kString);
 
-// Rows of `inner` elements that can be looked up by content.
+// Rows of `inner` elements that can be looked up by content: numbers of rows in a table with free
+// places, at most half full.
 template <class T>
 class RowIndex {
  public:
   // With room for `count` rows, or for as many as may well differ.
-  RowIndex(const T* rows, int64_t inner, int64_t count = 0)
-      : set_(static_cast<size_t>(std::min<int64_t>(count, 1024)), Hash{rows, inner},
-             Equal{rows, inner}) {}
+  RowIndex(const T* rows, int64_t inner, int64_t count = 0) : rows_(rows), inner_(inner) {
+    size_t places = 16;
+    while (places < 2 * static_cast<size_t>(std::min<int64_t>(count, 1024))) places *= 2;
+    places_.assign(places, kFree);
+  }
 
   // The first row added that equals row `r`, which is added when there is none.
-  int64_t Add(int64_t r) { return *set_.insert(r).first; }
-  bool Contains(int64_t r) const { return set_.contains(r); }
-  int64_t size() const { return static_cast<int64_t>(set_.size()); }
+  int64_t Add(int64_t r) {
+    const size_t place = PlaceOf(r);
+    if (places_[place] != kFree) return places_[place];
+    places_[place] = r;
+    if (2 * static_cast<size_t>(++size_) > places_.size()) Grow();
+    return r;
+  }
+  bool Contains(int64_t r) const { return places_[PlaceOf(r)] != kFree; }
+  int64_t size() const { return size_; }
 
  private:
-  struct Hash {
-    const T* rows;
-    int64_t inner;
-    size_t operator()(int64_t r) const {
-      uint64_t h = 0;
-      for (int64_t i = 0; i < inner; ++i) h = Mix(h, HashElement(rows[r * inner + i]));
-      return h;
+  static constexpr int64_t kFree = -1;
+
+  // That of the row that equals row `r`, or a free one.
+  size_t PlaceOf(int64_t r) const {
+    uint64_t h = 0;
+    for (int64_t i = 0; i < inner_; ++i) h = Mix(h, HashElement(rows_[r * inner_ + i]));
+    size_t place = h & (places_.size() - 1);
+    while (places_[place] != kFree && !Equal(places_[place], r)) {
+      place = (place + 1) & (places_.size() - 1);
     }
-  };
-  struct Equal {
-    const T* rows;
-    int64_t inner;
-    bool operator()(int64_t a, int64_t b) const {
-      return std::equal(rows + a * inner, rows + (a + 1) * inner, rows + b * inner);
+    return place;
+  }
+  bool Equal(int64_t a, int64_t b) const {
+    return std::equal(rows_ + a * inner_, rows_ + (a + 1) * inner_, rows_ + b * inner_);
+  }
+  void Grow() {
+    std::vector<int64_t> full(2 * places_.size(), kFree);
+    full.swap(places_);
+    for (const int64_t r : full) {
+      if (r != kFree) places_[PlaceOf(r)] = r;
     }
-  };
-  absl::flat_hash_set<int64_t, Hash, Equal> set_;
+  }
+
+  const T* const rows_;
+  const int64_t inner_;
+  std::vector<int64_t> places_;  // a power of two of them
+  int64_t size_ = 0;
 };
 
 // The dimension along which rows are compared: [outer, rows, inner].

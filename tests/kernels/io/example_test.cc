@@ -1,0 +1,108 @@
+// Features of examples, in all the ways that the wire format can write them.
+#include "src/kernels/io/example.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "src/kernels/io/wire.h"
+
+namespace savedmodel {
+namespace {
+
+std::string Field(uint32_t field, std::string_view bytes) {
+  std::string out;
+  AppendBytesField(field, bytes, &out);
+  return out;
+}
+
+std::string Floats(const std::vector<float>& values) {
+  return std::string(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+}
+
+DType KindOf(const std::string& feature, std::string* list) {
+  DType dtype = DType::kInvalid;
+  std::string_view bytes;
+  if (!ReadFeature(feature, &dtype, &bytes)) return DType::kVariant;  // malformed
+  *list = std::string(bytes);
+  return dtype;
+}
+
+TEST(WireFormatTest, KindsOfFeatures) {
+  std::string list;
+  EXPECT_EQ(KindOf(Field(1, "ab"), &list), DType::kString);
+  EXPECT_EQ(list, "ab");
+  EXPECT_EQ(KindOf(Field(2, ""), &list), DType::kFloat);
+  EXPECT_EQ(KindOf(Field(3, std::string(300, 'x')), &list), DType::kInt64);
+  EXPECT_EQ(list.size(), 300u);
+  EXPECT_EQ(KindOf("", &list), DType::kInvalid);
+  EXPECT_EQ(KindOf(Field(4, "ab"), &list), DType::kInvalid);
+}
+
+TEST(WireFormatTest, TheLastKindWins) {
+  std::string list;
+  EXPECT_EQ(KindOf(Field(1, "ab") + Field(2, "cd"), &list), DType::kFloat);
+  EXPECT_EQ(list, "cd");
+  EXPECT_EQ(KindOf(Field(2, "ab") + Field(2, "cd"), &list), DType::kFloat);
+  EXPECT_EQ(list, "cd");
+  EXPECT_EQ(KindOf(Field(3, "ab") + Field(1, "cd"), &list), DType::kString);
+}
+
+TEST(WireFormatTest, CutFeaturesAreMalformed) {
+  std::string list;
+  const std::string whole = Field(2, "abcd");
+  for (size_t n = 1; n < whole.size(); ++n) {
+    EXPECT_EQ(KindOf(whole.substr(0, n), &list), DType::kVariant) << n;
+  }
+}
+
+std::vector<float> FloatsOf(const std::string& list, bool* ok) {
+  FeatureValues values;
+  *ok = values.Append(DType::kFloat, list);
+  Tensor out = *Tensor::Allocate(DType::kFloat, Shape({values.size(DType::kFloat)}));
+  values.MoveTo(&out, 0, 0, out.num_elements());
+  return out.ToVector<float>();
+}
+
+TEST(WireFormatTest, FloatsArePackedOrNot) {
+  bool ok = false;
+  EXPECT_EQ(FloatsOf(Field(1, Floats({1, 2})), &ok), (std::vector<float>{1, 2}));
+  EXPECT_EQ(FloatsOf(Field(1, Floats({1})) + Field(1, Floats({2, 3})), &ok),
+            (std::vector<float>{1, 2, 3}));
+  EXPECT_EQ(FloatsOf("\x0d" + Floats({4}) + "\x0d" + Floats({5}), &ok), (std::vector<float>{4, 5}));
+  EXPECT_EQ(FloatsOf(Field(2, "abc") + Field(1, Floats({6})), &ok), (std::vector<float>{6}));
+  EXPECT_EQ(FloatsOf(Field(1, Floats(std::vector<float>(100, 7))), &ok),
+            std::vector<float>(100, 7));
+  EXPECT_TRUE(ok);
+  FloatsOf(Field(1, "abc"), &ok);
+  EXPECT_FALSE(ok);
+  FloatsOf(Field(1, Floats({1})).substr(0, 5), &ok);
+  EXPECT_FALSE(ok);
+}
+
+TEST(WireFormatTest, EntriesOfMaps) {
+  KeyIndex index;
+  index.Add("a");
+  index.Add("b");
+  KeyIndex::Order order;
+  const auto find = [&](const std::string& map) {
+    std::vector<std::string_view> found(2);
+    return index.Find(map, &found, &order) ? std::string(found[0]) + "|" + std::string(found[1])
+                                           : "malformed";
+  };
+  const auto entry = [](const std::string& key, const std::string& value) {
+    return Field(1, Field(1, key) + Field(2, value));
+  };
+  EXPECT_EQ(find(entry("a", "x") + entry("c", "z") + entry("b", "y")), "x|y");
+  EXPECT_EQ(find(entry("b", "y") + entry("a", "x") + entry("a", "w")), "w|y");
+  EXPECT_EQ(find(Field(1, Field(2, "x") + Field(1, "a"))), "x|");  // the value first
+  EXPECT_EQ(find(Field(1, Field(1, "a"))), "|");
+  EXPECT_EQ(find(Field(1, Field(1, "a") + Field(2, "x") + Field(2, "w"))), "w|");
+  EXPECT_EQ(find(entry("b", std::string(200, 'y'))), "|" + std::string(200, 'y'));
+  EXPECT_EQ(find(Field(1, Field(1, "a") + "\x12\x05x")), "malformed");
+}
+
+}  // namespace
+}  // namespace savedmodel
