@@ -128,7 +128,7 @@ Jobs Cut(const VectorCode& code, const Product& p, int64_t panels, int64_t threa
   if (!by_rows) jobs.groups = std::min(panels, CeilDiv(wanted, jobs.blocks));
   jobs.groups = std::max<int64_t>(1, jobs.groups);
   if (jobs.blocks * jobs.groups < wanted) {
-    jobs.blocks = std::clamp(CeilDiv(p.rows, 2 * kRowsOfTiles), jobs.blocks,
+    jobs.blocks = std::clamp(CeilDiv(p.rows, kRowsOfTiles), jobs.blocks,
                              std::max(jobs.blocks, CeilDiv(wanted, jobs.groups)));
     jobs.groups = std::min(panels, CeilDiv(wanted, jobs.blocks));
   }
