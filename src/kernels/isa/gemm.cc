@@ -128,7 +128,8 @@ Jobs Cut(const VectorCode& code, const Product& p, int64_t panels, int64_t threa
   if (!by_rows) jobs.groups = std::min(panels, CeilDiv(wanted, jobs.blocks));
   jobs.groups = std::max<int64_t>(1, jobs.groups);
   if (jobs.blocks * jobs.groups < wanted) {
-    jobs.blocks = std::clamp(CeilDiv(p.rows, 2 * kRowsOfTiles), jobs.blocks,
+    const int64_t least_rows = by_rows ? kRowsOfTiles : 2 * kRowsOfTiles;
+    jobs.blocks = std::clamp(CeilDiv(p.rows, least_rows), jobs.blocks,
                              std::max(jobs.blocks, CeilDiv(wanted, jobs.groups)));
     jobs.groups = std::min(panels, CeilDiv(wanted, jobs.blocks));
   }

@@ -18,6 +18,8 @@ namespace {
 // dominate.
 constexpr int64_t kBlockFloats = 128 * 1024;
 constexpr int64_t kFewTiles = 24;
+// Floats of a filter's frequencies that each thread may well read for itself.
+constexpr int64_t kSmallFilter = 1024 * 1024;
 // Between rows of the same frequency; keeps power-of-two strides apart.
 constexpr int64_t kRowPadding = 16;
 
@@ -52,6 +54,17 @@ class Convolution {
     const int64_t floats = frequencies() * (g.channels + out_channels);
     blocks_ = CeilDiv(tiles_, std::max<int64_t>(1, kBlockFloats / floats));
     blocks_ = std::clamp<int64_t>((tiles_ + kFewTiles / 2) / kFewTiles, 1, blocks_);
+  }
+
+  // Makes as many blocks for each of `threads` threads. False where they would read too large a
+  // filter too often, or have too few tiles: then they share blocks.
+  bool DivideAmong(int64_t threads) {
+    if (threads == 1) return true;
+    const bool is_small = frequencies() * g_.channels * out_channels_ <= kSmallFilter;
+    const int64_t blocks = CeilDiv(blocks_, threads) * threads;
+    if ((!is_small && blocks_ < 2 * threads) || blocks > tiles_ / (kFewTiles / 2)) return false;
+    blocks_ = blocks;
+    return true;
   }
 
   int64_t tiles() const { return tiles_; }
@@ -220,7 +233,7 @@ void RunWinograd(OpContext& ctx, const WindowGeometry& g, int m,
   const double pair_cost =
       0.025 * static_cast<double>(g.channels) * static_cast<double>(out_channels);
   const int64_t threads = ctx.run().pool == nullptr ? 1 : ctx.run().pool->num_threads();
-  if (threads == 1 || whole.blocks() >= 2 * threads) {
+  if (whole.DivideAmong(threads)) {
     const double tiles = static_cast<double>(whole.tiles()) / static_cast<double>(whole.blocks());
     const double cost =
         tiles * (in_cost + out_cost + pair_cost * static_cast<double>(whole.frequencies()));

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "savedmodel/model.h"
+#include "savedmodel/thread_pool.h"
 #include "tests/kernels/random_floats.h"
 
 namespace savedmodel {
@@ -71,6 +72,13 @@ TEST_P(WinogradTest, IsConvolution) {
       {.op = ScalarOp::kSub, .operand = other.data(), .row_stride = s.out, .column_stride = 1}};
   std::vector<float> y(static_cast<size_t>(pixels * s.out), -1);
   RunWinograd(context_, g_, s.m, *packed, s.out, x_.data(), epilogue, y.data());
+  for (const int threads : {2, 5}) {
+    const auto pool = MakeThreadPool(threads);
+    run_.pool = pool.get();
+    std::vector<float> divided(y.size(), -1);
+    RunWinograd(context_, g_, s.m, *packed, s.out, x_.data(), epilogue, divided.data());
+    EXPECT_EQ(divided, y) << threads;
+  }
   const double tolerance = 1e-6 * static_cast<double>(s.in) + 1e-5;
   for (int64_t pixel = 0; pixel < pixels; ++pixel) {
     for (int64_t o = 0; o < s.out; ++o) {
@@ -162,6 +170,7 @@ INSTANTIATE_TEST_SUITE_P(Shapes, WinogradTest,
                                          Sizes{2, 13, 18, 37, 35, 1, 4},
                                          Sizes{1, 7, 7, 64, 40, 1, 2}, Sizes{3, 6, 9, 33, 47, 0, 2},
                                          Sizes{1, 30, 14, 32, 65, 0, 4},
+                                         Sizes{1, 26, 22, 32, 33, 0, 4},
                                          Sizes{1, 5, 5, 3, 1, 2, 4}));
 
 }  // namespace
