@@ -82,6 +82,10 @@ bool IsFloat32(const PackedMatrix& b) { return b.precision() == Precision::kFloa
 const ReducedCode* ReducedCodeOf(const Product& p) {
   return p.packed == nullptr ? nullptr : Reduced(p.packed->precision());
 }
+// Whether B is in bfloat16, but what is multiplied is float32.
+bool IsWidened(const Product& p) {
+  return p.packed != nullptr && !IsFloat32(*p.packed) && ReducedCodeOf(p) == nullptr;
+}
 
 // Tiles are 6 or 8 rows high.
 constexpr int64_t kRowsOfTiles = 24;
@@ -122,8 +126,9 @@ Jobs Cut(const VectorCode& code, const Product& p, int64_t panels, int64_t threa
   }
   Jobs jobs{};
   jobs.blocks = std::max<int64_t>(1, CeilDiv(p.rows, MostRows(code, p)));
-  // Rows are what other ops are cut by; but what is shorter is read by all jobs.
-  const bool by_rows = p.rows >= 2 * kRowsOfTiles * threads &&
+  // Rows are what other ops are cut by; but what is shorter is read by all jobs, and widened by
+  // each.
+  const bool by_rows = p.rows >= 2 * kRowsOfTiles * threads && !IsWidened(p) &&
                        (p.columns <= p.rows || p.taps * p.depth * p.columns <= kSmallMatrix);
   if (!by_rows) jobs.groups = std::min(panels, CeilDiv(wanted, jobs.blocks));
   jobs.groups = std::max<int64_t>(1, jobs.groups);
