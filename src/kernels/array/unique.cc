@@ -31,6 +31,15 @@ uint64_t HashElement(const T& v) {
   }
 }
 
+template <class T>
+bool IsNotANumber(const T& v) {
+  if constexpr (std::is_same_v<T, std::string>) {
+    return false;
+  } else {
+    return v != v;
+  }
+}
+
 inline constexpr DTypeSet kHashable = kReals | Only(DType::kBool) | Only(DType::kString);
 
 // Rows of `inner` elements that can be looked up by content: numbers of rows in a table with free
@@ -62,7 +71,11 @@ class RowIndex {
   // That of the row that equals row `r`, or a free one.
   size_t PlaceOf(int64_t r) const {
     uint64_t h = 0;
-    for (int64_t i = 0; i < inner_; ++i) h = Mix(h, HashElement(rows_[r * inner_ + i]));
+    for (int64_t i = 0; i < inner_; ++i) {
+      const T& v = rows_[r * inner_ + i];
+      // Rows with NaN equal none: they must not all look for a place from the same one on.
+      h = Mix(h, IsNotANumber(v) ? static_cast<uint64_t>(r) : HashElement(v));
+    }
     size_t place = h & (places_.size() - 1);
     while (places_[place] != kFree && !Equal(places_[place], r)) {
       place = (place + 1) & (places_.size() - 1);
