@@ -6,6 +6,7 @@
 
 #include "benchmarks/peak.h"
 #include "savedmodel/model.h"
+#include "src/kernels/isa/vector_code.h"
 
 namespace savedmodel {
 namespace {
@@ -105,13 +106,13 @@ void RunKernel(benchmark::State& state, const KernelCase& c) {
   if (c.flops > 0) {
     state.counters["flops"] = Counter(c.flops, Counter::kIsIterationInvariantRate);
     state.counters["of_peak"] =
-        Counter(c.flops / PeakFlops(IsaInUse(), c.precision), Counter::kIsIterationInvariantRate);
+        Counter(c.flops / PeakFlops(c.precision), Counter::kIsIterationInvariantRate);
   }
   if (c.bytes > 0) {
     state.counters["bytes"] =
         Counter(c.bytes, Counter::kIsIterationInvariantRate, Counter::kIs1024);
   }
-  state.SetLabel(IsaInUse());
+  state.SetLabel(Vectors().name);
 }
 
 std::string Shape4(int64_t size, int64_t channels) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <ctime>
 #include <map>
+#include <string_view>
 
 #include "src/kernels/isa/vector_code.h"
 
@@ -81,8 +82,9 @@ __attribute__((target("avx512f,avx512bf16"))) double Avx512BFloat16Chains(int64_
 
 using ChainsOf = double (*)(int64_t turns);
 
-ChainsOf ChainsFor(const std::string& isa, Precision precision) {
+ChainsOf ChainsFor(Precision precision) {
 #if defined(__x86_64__)
+  const std::string_view isa = Vectors().name;
   const bool is_reduced = Reduced(precision) != nullptr;
   if (isa == "avx2") return is_reduced ? Avx2Int8Chains : Avx2Chains;
   if (isa == "avx512") {
@@ -96,11 +98,9 @@ ChainsOf ChainsFor(const std::string& isa, Precision precision) {
 
 }  // namespace
 
-std::string IsaInUse() { return Vectors().name; }
-
-double PeakFlops(const std::string& isa, Precision precision) {
+double PeakFlops(Precision precision) {
   static auto* const known = new std::map<ChainsOf, double>();
-  const ChainsOf chains = ChainsFor(isa, precision);
+  const ChainsOf chains = ChainsFor(precision);
   double& peak = (*known)[chains];
   if (peak > 0) return peak;
   for (int i = 0; i < 20; ++i) peak = std::max(peak, chains(1000000));
