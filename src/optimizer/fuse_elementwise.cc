@@ -79,10 +79,9 @@ class ElementwiseFuser {
       return false;
     }
     const Shape shape = graph_->shape(node.inputs[0]);
-    const Tensor* axes = graph_->constant(node.inputs[1]);
-    if (axes == nullptr || axes->num_elements() != 1 || shape.rank() < 1) return false;
-    const int64_t axis = IntegerAt(*axes, 0), last = shape.rank() - 1;
-    return (axis == -1 || axis == last) && shape[last] >= 2 && shape[last] <= kMostSummed;
+    const int last = shape.rank() - 1;
+    return last >= 0 && IsAxis(graph_->constant(node.inputs[1]), last, shape.rank()) &&
+           shape[last] >= 2 && shape[last] <= kMostSummed;
   }
 
   // A value of the shape that functions have to have now to join the tree of `root`.

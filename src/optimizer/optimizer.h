@@ -69,6 +69,12 @@ Status Specialize(OptimizeContext* context, Span<const Shape> arg_shapes, Graph*
 inline int64_t IntegerAt(const Tensor& t, int64_t i) {
   return t.dtype() == DType::kInt32 ? t.data<int32_t>()[i] : t.data<int64_t>()[i];
 }
+// Whether constant `axes` is there and names `axis` alone, from either end of `rank` dimensions.
+inline bool IsAxis(const Tensor* axes, int64_t axis, int64_t rank) {
+  if (axes == nullptr || axes->num_elements() != 1) return false;
+  const int64_t named = IntegerAt(*axes, 0);
+  return named == axis || named == axis - rank;
+}
 
 // ------------------------------------------------------------------------------------- passes
 

@@ -53,12 +53,9 @@ class Recognizer : private PatternPass {
   bool IsMeanOfRows(NodeOutput v, NodeOutput* x) const {
     const Node* node = As(v, "Mean", 2);
     if (node == nullptr || !node->attrs.Bool("keep_dims")) return false;
-    const Tensor* axes = Constant(node->inputs[1]);
-    if (axes == nullptr || axes->num_elements() != 1) return false;
-    const int64_t axis = IntegerAt(*axes, 0);
     const int rank = graph_->shape(node->inputs[0]).rank();
     *x = node->inputs[0];
-    return rank >= 1 && (axis == -1 || axis == rank - 1);
+    return rank >= 1 && IsAxis(Constant(node->inputs[1]), rank - 1, rank);
   }
 
   // A number for each of the last axis' elements of a tensor of `shape`.
@@ -117,17 +114,16 @@ class Recognizer : private PatternPass {
         gather->attrs.Int("batch_dims") != 0) {
       return;
     }
-    const Tensor *axes = Constant(node->inputs[1]), *axis = Constant(gather->inputs[2]);
+    const Tensor* axis = Constant(gather->inputs[2]);
     const Shape params = graph_->shape(gather->inputs[0]);
     const Shape indices = graph_->shape(gather->inputs[1]);
-    if (axes == nullptr || axes->num_elements() != 1 || axis == nullptr || params.rank() != 2 ||
-        indices.rank() < 1 || IntegerAt(*axis, 0) != 0) {
+    if (axis == nullptr || params.rank() != 2 || indices.rank() < 1 || IntegerAt(*axis, 0) != 0) {
       return;
     }
-    const int64_t reduced = IntegerAt(*axes, 0), last = indices.rank() - 1;
+    const int64_t last = indices.rank() - 1;
     const DType dtype = graph_->type(gather->inputs[1]);
-    if ((reduced != last && reduced != -2) || indices[last] < 1 || indices[last] > kMostGathered ||
-        (dtype != DType::kInt32 && dtype != DType::kInt64)) {
+    if (!IsAxis(Constant(node->inputs[1]), last, indices.rank() + 1) || indices[last] < 1 ||
+        indices[last] > kMostGathered || (dtype != DType::kInt32 && dtype != DType::kInt64)) {
       return;
     }
     Attrs attrs;
