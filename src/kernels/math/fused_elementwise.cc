@@ -132,16 +132,24 @@ struct Layout {
   int64_t columns() const { return shape.rank() == 0 ? 1 : shape[shape.rank() - 1]; }
 };
 
+// The shape that all inputs broadcast to.
+template <class ShapeOf>
+StatusOr<Shape> BroadcastAll(int num_inputs, ShapeOf&& input_shape) {
+  Shape shape = input_shape(0);
+  for (int i = 1; i < num_inputs; ++i) {
+    SM_ASSIGN_OR_RETURN(shape, shape::BroadcastShapes(shape, input_shape(i)));
+  }
+  return shape;
+}
+
 // Of all inputs. INVALID_ARGUMENT for those that do not broadcast to each other, for a function
 // that has no operand for each element, since those of a tree are all of one shape, and for
 // functions of sums, the last `of_sums`, with other operands than sums and numbers.
 template <class ShapeOf>
 StatusOr<Layout> MakeLayout(const std::vector<FusedFunction>& functions, int of_sums,
                             int num_inputs, ShapeOf&& input_shape) {
-  Layout layout{.shape = input_shape(0)};
-  for (int i = 1; i < num_inputs; ++i) {
-    SM_ASSIGN_OR_RETURN(layout.shape, shape::BroadcastShapes(layout.shape, input_shape(i)));
-  }
+  Layout layout;
+  SM_ASSIGN_OR_RETURN(layout.shape, BroadcastAll(num_inputs, input_shape));
   for (int i = 0; i < num_inputs; ++i) layout.reaches.emplace_back(input_shape(i), layout.shape);
   const auto step = [&](int operand) { return operand < 0 ? 1 : layout.reaches[operand].step(); };
   for (const FusedFunction& f : functions) {
@@ -321,20 +329,18 @@ class FusedElementwise final : public Kernel {
   double cost_ = 0.2;
 };
 
+StatusOr<Shape> BroadcastInputs(const ShapeContext& ctx) {
+  return BroadcastAll(ctx.num_inputs(), [&](int i) -> const Shape& { return ctx.input(i); });
+}
+
 Status ElementwiseShape(ShapeContext& ctx) {
-  Shape out = ctx.input(0);
-  for (int i = 1; i < ctx.num_inputs(); ++i) {
-    SM_ASSIGN_OR_RETURN(out, shape::BroadcastShapes(out, ctx.input(i)));
-  }
+  SM_ASSIGN_OR_RETURN(Shape out, BroadcastInputs(ctx));
   ctx.set_output(0, std::move(out));
   return Status();
 }
 
 Status ElementwiseSumShape(ShapeContext& ctx) {
-  Shape out = ctx.input(0);
-  for (int i = 1; i < ctx.num_inputs(); ++i) {
-    SM_ASSIGN_OR_RETURN(out, shape::BroadcastShapes(out, ctx.input(i)));
-  }
+  SM_ASSIGN_OR_RETURN(const Shape out, BroadcastInputs(ctx));
   if (!out.known_rank()) return Status();
   SM_CHECK_ARG(out.rank() >= 1, "found numbers, expected rows of them");
   const bool keep_dims = ctx.attrs().Bool("keep_dims");
