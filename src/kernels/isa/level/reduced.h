@@ -9,6 +9,70 @@
 namespace savedmodel {
 namespace {
 
+// Where at most half of a panel's last vector is valid, two rows of a tile share it: the first has
+// its sums in the lower half, the second in the upper one.
+#if SM_LANES == 16
+inline IntVec LowTwice(const int32_t* p) {
+  const __m256i low = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return reinterpret_cast<IntVec>(_mm512_broadcast_i32x8(low));
+}
+// The lower half of a, the upper one of b.
+inline IntVec Halves(IntVec a, IntVec b) {
+  return reinterpret_cast<IntVec>(
+      _mm512_mask_blend_epi32(0xff00, reinterpret_cast<__m512i>(a), reinterpret_cast<__m512i>(b)));
+}
+#endif
+
+// Vector v of a row of B.
+template <int kVectors, bool kIsPaired>
+inline __attribute__((always_inline)) IntVec LoadOfPanel(const int32_t* b, int v) {
+#if SM_LANES == 16
+  if (kIsPaired && v + 1 == kVectors) return LowTwice(b + v * kLanes);
+#endif
+  return LoadWords(b + v * kLanes);
+}
+
+// Calls add(r, v, x) for the sums of a tile, x being what splat(r) gives for the row or rows that
+// they are of.
+template <int kRows, int kVectors, bool kIsPaired, class Splat, class Add>
+inline __attribute__((always_inline)) void EachProduct(Splat&& splat, Add&& add) {
+  [[maybe_unused]] IntVec last{};
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    const IntVec x = splat(r);
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors - (kIsPaired ? 1 : 0); ++v) add(r, v, x);
+#if SM_LANES == 16
+    if (kIsPaired && r % 2 == 1) add(r - 1, kVectors - 1, Halves(last, x));
+    if (kIsPaired && r % 2 == 0 && r + 1 == kRows) add(r, kVectors - 1, x);
+#endif
+    last = x;
+  }
+}
+
+// Between sums of pairs and of rows.
+template <class Sums, int kRows, int kVectors>
+inline __attribute__((always_inline)) void SplitPairs(Sums (&sums)[kRows][kVectors]) {
+#if SM_LANES == 16
+#pragma GCC unroll 4
+  for (int r = 0; r + 1 < kRows; r += 2) {
+    const __m512 pair = reinterpret_cast<__m512>(sums[r][kVectors - 1]);
+    sums[r + 1][kVectors - 1] = reinterpret_cast<Sums>(_mm512_shuffle_f32x4(pair, pair, 0xee));
+  }
+#endif
+}
+template <class Sums, int kRows, int kVectors>
+inline __attribute__((always_inline)) void JoinPairs(Sums (&sums)[kRows][kVectors]) {
+#if SM_LANES == 16
+#pragma GCC unroll 4
+  for (int r = 0; r + 1 < kRows; r += 2) {
+    const __m512 first = reinterpret_cast<__m512>(sums[r][kVectors - 1]);
+    const __m512 second = reinterpret_cast<__m512>(sums[r + 1][kVectors - 1]);
+    sums[r][kVectors - 1] = reinterpret_cast<Sums>(_mm512_shuffle_f32x4(first, second, 0x44));
+  }
+#endif
+}
+
 template <class Code, int kRows, int kVectors, bool kIsPaired>
 void ReducedTile(const ReducedCode::PanelArgs& p, int64_t first, Ahead ahead) {
   using Sums = typename Code::Sums;
@@ -37,7 +101,7 @@ void ReducedTile(const ReducedCode::PanelArgs& p, int64_t first, Ahead ahead) {
     IntVec row_b[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) row_b[v] = LoadOfPanel<kVectors, kIsPaired>(b, v);
-    EachProduct<kRows, kVectors, kIsPaired, IntVec>(
+    EachProduct<kRows, kVectors, kIsPaired>(
         [&](int r) __attribute__((always_inline)) { return rows[r][k] - IntVec{}; },
         [&](int r, int v, IntVec x)
             __attribute__((always_inline)) { Code::Add(&sums[r][v], x, row_b[v]); });
