@@ -11,11 +11,9 @@ namespace {
 
 bool AppendFloats(std::string_view packed, std::vector<float>* out) {
   if (packed.size() % sizeof(float) != 0) return false;
-  for (size_t i = 0; i < packed.size(); i += sizeof(float)) {
-    float value;
-    std::memcpy(&value, packed.data() + i, sizeof(value));
-    out->push_back(value);
-  }
+  const size_t before = out->size();
+  out->resize(before + packed.size() / sizeof(float));
+  if (!packed.empty()) std::memcpy(out->data() + before, packed.data(), packed.size());
   return true;
 }
 
@@ -69,12 +67,15 @@ void MoveAll(std::vector<std::vector<ColumnData>>& parts, size_t column, Tensor*
 }  // namespace
 
 bool FeatureValues::Append(DType dtype, std::string_view list) {
-  if (dtype == DType::kFloat) {
-    // All in one packed field, as writers do it.
-    const char* at = list.data();
-    const char* const end = at + list.size();
-    std::string_view packed;
-    if (ReadShortBytes(1, &at, end, &packed) && at == end) return AppendFloats(packed, &floats_);
+  // All in one short field, as writers pack numbers and one string.
+  const char* at = list.data();
+  const char* const end = at + list.size();
+  std::string_view bytes;
+  if (ReadShortBytes(1, &at, end, &bytes) && at == end) {
+    if (dtype == DType::kFloat) return AppendFloats(bytes, &floats_);
+    if (dtype == DType::kInt64) return AppendInts(bytes, &ints_);
+    strings_.emplace_back(bytes);
+    return true;
   }
   WireReader reader(list);
   while (reader.Next()) {
@@ -117,6 +118,12 @@ void FeatureValues::Append(const Tensor& tensor) {
   append(tensor.values<std::string>(), &strings_);
 }
 
+void FeatureValues::Clear() {
+  floats_.clear();
+  ints_.clear();
+  strings_.clear();
+}
+
 void FeatureValues::MoveTo(Tensor* out, int64_t at, int64_t from, int64_t count) {
   const auto move = [&](auto& values) {
     using T = typename std::decay_t<decltype(values)>::value_type;
@@ -147,25 +154,41 @@ bool ReadFeature(std::string_view feature, DType* dtype, std::string_view* list)
   return reader.ok();
 }
 
-size_t KeyIndex::SlotOf(std::string_view key, size_t entry, Order* order) const {
-  if (entry >= order->size()) order->resize(entry + 1, kNone);
-  size_t& slot = (*order)[entry];
-  if (slot != kNone && keys_[slot] == key) return slot;
-  const auto it = slots_.find(key);
-  if (it == slots_.end() || it->second == kNone) return kNone;
-  slot = it->second;
-  return slot;
+namespace {
+
+// Heads are a few bytes long, for which a call of memcmp takes longer than comparing.
+[[gnu::always_inline]] inline bool StartsWith(std::string_view bytes, std::string_view head) {
+  const size_t n = head.size();
+  if (bytes.size() < n) return false;
+  const char *a = bytes.data(), *b = head.data();
+  const auto same = [&](auto word, size_t at) {
+    auto other = word;
+    std::memcpy(&word, a + at, sizeof(word));
+    std::memcpy(&other, b + at, sizeof(other));
+    return word == other;
+  };
+  if (n < 4) return std::memcmp(a, b, n) == 0;
+  if (n < 8) return same(uint32_t{}, 0) && same(uint32_t{}, n - 4);
+  for (size_t i = 0; i + 8 < n; i += 8) {
+    if (!same(uint64_t{}, i)) return false;
+  }
+  return same(uint64_t{}, n - 8);
 }
 
-namespace {
+// The value of an entry of a map that consists of `head`, all before the value's length, and a
+// value.
+bool ReadValue(std::string_view head, std::string_view entry, std::string_view* value) {
+  if (!StartsWith(entry, head)) return false;
+  const char* at = entry.data() + head.size();
+  const char* const end = entry.data() + entry.size();
+  uint64_t size = 0;
+  if (!ReadVarint(&at, end, &size) || size != static_cast<uint64_t>(end - at)) return false;
+  *value = std::string_view(at, static_cast<size_t>(size));
+  return true;
+}
 
 // An entry of a map: its key and its value, which may be missing.
 bool ReadEntry(std::string_view entry, std::string_view* key, std::string_view* value) {
-  const char* at = entry.data();
-  const char* const end = at + entry.size();
-  if (ReadShortBytes(1, &at, end, key) && ReadShortBytes(2, &at, end, value) && at == end) {
-    return true;
-  }
   *key = {};
   *value = std::string_view("", 0);
   WireReader reader(entry);
@@ -178,17 +201,51 @@ bool ReadEntry(std::string_view entry, std::string_view* key, std::string_view* 
 
 }  // namespace
 
+void KeyIndex::Add(const std::string& key) {
+  const auto [it, added] = slots_.emplace(key, heads_.size());
+  if (!added) it->second = kNone;
+  std::string head;
+  AppendBytesField(1, key, &head);
+  AppendVarint(2 << 3 | WireReader::kBytes, &head);
+  heads_.push_back(std::move(head));
+}
+
 bool KeyIndex::Find(std::string_view map, std::vector<std::string_view>* found,
                     Order* order) const {
   WireReader entries(map);
   for (size_t index = 0; entries.Next(); ++index) {
     if (entries.field() != 1 || !entries.is_bytes()) continue;
-    std::string_view key, value;
-    if (!ReadEntry(entries.bytes(), &key, &value)) return false;
-    if (const size_t slot = SlotOf(key, index, order); slot != kNone) (*found)[slot] = value;
+    std::string_view value;
+    size_t slot = index < order->size() ? (*order)[index] : kNone;
+    if (slot == kNone || !ReadValue(heads_[slot], entries.bytes(), &value)) {
+      std::string_view key;
+      if (!ReadEntry(entries.bytes(), &key, &value)) return false;
+      const auto it = slots_.find(key);
+      if (it == slots_.end() || it->second == kNone) continue;
+      slot = it->second;
+      if (index >= order->size()) order->resize(index + 1, kNone);
+      (*order)[index] = slot;
+    }
+    (*found)[slot] = value;
   }
   return entries.ok();
 }
+
+namespace {
+
+// All that comes before the values in a Feature of `count` packed floats.
+std::string PackedHead(int64_t count) {
+  const uint64_t size = static_cast<uint64_t>(count) * sizeof(float);
+  std::string list;
+  AppendVarint(1 << 3 | WireReader::kBytes, &list);
+  AppendVarint(size, &list);
+  std::string head;
+  AppendVarint(2 << 3 | WireReader::kBytes, &head);
+  AppendVarint(list.size() + size, &head);
+  return head + list;
+}
+
+}  // namespace
 
 StatusOr<FeatureColumn> DenseColumn(std::string key, const Shape& shape,
                                     const Tensor& default_value, bool batched) {
@@ -200,6 +257,7 @@ StatusOr<FeatureColumn> DenseColumn(std::string key, const Shape& shape,
   if (shape.fully_known()) {
     column.form = FeatureColumn::Form::kDense;
     column.stride = shape.num_elements();
+    if (column.dtype == DType::kFloat && column.stride > 0) column.head = PackedHead(column.stride);
     SM_CHECK_ARG(default_value.num_elements() == 0 || default_value.shape() == shape,
                  "default of feature ", key, ": found shape ", default_value.shape(),
                  ", not compatible with its dense shape ", shape);
@@ -217,8 +275,22 @@ StatusOr<FeatureColumn> DenseColumn(std::string key, const Shape& shape,
   return column;
 }
 
-Status AppendFeature(const FeatureColumn& column, std::string_view feature, Where where,
-                     ColumnData* data) {
+Status PlaceDense(OpContext& ctx, int output, const FeatureColumn& column, int64_t examples,
+                  bool batched) {
+  SM_RETURN_IF_ERROR(
+      ctx.AllocateOutput(output, batched ? column.shape.WithInserted(0, examples) : column.shape));
+  SM_CHECK_ARG(ctx.output(output).dtype() == column.dtype, "feature ", column.key,
+               ": found a default of type ", column.dtype, ", expected ",
+               ctx.output(output).dtype());
+  return Status();
+}
+
+namespace {
+
+// What AppendFeature does with all that is not packed floats of the right number.
+[[gnu::noinline]] Status AppendAnyFeature(const FeatureColumn& column, std::string_view feature,
+                                          Where where, ColumnData* data) {
+  const bool dense = column.form == FeatureColumn::Form::kDense;
   DType found = DType::kInvalid;
   std::string_view list;
   SM_CHECK_ARG(feature.data() == nullptr || ReadFeature(feature, &found, &list),
@@ -230,24 +302,49 @@ Status AppendFeature(const FeatureColumn& column, std::string_view feature, Wher
                  " but expected type: ", column.dtype);
     SM_CHECK_ARG(data->values.Append(found, list), "Could not parse example input, ", where(),
                  ", feature ", column.key);
-  } else if (column.form == FeatureColumn::Form::kDense) {
+  } else if (dense) {
     SM_CHECK_ARG(column.default_value.num_elements() > 0 || column.stride == 0, where(),
                  ", Feature: ", column.key, " (data type: ", column.dtype,
                  ") is required but could not be found.");
     data->values.Append(column.default_value);
   }
   const int64_t count = data->values.size(column.dtype) - before;
-  if (column.form == FeatureColumn::Form::kDense) {
+  if (dense) {
     SM_CHECK_ARG(count == column.stride, where(), ", Key: ", column.key, ". Number of ",
                  column.dtype, " values != expected. Values size: ", count,
                  " but output shape: ", column.shape);
-  } else if (column.form == FeatureColumn::Form::kPadded) {
+    data->values.MoveTo(data->rows, data->next, 0, count);
+    data->values.Clear();
+    data->next += count;
+    return Status();
+  }
+  if (column.form == FeatureColumn::Form::kPadded) {
     SM_CHECK_ARG(column.stride == 0 ? count == 0 : count % column.stride == 0, where(),
                  ", Key: ", column.key, ". Number of ", column.dtype,
                  " values is not a multiple of stride length. Saw ", count,
                  " values but output shape is: ", column.shape);
   }
   data->counts.push_back(count);
+  return Status();
+}
+
+}  // namespace
+
+Status AppendFeature(const FeatureColumn& column, std::string_view feature, Where where,
+                     ColumnData* data) {
+  const size_t bytes = static_cast<size_t>(column.stride) * sizeof(float);
+  if (column.head.empty() || feature.size() != column.head.size() + bytes ||
+      !StartsWith(feature, column.head)) {
+    return AppendAnyFeature(column, feature, where, data);
+  }
+  const char* packed = feature.data() + column.head.size();
+  float* row = static_cast<float*>(data->rows->raw_mutable_data()) + data->next;
+  data->next += column.stride;
+  if (column.stride == 1) {
+    std::memcpy(row, packed, sizeof(float));  // without the call that a size from memory costs
+  } else {
+    std::memcpy(row, packed, bytes);
+  }
   return Status();
 }
 
@@ -272,20 +369,13 @@ Status EmitSparse(OpContext& ctx, int indices_output, int values_output, int sha
   return Status();
 }
 
-Status EmitDense(OpContext& ctx, int output, const FeatureColumn& spec,
-                 std::vector<std::vector<ColumnData>>& parts, size_t column, bool batched) {
-  const bool padded = spec.form == FeatureColumn::Form::kPadded;
-  const int64_t widest = padded ? WidestOf(parts, column) : 0;
-  Shape shape =
-      padded ? spec.shape.WithDim(0, spec.stride == 0 ? 0 : widest / spec.stride) : spec.shape;
+Status EmitPadded(OpContext& ctx, int output, const FeatureColumn& spec,
+                  std::vector<std::vector<ColumnData>>& parts, size_t column, bool batched) {
+  const int64_t widest = WidestOf(parts, column);
+  Shape shape = spec.shape.WithDim(0, spec.stride == 0 ? 0 : widest / spec.stride);
   if (batched) shape = shape.WithInserted(0, NumExamples(parts, column));
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(output, shape));
   Tensor* out = &ctx.output(output);
-  if (!padded || !batched) {
-    MoveAll(parts, column, out);
-    return Status();
-  }
-  FeatureValues padding;
   int64_t at = 0;
   for (auto& part : parts) {
     int64_t from = 0;
@@ -293,7 +383,7 @@ Status EmitDense(OpContext& ctx, int output, const FeatureColumn& spec,
       part[column].values.MoveTo(out, at, from, count);
       from += count;
       for (int64_t k = count; k < widest; ++k) {
-        padding = FeatureValues();
+        FeatureValues padding;
         padding.Append(spec.default_value);
         padding.MoveTo(out, at + k, 0, 1);
       }

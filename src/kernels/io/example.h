@@ -25,6 +25,7 @@ class FeatureValues {
   void Reserve(DType dtype, int64_t count);
   // Appends all elements of `tensor`, of one of the three dtypes.
   void Append(const Tensor& tensor);
+  void Clear();
   // Moves values [from, from + count) to element `at` of `out`.
   void MoveTo(Tensor* out, int64_t at, int64_t from, int64_t count);
 
@@ -42,11 +43,7 @@ bool ReadFeature(std::string_view feature, DType* dtype, std::string_view* list)
 class KeyIndex {
  public:
   // The next slot is that of `key`. A key with two slots is never found, as in TensorFlow.
-  void Add(const std::string& key) {
-    const auto [it, added] = slots_.emplace(key, keys_.size());
-    if (!added) it->second = kNone;
-    keys_.push_back(key);
-  }
+  void Add(const std::string& key);
   // Slots of the entries of the map read last: the next map mostly has the same keys in the same
   // order.
   using Order = std::vector<size_t>;
@@ -56,15 +53,14 @@ class KeyIndex {
 
  private:
   static constexpr size_t kNone = static_cast<size_t>(-1);
-  // The slot of `key`, entry `entry` of its map; kNone when it has none.
-  size_t SlotOf(std::string_view key, size_t entry, Order* order) const;
 
   struct Hash {
     using is_transparent = void;
     size_t operator()(std::string_view key) const { return std::hash<std::string_view>()(key); }
   };
 
-  std::vector<std::string> keys_;  // by slot
+  // By slot: an entry's bytes up to the length of its value, as writers order them.
+  std::vector<std::string> heads_;
   std::unordered_map<std::string, size_t, Hash, std::equal_to<>> slots_;
 };
 
@@ -80,6 +76,7 @@ struct FeatureColumn {
   Form form = Form::kList;
   Shape shape;           // without the batch dimension; of kPadded with a first dimension -1
   int64_t stride = 1;    // elements of `shape`, of kPadded of its inner dimensions
+  std::string head;      // of kDense floats: a Feature's bytes before its values, when packed
   Tensor default_value;  // of kDense: for missing features unless it is empty; of kPadded: padding
 };
 
@@ -89,9 +86,16 @@ StatusOr<FeatureColumn> DenseColumn(std::string key, const Shape& shape,
 
 // The values of one column in a run of examples.
 struct ColumnData {
-  FeatureValues values;
+  FeatureValues values;         // but of kDense
   std::vector<int64_t> counts;  // of values, per example
+  // Of kDense: the output, and the element that the values of the next example begin with.
+  Tensor* rows = nullptr;
+  int64_t next = 0;
 };
+
+// Allocates the output of a kDense column; AppendFeature fills it.
+Status PlaceDense(OpContext& ctx, int output, const FeatureColumn& column, int64_t examples,
+                  bool batched);
 
 // Appends the feature of one example to `data`; `feature` has no data where there is none.
 // `where` says which example, for messages.
@@ -104,8 +108,8 @@ Status AppendFeature(const FeatureColumn& column, std::string_view feature, Wher
 Status EmitSparse(OpContext& ctx, int indices_output, int values_output, int shape_output,
                   DType dtype, std::vector<std::vector<ColumnData>>& parts, size_t column,
                   bool batched);
-Status EmitDense(OpContext& ctx, int output, const FeatureColumn& spec,
-                 std::vector<std::vector<ColumnData>>& parts, size_t column, bool batched);
+Status EmitPadded(OpContext& ctx, int output, const FeatureColumn& spec,
+                  std::vector<std::vector<ColumnData>>& parts, size_t column, bool batched);
 Status EmitRagged(OpContext& ctx, int values_output, int splits_output, DType dtype,
                   std::vector<std::vector<ColumnData>>& parts, size_t column, bool batched);
 

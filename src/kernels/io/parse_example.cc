@@ -21,6 +21,8 @@ struct Request {
   size_t num_sparse = 0, num_dense = 0;
   bool batched = true;
 
+  // The first output of column i: indices of sparse, values of dense and ragged columns.
+  int OutputOf(size_t i) const { return static_cast<int>(i < num_sparse ? i : 2 * num_sparse + i); }
   void Add(FeatureColumn column) {
     index.Add(column.key);
     columns.push_back(std::move(column));
@@ -57,17 +59,19 @@ Status ParseOne(const Request& request, const std::string& serialized, Where whe
   return Status();
 }
 
-// Columns with room for what `examples` examples have at least.
-std::vector<ColumnData> ColumnsFor(const Request& request, size_t examples) {
-  // Sizes that a model claims are not believed before there are so many values.
-  constexpr int64_t kMost = 1 << 16;
+// Columns for examples [begin, end), with room for one value of each.
+std::vector<ColumnData> ColumnsFor(OpContext& ctx, const Request& request, size_t begin,
+                                   size_t end) {
   std::vector<ColumnData> columns(request.columns.size());
   for (size_t i = 0; i < columns.size(); ++i) {
     const FeatureColumn& column = request.columns[i];
-    const bool dense = column.form == FeatureColumn::Form::kDense;
-    const int64_t each = dense ? std::min(column.stride, kMost) : 1;
-    columns[i].counts.reserve(examples);
-    columns[i].values.Reserve(column.dtype, std::min(each * static_cast<int64_t>(examples), kMost));
+    if (column.form == FeatureColumn::Form::kDense) {
+      columns[i].rows = &ctx.output(request.OutputOf(i));
+      columns[i].next = static_cast<int64_t>(begin) * column.stride;
+    } else {
+      columns[i].counts.reserve(end - begin);
+      columns[i].values.Reserve(column.dtype, static_cast<int64_t>(end - begin));
+    }
   }
   return columns;
 }
@@ -86,7 +90,7 @@ StatusOr<Parts> ParseAll(OpContext& ctx, const Request& request, Span<const std:
   ctx.ParallelFor(static_cast<int64_t>(parts.size()), cost, [&](int64_t begin, int64_t end) {
     for (size_t part = static_cast<size_t>(begin); part < static_cast<size_t>(end); ++part) {
       const size_t last = std::min(examples.size(), (part + 1) * run);
-      parts[part] = ColumnsFor(request, last - part * run);
+      parts[part] = ColumnsFor(ctx, request, part * run, last);
       Scratch scratch;
       for (size_t i = part * run; i < last && errors[part].ok(); ++i) {
         const auto where = [&] {
@@ -103,21 +107,20 @@ StatusOr<Parts> ParseAll(OpContext& ctx, const Request& request, Span<const std:
 // Outputs come in the order of the signature: indices, values and shapes of all sparse features,
 // then dense values, then values and splits of ragged features.
 Status Emit(OpContext& ctx, const Request& request, Parts parts) {
-  const size_t sparse = request.num_sparse, dense = request.num_dense;
-  const size_t ragged = request.columns.size() - sparse - dense;
+  const int sparse = static_cast<int>(request.num_sparse);
+  const size_t lists = request.num_sparse + request.num_dense;
+  const int ragged = static_cast<int>(request.columns.size() - lists);
   for (size_t i = 0; i < request.columns.size(); ++i) {
     const FeatureColumn& column = request.columns[i];
-    if (i < sparse) {
-      SM_RETURN_IF_ERROR(EmitSparse(ctx, static_cast<int>(i), static_cast<int>(sparse + i),
-                                    static_cast<int>(2 * sparse + i), column.dtype, parts, i,
-                                    request.batched));
-    } else if (i < sparse + dense) {
-      SM_RETURN_IF_ERROR(
-          EmitDense(ctx, static_cast<int>(2 * sparse + i), column, parts, i, request.batched));
-    } else {
-      const int output = static_cast<int>(2 * sparse + i);
-      SM_RETURN_IF_ERROR(EmitRagged(ctx, output, output + static_cast<int>(ragged), column.dtype,
+    const int output = request.OutputOf(i);
+    if (i < request.num_sparse) {
+      SM_RETURN_IF_ERROR(EmitSparse(ctx, output, output + sparse, output + 2 * sparse, column.dtype,
                                     parts, i, request.batched));
+    } else if (column.form == FeatureColumn::Form::kPadded) {
+      SM_RETURN_IF_ERROR(EmitPadded(ctx, output, column, parts, i, request.batched));
+    } else if (i >= lists) {
+      SM_RETURN_IF_ERROR(
+          EmitRagged(ctx, output, output + ragged, column.dtype, parts, i, request.batched));
     }
   }
   return Status();
@@ -127,6 +130,11 @@ Status Run(OpContext& ctx, const Request& request, Span<const std::string> names
   const Span<const std::string> examples = ctx.input(0).values<std::string>();
   SM_CHECK_ARG(names.empty() || names.size() == examples.size(), "names: found ", names.size(),
                ", expected one for each of ", examples.size(), " examples, or none");
+  for (size_t i = 0; i < request.columns.size(); ++i) {
+    if (request.columns[i].form != FeatureColumn::Form::kDense) continue;
+    SM_RETURN_IF_ERROR(PlaceDense(ctx, request.OutputOf(i), request.columns[i],
+                                  static_cast<int64_t>(examples.size()), request.batched));
+  }
   SM_ASSIGN_OR_RETURN(Parts parts, ParseAll(ctx, request, examples, names));
   // Where there is no example there still are (empty) columns.
   if (parts.empty()) parts.emplace_back(request.columns.size());

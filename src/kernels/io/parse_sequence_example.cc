@@ -192,10 +192,10 @@ Status EmitContext(OpContext& ctx, const Request& request, Parsed* parsed, int* 
     if (i < section.sparse) {
       SM_RETURN_IF_ERROR(EmitSparse(ctx, at, at + sparse, at + 2 * sparse, column.dtype,
                                     parsed->context, i, request.batched));
-    } else if (i < section.sparse + section.dense) {
+    } else if (column.form == FeatureColumn::Form::kPadded) {
       SM_RETURN_IF_ERROR(
-          EmitDense(ctx, at + 2 * sparse, column, parsed->context, i, request.batched));
-    } else {
+          EmitPadded(ctx, at + 2 * sparse, column, parsed->context, i, request.batched));
+    } else if (i >= section.sparse + section.dense) {
       SM_RETURN_IF_ERROR(EmitRagged(ctx, at + 2 * sparse, at + 2 * sparse + ragged, column.dtype,
                                     parsed->context, i, request.batched));
     }
@@ -234,6 +234,14 @@ Status Run(OpContext& ctx, const Request& request, Span<const std::string> names
   Parsed parsed;
   parsed.context.emplace_back(request.context.columns.size());
   parsed.lists.resize(request.lists.columns.size());
+  for (size_t i = 0; i < request.context.columns.size(); ++i) {
+    const FeatureColumn& column = request.context.columns[i];
+    if (column.form != FeatureColumn::Form::kDense) continue;
+    const int output = static_cast<int>(2 * request.context.sparse + i);
+    SM_RETURN_IF_ERROR(
+        PlaceDense(ctx, output, column, static_cast<int64_t>(examples.size()), request.batched));
+    parsed.context[0][i].rows = &ctx.output(output);
+  }
   for (size_t i = 0; i < examples.size(); ++i) {
     SM_RETURN_IF_ERROR(ctx.CheckInterrupt());
     const auto where = [&] {

@@ -101,7 +101,45 @@ TEST(WireFormatTest, EntriesOfMaps) {
   EXPECT_EQ(find(Field(1, Field(1, "a"))), "|");
   EXPECT_EQ(find(Field(1, Field(1, "a") + Field(2, "x") + Field(2, "w"))), "w|");
   EXPECT_EQ(find(entry("b", std::string(200, 'y'))), "|" + std::string(200, 'y'));
+  // The same keys in the same order as before, in lengths of one byte and two, and cut off.
+  EXPECT_EQ(find(entry("b", "") + entry("a", "x")), "x|");
+  EXPECT_EQ(find(entry("b", std::string(127, 'y')) + entry("a", std::string(128, 'x'))),
+            std::string(128, 'x') + "|" + std::string(127, 'y'));
+  EXPECT_EQ(find(entry("bb", "y") + entry("a", "x")), "x|");
+  EXPECT_EQ(find(Field(1, Field(1, "b"))), "|");
+  EXPECT_EQ(find(Field(1, Field(1, "b") + "\x12")), "malformed");
   EXPECT_EQ(find(Field(1, Field(1, "a") + "\x12\x05x")), "malformed");
+}
+
+// Features of dense columns, of one value, of some and of so many that lengths take two bytes, in
+// the forms that the wire format has for floats.
+TEST(WireFormatTest, DenseFloatsComeAsRows) {
+  for (const int64_t stride : {1, 3, 31, 32, 40}) {
+    const size_t n = static_cast<size_t>(stride);
+    const Tensor by_default = *Tensor::FromVector<float>(std::vector<float>(n, -1), {stride});
+    const StatusOr<FeatureColumn> column = DenseColumn("x", {stride}, by_default, true);
+    ASSERT_TRUE(column.ok()) << column.status();
+    Tensor rows = *Tensor::Allocate(DType::kFloat, Shape({4, stride}));
+    ColumnData data;
+    data.rows = &rows;
+    const auto append = [&](std::string_view feature) {
+      return AppendFeature(
+          *column, feature, [] { return std::string("here"); }, &data);
+    };
+    std::string one_by_one;
+    for (size_t i = 0; i < n; ++i) one_by_one += "\x0d" + Floats({3});
+    EXPECT_TRUE(append(Field(2, Field(1, Floats(std::vector<float>(n, 1))))).ok());
+    EXPECT_TRUE(append({}).ok());
+    EXPECT_TRUE(append(Field(2, one_by_one)).ok());
+    EXPECT_TRUE(
+        append(Field(2, Field(1, Floats({})) + Field(1, Floats(std::vector<float>(n, 4))))).ok());
+    std::vector<float> expected;
+    for (const float value : {1, -1, 3, 4}) expected.insert(expected.end(), n, value);
+    EXPECT_EQ(rows.ToVector<float>(), expected) << stride;
+    EXPECT_FALSE(append(Field(2, Field(1, Floats(std::vector<float>(n + 1, 5))))).ok());
+    EXPECT_FALSE(append(Field(3, Field(1, std::string(n * sizeof(float), '\x01')))).ok());
+    EXPECT_FALSE(append(Field(2, Field(1, Floats(std::vector<float>(n, 5)))).substr(0, 5)).ok());
+  }
 }
 
 }  // namespace
