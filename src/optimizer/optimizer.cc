@@ -186,6 +186,7 @@ Status Specialize(OptimizeContext* context, Span<const Shape> arg_shapes, Graph*
   SM_RETURN_IF_ERROR(RecognizeRecurrences(context, graph));
   SM_RETURN_IF_ERROR(RecognizeLayers(context, graph));
   SM_RETURN_IF_ERROR(RecognizeAttention(context, graph));
+  SM_RETURN_IF_ERROR(JoinEmbeddings(context, graph));
   graph->Compact();
   SM_RETURN_IF_ERROR(FuseEpilogues(context, graph));
   graph->Compact();

@@ -127,6 +127,9 @@ Status HoistProjections(OptimizeContext* context, Graph* graph);
 // Puts one op in place of GELU, layer normalisation and cells of recurrent layers.
 Status RecognizeLayers(OptimizeContext* context, Graph* graph);
 
+// Sums rows of tables that are picked by index without writing the rows.
+Status JoinEmbeddings(OptimizeContext* context, Graph* graph);
+
 // Puts one op in place of loops over cells of recurrent layers.
 Status RecognizeRecurrences(OptimizeContext* context, Graph* graph);
 

@@ -1,11 +1,10 @@
-// Layers recognised in the many small ops that frameworks write them with: powers, sums of
-// embeddings, GELU, layer normalisation, cells of recurrent layers. Patterns are matched by what
-// the ops compute, not by names; what else uses a part of a pattern keeps it alive.
+// Layers recognised in the many small ops that frameworks write them with: powers, GELU, layer
+// normalisation, cells of recurrent layers. Patterns are matched by what the ops compute, not by
+// names; what else uses a part of a pattern keeps it alive.
 #include <cmath>
 #include <optional>
 
 #include "src/base/status_macros.h"
-#include "src/kernels/array/gather.h"
 #include "src/optimizer/patterns.h"
 
 namespace savedmodel {
@@ -23,7 +22,6 @@ class Recognizer : private PatternPass {
       if (id >= count || graph_->type({id, 0}) != DType::kFloat) continue;
       const std::string op = graph_->node(id).op;
       if (op == "Pow") ReplacePower(id);
-      if (op == "Sum" || op == "Mean") ReplaceGatherSum(id);
       if (op == "Mul" && !ReplaceGelu(id) && !ReplaceSwish(id)) ReplaceLstmOutput(id);
       if (op == "AddV2" || op == "Add") {
         if (!ReplaceLayerNorm(id) && !ReplaceLstm(id)) ReplaceGru(id);
@@ -104,32 +102,6 @@ class Recognizer : private PatternPass {
       const NodeOutput square = Make(id, "Square", {x}, attrs);
       Redirect(id, Make(id, "Mul", {x, square}, attrs));
     }
-  }
-
-  // The sum or mean of rows of a matrix along the last axis of the indices that pick them.
-  void ReplaceGatherSum(NodeId id) {
-    const Node* node = As({id, 0}, graph_->node(id).op, 2);
-    const Node* gather = node == nullptr ? nullptr : As(node->inputs[0], "GatherV2", 3);
-    if (gather == nullptr || node->attrs.Bool("keep_dims") ||
-        gather->attrs.Int("batch_dims") != 0) {
-      return;
-    }
-    const Tensor* axis = Constant(gather->inputs[2]);
-    const Shape params = graph_->shape(gather->inputs[0]);
-    const Shape indices = graph_->shape(gather->inputs[1]);
-    if (axis == nullptr || params.rank() != 2 || indices.rank() < 1 || IntegerAt(*axis, 0) != 0) {
-      return;
-    }
-    const int64_t last = indices.rank() - 1;
-    const DType dtype = graph_->type(gather->inputs[1]);
-    if (!IsAxis(Constant(node->inputs[1]), last, indices.rank() + 1) || indices[last] < 1 ||
-        indices[last] > kMostGathered || (dtype != DType::kInt32 && dtype != DType::kInt64)) {
-      return;
-    }
-    Attrs attrs;
-    attrs.Set("mean", node->op == "Mean");
-    attrs.Set("Tindices", dtype);
-    Redirect(id, Make(id, "_GatherSum", {gather->inputs[0], gather->inputs[1]}, attrs));
   }
 
   // 1 + erf(x / sqrt(2)), or 1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)).

@@ -18,60 +18,6 @@ void ExpectNear(const std::vector<float>& found, const std::vector<double>& expe
   for (size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], expected[i], 2e-6) << i;
 }
 
-const std::string kGatherTypes = GraphText::Attr("Tparams", "type: DT_FLOAT") +
-                                 GraphText::Attr("Tindices", "type: DT_INT32") +
-                                 GraphText::Attr("Taxis", "type: DT_INT32");
-
-// Rows of a table, added up (or their mean) along the last axis of the indices.
-void CheckGatherSum(const std::string& op, const std::vector<int>& indices,
-                    const std::vector<int>& shape, int axis) {
-  constexpr int kColumns = 37;
-  GraphText g;
-  g.Input("table").Ints("index", indices, shape).Int("zero", 0).Ints("axis", {axis});
-  g.Bare("rows", "GatherV2", {"table", "index", "zero"}, kGatherTypes);
-  g.Node("y", op, {"rows", "axis"});
-  const Tensor table = Values({11, kColumns}, 3, 101);
-  const Result r = RunGraph(g, {{"table:0", table}}, {"y:0"});
-  EXPECT_TRUE(Has(r, "_GatherSum")) << r.plan;
-  EXPECT_FALSE(Has(r, "GatherV2") || Has(r, op)) << r.plan;
-  const size_t taps = static_cast<size_t>(shape.back());
-  std::vector<double> expected(indices.size() / taps * kColumns);
-  for (size_t i = 0; i < indices.size() * kColumns; ++i) {
-    const size_t row = i / kColumns, column = i % kColumns;
-    const double x = table.data<float>()[static_cast<size_t>(indices[row]) * kColumns + column];
-    expected[row / taps * kColumns + column] += op == "Mean" ? x / static_cast<double>(taps) : x;
-  }
-  ExpectNear(r.values[0], expected);
-}
-
-TEST(RecognizeTest, GatherSum) {
-  CheckGatherSum("Mean", {1, 5, 10, 0, 5, 5}, {2, 3}, 1);
-  CheckGatherSum("Sum", {1, 5, 10, 0, 5, 5}, {2, 3}, -2);
-  CheckGatherSum("Sum", {7, 8}, {2}, 0);
-  CheckGatherSum("Mean", {4, 3, 2, 1}, {2, 2, 1}, 2);
-}
-
-TEST(RecognizeTest, GatherSumOfIndexOutsideIsRefused) {
-  GraphText g;
-  g.Input("table").Ints("index", {1, 11}).Int("zero", 0).Ints("axis", {0});
-  g.Bare("rows", "GatherV2", {"table", "index", "zero"}, kGatherTypes);
-  g.Node("y", "Sum", {"rows", "axis"});
-  auto model = LoadGraphDef(g.text());
-  ASSERT_TRUE(model.ok()) << model.status();
-  const TensorMap inputs = {{"table:0", Values({11, 3})}};
-  EXPECT_EQ(model->Prune({"table:0"}, {"y:0"})(inputs).status().code(),
-            StatusCode::kInvalidArgument);
-}
-
-TEST(RecognizeTest, SumOfGatheredColumnsIsNone) {
-  GraphText g;
-  g.Input("table").Ints("index", {1, 5, 2, 3}, {2, 2}).Int("zero", 0).Ints("axis", {2});
-  g.Bare("rows", "GatherV2", {"table", "index", "zero"}, kGatherTypes);
-  g.Node("y", "Sum", {"rows", "axis"});
-  const Result r = RunGraph(g, {{"table:0", Values({11, 3})}}, {"y:0"});
-  EXPECT_FALSE(Has(r, "_GatherSum")) << r.plan;
-}
-
 TEST(RecognizeTest, GeluByErfc) {
   GraphText g;
   g.Input("x").Number("half", 0.5).Number("root", std::sqrt(0.5));

@@ -90,24 +90,22 @@ void JoinRows(OpContext& ctx, int first, int n, int64_t rows, SizeFn size) {
   Tensor& out = ctx.output(0);
   if (out.num_elements() == 0) return;
   const int64_t out_row = out.num_elements() / rows;
+  const bool plain = IsPlainData(out.dtype());
+  const int64_t element = static_cast<int64_t>(DTypeSize(out.dtype()));
   int64_t at = 0;
-  constexpr size_t kSmall = 64 * 1024;  // bytes that one thread copies, row by row
-  if (IsPlainData(out.dtype()) && out.num_bytes() <= kSmall) {
-    const int64_t element = static_cast<int64_t>(DTypeSize(out.dtype()));
-    char* to = static_cast<char*>(out.raw_mutable_data());
-    for (int i = first; i < first + n; ++i) {
-      const int64_t bytes = size(i) * element;
+  for (int i = first; i < first + n; ++i) {
+    const int64_t length = size(i), bytes = length * element;
+    // A few short rows are copied before a move has been laid out.
+    constexpr int64_t kFewRows = 16, kShort = 4096;
+    if (plain && rows <= kFewRows && bytes <= kShort) {
       const char* from = static_cast<const char*>(ctx.input(i).raw_data());
+      char* to = static_cast<char*>(Element(out.raw_mutable_data(), out.dtype(), at));
       for (int64_t row = 0; row < rows && bytes > 0; ++row) {
         std::memcpy(to + row * out_row * element, from + row * bytes, static_cast<size_t>(bytes));
       }
-      to += bytes;
+    } else {
+      CopyRows(ctx, ctx.input(i), 0, length, out, at, out_row, rows, length);
     }
-    return;
-  }
-  for (int i = first; i < first + n; ++i) {
-    const int64_t length = size(i);
-    CopyRows(ctx, ctx.input(i), 0, length, out, at, out_row, rows, length);
     at += length;
   }
 }

@@ -4,6 +4,7 @@
 #include "src/base/status_macros.h"
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
+#include "src/kernels/isa/vector_code.h"
 #include "src/kernels/sparse/sparse_ops.h"
 #include "src/kernels/visit_dtype.h"
 
@@ -66,6 +67,20 @@ void SumSegment(const T* data, const int64_t* rows, int64_t count, int64_t width
   for (int64_t k = 0; k < width; ++k) out[k] = static_cast<T>(sums[k]);
 }
 
+// The same of floats; `row_of` is scratch.
+void SumFloatSegment(const float* data, const int64_t* rows, int64_t count, int64_t width,
+                     Scale scale, std::vector<const float*>* row_of, float* out) {
+  if (count == 0) {
+    std::fill_n(out, width, 0.0f);
+    return;
+  }
+  row_of->clear();
+  for (int64_t r = 0; r < count; ++r) row_of->push_back(data + rows[r] * width);
+  const float n = static_cast<float>(count);
+  const float divisor = scale == Scale::kSum ? 1 : scale == Scale::kMean ? n : std::sqrt(n);
+  Vectors().pool_average(row_of->data(), count, width, divisor, out);
+}
+
 Status SparseSegment(OpContext& ctx, Scale scale) {
   const Shape& data_shape = ctx.input(0).shape();
   const std::vector<int64_t> rows = ctx.IntsInput(1), ids = ctx.IntsInput(2);
@@ -91,11 +106,17 @@ Status SparseSegment(OpContext& ctx, Scale scale) {
     const T* data = ctx.in<T>(0);
     T* out = ctx.out<T>(0);
     ctx.ParallelFor(segments, cost, [&](int64_t begin, int64_t end) {
-      std::vector<typename Sum<T>::type> sums(static_cast<size_t>(width));
+      std::vector<std::conditional_t<std::is_same_v<T, float>, const float*, typename Sum<T>::type>>
+          scratch(std::is_same_v<T, float> ? 0 : static_cast<size_t>(width));
       for (int64_t s = begin; s < end; ++s) {
         const int64_t from = bounds[static_cast<size_t>(s)];
-        const int64_t to = bounds[static_cast<size_t>(s) + 1];
-        SumSegment(data, rows.data() + from, to - from, width, scale, sums.data(), out + s * width);
+        const int64_t count = bounds[static_cast<size_t>(s) + 1] - from;
+        if constexpr (std::is_same_v<T, float>) {
+          SumFloatSegment(data, rows.data() + from, count, width, scale, &scratch, out + s * width);
+        } else {
+          SumSegment(data, rows.data() + from, count, width, scale, scratch.data(),
+                     out + s * width);
+        }
       }
     });
     return Status();
