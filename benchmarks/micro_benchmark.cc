@@ -73,28 +73,43 @@ BENCHMARK(HalfPlusTwoByName);
 struct KernelCase {
   std::string name;
   std::string node;  // op and attributes
-  std::vector<int64_t> input;
+  std::vector<int64_t> input;  // none: weights come first
   std::vector<std::vector<int64_t>> weights;
   std::vector<std::vector<int64_t>> more_inputs;
   double flops = 0;  // multiply-adds count two; 0 where another measure fits better
   double bytes = 0;  // read and written at least once
   Precision precision = Precision::kFloat32;
+  std::vector<int32_t> sizes = {};  // what ops with a vector of sizes among their inputs take
+  size_t sizes_at = 0;              // the number of that input
 };
+
+std::string IntVector(const std::string& name, const std::vector<int32_t>& values) {
+  std::string tensor =
+      "tensor { dtype: DT_INT32 tensor_shape { dim { size: " + std::to_string(values.size()) +
+      " } }";
+  for (const int32_t v : values) tensor += " int_val: " + std::to_string(v);
+  return "node { name: '" + name + "' op: 'Const' attr { key: 'dtype' value { type: DT_INT32 } } " +
+         "attr { key: 'value' value { " + tensor + " } } } }";
+}
 
 void RunKernel(benchmark::State& state, const KernelCase& c) {
   std::string graph, uses;
   std::vector<std::string> feeds;
   TensorMap inputs, constants;
+  if (!c.sizes.empty()) graph += IntVector("sizes", c.sizes);
   const auto add = [&](const std::vector<int64_t>& dims, bool constant) {
-    const std::string name = "in" + std::to_string(inputs.size() + constants.size());
+    const size_t number = inputs.size() + constants.size();
+    if (!c.sizes.empty() && number == c.sizes_at) uses += " input: 'sizes'";
+    const std::string name = "in" + std::to_string(number);
     graph += Placeholder(name, dims);
     uses += " input: '" + name + "'";
     (constant ? constants : inputs)[name + ":0"] = Numbers(dims);
     if (!constant) feeds.push_back(name + ":0");
   };
-  add(c.input, false);
+  if (!c.input.empty()) add(c.input, false);
   for (const auto& dims : c.weights) add(dims, true);
   for (const auto& dims : c.more_inputs) add(dims, false);
+  if (!c.sizes.empty() && inputs.size() + constants.size() == c.sizes_at) uses += " input: 'sizes'";
   graph +=
       "node { name: 'y'" + uses + " attr { key: 'T' value { type: DT_FLOAT } } " + c.node + " }";
   auto call = Compile(graph, feeds, constants, c.precision).Bind(inputs);
@@ -149,6 +164,36 @@ KernelCase Depthwise(int64_t size, int64_t channels, int64_t window, int64_t str
           {},
           2.0 * static_cast<double>(pixels * channels * window * window),
           4.0 * static_cast<double>((size * size + pixels) * channels)};
+}
+
+// The transposed convolution that makes a square image `stride` times as large.
+KernelCase ConvTranspose(int64_t size, int64_t in, int64_t out, int64_t window, int64_t stride) {
+  const int32_t large = static_cast<int32_t>(size * stride);
+  KernelCase c{"Conv2DBackpropInput/" + Shape4(size, in) + "/" + std::to_string(window) + "x" +
+                   std::to_string(window) + "s" + std::to_string(stride) + "/" +
+                   std::to_string(out),
+               std::string("op: 'Conv2DBackpropInput' ") + Strides(stride) + kSame,
+               {},
+               {{window, window, out, in}},
+               {{1, size, size, in}},
+               2.0 * static_cast<double>(size * size * in * out * window * window),
+               0};
+  c.sizes = {1, large, large, static_cast<int32_t>(out)};
+  return c;
+}
+
+KernelCase Resize(const std::string& op, int64_t size, int64_t channels, int64_t factor) {
+  const int32_t large = static_cast<int32_t>(size * factor);
+  KernelCase c{op + "/" + Shape4(size, channels) + "x" + std::to_string(factor),
+               "op: '" + op + "' attr { key: 'half_pixel_centers' value { b: true } }",
+               {1, size, size, channels},
+               {},
+               {},
+               0,
+               4.0 * static_cast<double>(size * size * channels * (1 + factor * factor))};
+  c.sizes = {large, large};
+  c.sizes_at = 1;
+  return c;
 }
 
 KernelCase MatMul(int64_t rows, int64_t columns, int64_t depth) {
@@ -234,6 +279,17 @@ const std::vector<KernelCase>& Kernels() {
       Conv(56, 144, 24, 1, 1),
       Conv(28, 240, 40, 1, 1),
       Conv(7, 320, 1280, 1, 1),
+      Conv(128, 1, 32, 3, 1),
+      Conv(128, 1, 64, 5, 2),
+      Conv(128, 64, 1, 3, 1),
+      Conv(128, 64, 3, 3, 1),
+      ConvTranspose(16, 256, 128, 4, 2),
+      ConvTranspose(32, 64, 64, 5, 2),
+      ConvTranspose(128, 64, 3, 3, 1),
+      ConvTranspose(64, 64, 3, 4, 2),
+      Resize("ResizeBilinear", 28, 64, 2),
+      Resize("ResizeBilinear", 112, 3, 2),
+      Resize("ResizeNearestNeighbor", 28, 64, 2),
       Depthwise(112, 32, 3, 1),
       Depthwise(112, 96, 3, 2),
       Depthwise(56, 144, 3, 1),

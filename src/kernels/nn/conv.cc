@@ -8,6 +8,7 @@
 #include "src/graph/shape_fns.h"
 #include "src/kernels/nn/conv_float.h"
 #include "src/kernels/nn/layers.h"
+#include "src/kernels/nn/narrow_conv.h"
 #include "src/kernels/nn/nn_ops.h"
 #include "src/kernels/nn/spatial.h"
 #include "src/kernels/nn/winograd.h"
@@ -116,6 +117,7 @@ struct ConvNode {
   std::vector<EpilogueStep> epilogue;
   PackedMatrices packed;
   int winograd = 0;
+  bool narrow = false;
   bool is_scaled = false;  // input 2 is a factor for each output channel
 };
 
@@ -140,10 +142,25 @@ Status RunConv(OpContext& ctx, const ConvNode& node) {
                                                 .out_channels = f[f.rank() - 1],
                                                 .groups = g.channels / depth,
                                                 .packed = node.packed,
-                                                .winograd = node.winograd};
+                                                .winograd = node.winograd,
+                                                .narrow = node.narrow};
                       return RunFloatConv(ctx, g, weights, x.data<float>(), epilogue,
                                           static_cast<float*>(y->raw_mutable_data()));
                     });
+}
+
+// The constant filter [rows, columns, in, out], input 1 of the node, for RunNarrow.
+StatusOr<PackedMatrices> PackNarrowFilter(BuildContext& build, const Tensor* scale) {
+  const Tensor& filter = *build.constant_input(1);
+  const Shape& f = filter.shape();
+  SM_ASSIGN_OR_RETURN(const ColumnScale columns, ColumnScale::Of(filter, scale));
+  return ShareMatrices(
+      build, 1, "narrow convolution" + columns.key, [&]() -> StatusOr<std::vector<PackedMatrix>> {
+        std::vector<PackedMatrix> packed(1);
+        SM_ASSIGN_OR_RETURN(packed[0], PackNarrow(filter.data<float>(), f[0] * f[1], f[2] * f[3],
+                                                  f[2], f[3], f[3], 1, columns.data));
+        return packed;
+      });
 }
 
 // Packs a constant filter for the way that suits the shapes, as far as they are known.
@@ -163,7 +180,13 @@ Status Pack(BuildContext& build, const Tensor& filter, int64_t groups, ConvNode*
       if (Reduced(precision) != nullptr && is_quicker) node->winograd = 0;
     }
   }
-  if (node->winograd != 0) {
+  const Shape& f = filter.shape();
+  node->narrow = filter.dtype() == DType::kFloat && f.rank() == 4 && groups == 1 &&
+                 node->attrs.stride == std::array<int64_t, 3>{1, 1, 1} &&
+                 SuitsNarrow(f[0] * f[1], f[2], f[3]);
+  if (node->narrow) {
+    SM_ASSIGN_OR_RETURN(node->packed, PackNarrowFilter(build, scale));
+  } else if (node->winograd != 0) {
     SM_ASSIGN_OR_RETURN(node->packed, PackWinogradFilter(build, scale, node->winograd));
   } else {
     SM_ASSIGN_OR_RETURN(node->packed, PackFilter(build, 1, scale, groups));
@@ -188,9 +211,10 @@ StatusOr<KernelPtr> BuildConv(BuildContext& build) {
     }
   }
   const int m = node.winograd;
-  return MakeKernel(
-      [node](OpContext& ctx) { return RunConv(ctx, node); },
-      m != 0 ? StrCat("Winograd's F(", m, "x", m, ", 3x3)") : DebugString(node.packed));
+  return MakeKernel([node](OpContext& ctx) { return RunConv(ctx, node); },
+                    node.narrow ? "sums of taps"
+                    : m != 0    ? StrCat("Winograd's F(", m, "x", m, ", 3x3)")
+                                : DebugString(node.packed));
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
-#include "src/kernels/isa/gemm.h"
+#include "src/kernels/nn/conv_transposed.h"
 #include "src/kernels/nn/nn_ops.h"
 #include "src/kernels/nn/spatial.h"
 #include "src/kernels/visit_dtype.h"
@@ -163,142 +163,6 @@ void DepthwiseFilterGradient(const Backprop& b, const T* x, const T* gradient, T
   });
 }
 
-// --------------------------------------------------------------------- floats, by phases
-
-// Input pixels whose window taps fall on the output grid at the same taps: along each dimension
-// those with equal (position + padding) modulo stride. Each phase is a product of its own, so that
-// no work is spent on the zeros that a stride puts between the gradients.
-struct Phase {
-  std::array<int64_t, 3> at = {0, 0, 0};
-  std::array<std::vector<int64_t>, 3> taps;
-
-  int64_t count() const {
-    return static_cast<int64_t>(taps[0].size() * taps[1].size() * taps[2].size());
-  }
-};
-
-std::vector<Phase> PhasesOf(const std::array<int64_t, 3>& window,
-                            const std::array<int64_t, 3>& stride,
-                            const std::array<int64_t, 3>& dilation) {
-  std::vector<Phase> phases(1);
-  for (int i = 0; i < 3; ++i) {
-    std::vector<Phase> next;
-    for (const Phase& phase : phases) {
-      std::vector<int64_t> remainders;
-      for (int64_t k = 0; k < window[i]; ++k) remainders.push_back(k * dilation[i] % stride[i]);
-      std::vector<int64_t> distinct = remainders;
-      std::sort(distinct.begin(), distinct.end());
-      distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
-      for (int64_t at : distinct) {
-        Phase p = phase;
-        p.at[i] = at;
-        for (int64_t k = 0; k < window[i]; ++k) {
-          if (remainders[k] == at) p.taps[i].push_back(k);
-        }
-        next.push_back(std::move(p));
-      }
-    }
-    phases = std::move(next);
-  }
-  return phases;
-}
-
-// For each phase the matrix [taps of the phase * out_channels][depth].
-StatusOr<std::vector<PackedMatrix>> PackPhases(const std::vector<Phase>& phases,
-                                               const std::array<int64_t, 3>& window, int64_t depth,
-                                               int64_t out_channels, const float* filter) {
-  std::vector<PackedMatrix> packed;
-  std::vector<float> matrix;
-  for (const Phase& phase : phases) {
-    matrix.clear();
-    for (int64_t kd : phase.taps[0]) {
-      for (int64_t kh : phase.taps[1]) {
-        for (int64_t kw : phase.taps[2]) {
-          const float* f = filter + ((kd * window[1] + kh) * window[2] + kw) * depth * out_channels;
-          for (int64_t o = 0; o < out_channels; ++o) {
-            for (int64_t c = 0; c < depth; ++c) matrix.push_back(f[c * out_channels + o]);
-          }
-        }
-      }
-    }
-    SM_ASSIGN_OR_RETURN(PackedMatrix m, PackedMatrix::Pack({matrix.data(), depth, 1},
-                                                           phase.count() * out_channels, depth));
-    packed.push_back(std::move(m));
-  }
-  return packed;
-}
-
-// One image row of one phase: input pixels at d, h and every stride-th w.
-struct PhaseRow {
-  int64_t image, d, h, first_w, count;
-};
-
-void PhaseRowProduct(const Backprop& b, const Phase& phase, const PackedMatrix& packed,
-                     const PhaseRow& row, const float* gradient, const float* zeros,
-                     const Epilogue& epilogue, float* out) {
-  const WindowGeometry& g = b.g;
-  const auto runs = [&](int64_t begin, int64_t end, const float** to) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t w = row.first_w + i * g.stride[2];
-      for (int64_t kd : phase.taps[0]) {
-        const int64_t od = row.d + g.before[0] - kd * g.dilation[0];
-        for (int64_t kh : phase.taps[1]) {
-          const int64_t oh = row.h + g.before[1] - kh * g.dilation[1];
-          for (int64_t kw : phase.taps[2]) {
-            const int64_t ow = w + g.before[2] - kw * g.dilation[2];
-            const bool inside = od >= 0 && oh >= 0 && ow >= 0 && od < g.out[0] * g.stride[0] &&
-                                oh < g.out[1] * g.stride[1] && ow < g.out[2] * g.stride[2];
-            const int64_t pixel =
-                ((row.image * g.out[0] + od / g.stride[0]) * g.out[1] + oh / g.stride[1]) *
-                    g.out[2] +
-                ow / g.stride[2];
-            *to++ = inside ? gradient + pixel * b.out_channels : zeros;
-          }
-        }
-      }
-    }
-  };
-  const int64_t first = ((row.image * g.in[0] + row.d) * g.in[1] + row.h) * g.in[2] + row.first_w;
-  RunProductSerially({.rows = row.count,
-                      .columns = b.depth,
-                      .taps = phase.count(),
-                      .depth = b.out_channels,
-                      .runs = runs,
-                      .packed = &packed,
-                      .c = out + first * g.channels,
-                      .c_stride = g.stride[2] * g.channels,
-                      .epilogue = &epilogue});
-}
-
-Status FloatInputGradient(OpContext& ctx, const Backprop& b, const std::vector<Phase>& phases,
-                          const std::vector<PackedMatrix>& packed, const float* gradient,
-                          float* out) {
-  const WindowGeometry& g = b.g;
-  SM_ASSIGN_OR_RETURN(const Tensor zeros,
-                      Tensor::Zeros(DType::kFloat, Shape({b.out_channels}), ctx.run().budget));
-  const Epilogue none;
-  const int64_t row_floats = g.in[2] * g.channels;
-  const double cost = 0.05 * static_cast<double>(g.taps()) * b.out_channels * row_floats /
-                      static_cast<double>(g.stride[0] * g.stride[1] * g.stride[2]);
-  ctx.ParallelFor(g.batch * g.in[0] * g.in[1], cost, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
-      const int64_t h = r % g.in[1], d = r / g.in[1] % g.in[0], image = r / g.in[1] / g.in[0];
-      std::fill_n(out + r * row_floats, row_floats, 0.0f);
-      for (size_t p = 0; p < phases.size(); ++p) {
-        const Phase& phase = phases[p];
-        if ((d + g.before[0]) % g.stride[0] != phase.at[0]) continue;
-        if ((h + g.before[1]) % g.stride[1] != phase.at[1]) continue;
-        const int64_t s = g.stride[2];
-        const int64_t first = ((phase.at[2] - g.before[2]) % s + s) % s;
-        if (first >= g.in[2]) continue;
-        PhaseRowProduct(b, phase, packed[p], {image, d, h, first, (g.in[2] - 1 - first) / s + 1},
-                        gradient, zeros.data<float>(), none, out);
-      }
-    }
-  });
-  return Status();
-}
-
 // ------------------------------------------------------------------------------------ the ops
 
 // Sums of halves are rounded at each step where TensorFlow's are: in two dimensions.
@@ -307,24 +171,25 @@ constexpr DTypeSet kPlainTypes = kFloatDouble | Only(DType::kInt32) | Only(DType
 struct BackpropNode {
   WindowAttrs attrs;
   bool depthwise = false;
-  PackedMatrices packed;
+  std::vector<EpilogueStep> epilogue;              // of floats only
+  std::shared_ptr<const TransposedFilter> packed;  // null: packed in each run
 };
 
 // Channels last, any of the plain types.
 Status RunInputGradient(OpContext& ctx, const BackpropNode& node, const Backprop& b,
                         const Tensor& gradient, const Tensor& filter, Tensor* out) {
+  Epilogue epilogue;
+  SM_RETURN_IF_ERROR(epilogue.Resolve(ctx, node.epilogue, ctx.output(0).shape()));
   if (gradient.dtype() == DType::kFloat && !node.depthwise && b.depth == b.g.channels) {
-    const std::vector<Phase> phases = PhasesOf(b.g.window, b.g.stride, b.g.dilation);
     float* to = static_cast<float*>(out->raw_mutable_data());
-    if (node.packed != nullptr) {
-      return FloatInputGradient(ctx, b, phases, *node.packed, gradient.data<float>(), to);
-    }
-    SM_ASSIGN_OR_RETURN(
-        const std::vector<PackedMatrix> packed,
-        PackPhases(phases, b.g.window, b.depth, b.out_channels, filter.data<float>()));
-    return FloatInputGradient(ctx, b, phases, packed, gradient.data<float>(), to);
+    const float* from = gradient.data<float>();
+    if (node.packed != nullptr) return node.packed->Run(ctx, b.g, from, epilogue, to);
+    WindowAttrs attrs = node.attrs;
+    attrs.window = b.g.window;
+    SM_ASSIGN_OR_RETURN(const TransposedFilter packed, TransposedFilter::Pack(attrs, filter));
+    return packed.Run(ctx, b.g, from, epilogue, to);
   }
-  return VisitDType<kPlainTypes>(gradient.dtype(), [&](auto tag) -> Status {
+  SM_RETURN_IF_ERROR(VisitDType<kPlainTypes>(gradient.dtype(), [&](auto tag) -> Status {
     using T = typename decltype(tag)::type;
     using A = std::conditional_t<std::is_same_v<T, int32_t>, uint32_t, T>;
     const A* from = static_cast<const A*>(gradient.raw_data());
@@ -336,34 +201,38 @@ Status RunInputGradient(OpContext& ctx, const BackpropNode& node, const Backprop
       PlainInputGradient(ctx, b, from, f, to);
     }
     return Status();
-  });
+  }));
+  if (gradient.dtype() == DType::kFloat) {
+    epilogue.ApplyTo(ctx, static_cast<float*>(out->raw_mutable_data()), out->num_elements(),
+                     b.g.channels);
+  }
+  return Status();
 }
 
 StatusOr<KernelPtr> BuildInputGradient(BuildContext& build, int rank, bool depthwise) {
   BackpropNode node{.depthwise = depthwise};
   SM_ASSIGN_OR_RETURN(node.attrs, ReadWindowAttrs(build.attrs(), rank));
+  node.epilogue.assign(build.epilogue().begin(), build.epilogue().end());
   const Tensor* filter = build.constant_input(1);
   if (filter != nullptr && filter->dtype() == DType::kFloat && !depthwise &&
       filter->shape().rank() == rank + 2 && filter->num_elements() > 0) {
-    const Shape& f = filter->shape();
-    std::array<int64_t, 3> window = {1, 1, 1};
-    for (int i = node.attrs.first(); i < 3; ++i) window[i] = f[i - node.attrs.first()];
-    const std::vector<Phase> phases = PhasesOf(window, node.attrs.stride, node.attrs.dilation);
+    WindowAttrs attrs = node.attrs;
     std::string kind = "transposed convolution";
-    for (int i = 0; i < 3; ++i)
-      kind += StrCat(" ", node.attrs.stride[i], "/", node.attrs.dilation[i]);
-    SM_ASSIGN_OR_RETURN(
-        std::shared_ptr<const void> packed,
-        build.Packed(*filter, kind, [&]() -> StatusOr<std::shared_ptr<const void>> {
-          SM_ASSIGN_OR_RETURN(
-              std::vector<PackedMatrix> matrices,
-              PackPhases(phases, window, f[rank], f[rank + 1], filter->data<float>()));
-          return std::shared_ptr<const void>(
-              std::make_shared<const std::vector<PackedMatrix>>(std::move(matrices)));
-        }));
-    node.packed = std::static_pointer_cast<const std::vector<PackedMatrix>>(packed);
+    for (int i = attrs.first(); i < 3; ++i) {
+      attrs.window[i] = filter->shape()[i - attrs.first()];
+      kind += StrCat(" ", attrs.stride[i], "/", attrs.dilation[i]);
+    }
+    SM_ASSIGN_OR_RETURN(const std::shared_ptr<const void> packed,
+                        build.Packed(*filter, kind, [&]() -> StatusOr<std::shared_ptr<const void>> {
+                          SM_ASSIGN_OR_RETURN(TransposedFilter made,
+                                              TransposedFilter::Pack(attrs, *filter));
+                          return std::shared_ptr<const void>(
+                              std::make_shared<const TransposedFilter>(std::move(made)));
+                        }));
+    node.packed = std::static_pointer_cast<const TransposedFilter>(packed);
   }
-  return MakeKernel([node](OpContext& ctx) -> Status {
+  const std::string description = node.packed == nullptr ? "" : node.packed->DebugString();
+  const auto run = [node](OpContext& ctx) -> Status {
     if (ctx.output(0).num_elements() == 0) return Status();
     SM_ASSIGN_OR_RETURN(const Backprop b,
                         ResolveBackprop(node.attrs, ctx.output(0).shape(), ctx.input(1).shape(),
@@ -376,7 +245,8 @@ StatusOr<KernelPtr> BuildInputGradient(BuildContext& build, int rank, bool depth
                       [&](const Tensor& gradient, const Tensor& filter, Tensor* out) {
                         return RunInputGradient(ctx, node, b, gradient, filter, out);
                       });
-  });
+  };
+  return MakeKernel(run, description);
 }
 
 template <int rank, bool depthwise>
@@ -482,7 +352,8 @@ constexpr OpDef kOps[] = {
                   "(output: T); T: {half,bfloat16,float,double,int32}; "
                   "use_cudnn_on_gpu: bool = true; " SM_2D,
      .shape = InputShape<2, false>,
-     .build = BuildInput<2, false>},
+     .build = BuildInput<2, false>,
+     .fusion = {.accepts_epilogue = true}},
     {.signature = "Conv3DBackpropFilterV2(input: T, filter_sizes: int32, out_backprop: T) -> "
                   "(output: T); T: {half,bfloat16,float,double}; " SM_3D,
      .shape = FilterShape<3>,
@@ -491,12 +362,14 @@ constexpr OpDef kOps[] = {
                   "T: {half,float,double}; strides: list(int) >= 5; padding: {'SAME','VALID'}; "
                   "dilations: list(int) = [1, 1, 1, 1, 1]",
      .shape = InputShapeOf,
-     .build = BuildInput<3, false>},
+     .build = BuildInput<3, false>,
+     .fusion = {.accepts_epilogue = true}},
     {.signature =
          "Conv3DBackpropInputV2(input_sizes: Tshape, filter: T, out_backprop: T) -> "
          "(output: T); T: {half,bfloat16,float,double}; Tshape: {int32,int64} = int32; " SM_3D,
      .shape = InputShape<3, false>,
-     .build = BuildInput<3, false>},
+     .build = BuildInput<3, false>,
+     .fusion = {.accepts_epilogue = true}},
     {.signature = "DepthwiseConv2dNativeBackpropFilter(input: T, filter_sizes: int32, "
                   "out_backprop: T) -> (output: T); T: {half,bfloat16,float,double}; " SM_2D,
      .shape = FilterShape<2>,

@@ -5,6 +5,7 @@
 
 #include "src/base/status_macros.h"
 #include "src/base/strcat.h"
+#include "src/kernels/nn/narrow_conv.h"
 #include "src/kernels/nn/windows.h"
 #include "src/kernels/nn/winograd.h"
 
@@ -50,6 +51,11 @@ StatusOr<PackedMatrices> PackFilter(BuildContext& build, int input, const Tensor
 
 Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& filter,
                     const float* x, const Epilogue& epilogue, float* y) {
+  if (filter.narrow) {
+    RunNarrow(ctx, NarrowGeometry::OfConv(g, filter.out_channels), (*filter.packed)[0], x, epilogue,
+              y);
+    return Status();
+  }
   const bool winograd =
       filter.winograd != 0 && AllFinite(ctx, x, g.batch * g.in_pixels() * g.channels);
   if (winograd) {

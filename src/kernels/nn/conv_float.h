@@ -18,7 +18,8 @@ struct FloatFilter {
   int64_t taps = 0;
   int64_t depth = 0, out_channels = 0, groups = 1;
   PackedMatrices packed;  // null: `data` is used
-  int winograd = 0;       // the m of F(m x m, 3 x 3) that `packed` is for; 0: direct
+  int winograd = 0;       // the m of F(m x m, 3 x 3) that `packed` is for
+  bool narrow = false;    // `packed` is PackNarrow's
 };
 
 // The scale of a filter's last dimension, if it has one.
