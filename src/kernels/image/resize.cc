@@ -1,11 +1,13 @@
 #include "src/kernels/image/resize.h"
 
+#include <type_traits>
 #include <vector>
 
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
 #include "src/kernels/image/image_ops.h"
 #include "src/kernels/image/output_shape.h"
+#include "src/kernels/isa/vector_code.h"
 #include "src/kernels/visit_dtype.h"
 
 namespace savedmodel {
@@ -59,29 +61,60 @@ std::vector<Pair> Pairs(const ResizeMapping& mapping, int64_t in, int64_t out) {
   return pairs;
 }
 
+// A row of an image, interpolated at the output's columns.
+template <class T>
+void InterpolateRow(const T* row, const std::vector<Pair>& xs, int64_t channels, float* out) {
+  constexpr int64_t kVector = 8;
+  if constexpr (std::is_same_v<T, float>) {
+    for (size_t i = 0; channels >= kVector && i < xs.size(); ++i, out += channels) {
+      Vectors().interpolate(row + xs[i].lower * channels, row + xs[i].upper * channels,
+                            xs[i].weight, channels, out);
+    }
+    if (channels >= kVector) return;
+  }
+  const auto each = [&](auto count) {
+    for (const Pair& x : xs) {
+      const T *left = row + x.lower * count, *right = row + x.upper * count;
+      for (int64_t k = 0; k < count; ++k) {
+        const float from(left[k]), to(right[k]);
+        *out++ = from + (to - from) * x.weight;
+      }
+    }
+  };
+  if (channels == 1) return each(std::integral_constant<int64_t, 1>());
+  if (channels == 3) return each(std::integral_constant<int64_t, 3>());
+  each(channels);
+}
+
 template <class T>
 void Bilinear(const OpContext& ctx, const ResizeDims& d, const ResizeMapping& mapping, const T* in,
               float* out) {
   const std::vector<Pair> ys = Pairs(mapping, d.in_height, d.out_height);
   const std::vector<Pair> xs = Pairs(mapping, d.in_width, d.out_width);
-  const int64_t c = d.channels, in_row = d.in_width * c, out_row = d.out_width * c;
-  ctx.ParallelFor(
-      d.batch * d.out_height, 2.0 * static_cast<double>(out_row), [&](int64_t begin, int64_t end) {
-        for (int64_t r = begin; r < end; ++r) {
-          const Pair& y = ys[r % d.out_height];
-          const T* image = in + r / d.out_height * d.in_height * in_row;
-          const T *top = image + y.lower * in_row, *bottom = image + y.upper * in_row;
-          float* o = out + r * out_row;
-          for (const Pair& x : xs) {
-            for (int64_t k = 0; k < c; ++k) {
-              const float tl(top[x.lower * c + k]), tr(top[x.upper * c + k]);
-              const float bl(bottom[x.lower * c + k]), br(bottom[x.upper * c + k]);
-              const float upper = tl + (tr - tl) * x.weight, lower = bl + (br - bl) * x.weight;
-              *o++ = upper + (lower - upper) * y.weight;
-            }
-          }
-        }
-      });
+  const int64_t in_row = d.in_width * d.channels, out_row = d.out_width * d.channels;
+  ctx.ParallelFor(d.batch * d.out_height, 1.0 * static_cast<double>(out_row),
+                  [&](int64_t begin, int64_t end) {
+                    // The two input rows used last, which the next output row mostly needs, too.
+                    std::vector<float> memory(static_cast<size_t>(2 * out_row));
+                    int64_t held[2] = {-1, -1};
+                    const auto find = [&](int64_t row, int64_t other) -> const float* {
+                      for (int i = 0; i < 2; ++i) {
+                        if (held[i] == row) return memory.data() + i * out_row;
+                      }
+                      const int slot = held[0] == other ? 1 : 0;
+                      held[slot] = row;
+                      float* const to = memory.data() + slot * out_row;
+                      InterpolateRow(in + row * in_row, xs, d.channels, to);
+                      return to;
+                    };
+                    for (int64_t r = begin; r < end; ++r) {
+                      const Pair& y = ys[r % d.out_height];
+                      const int64_t image = r / d.out_height * d.in_height;
+                      const float* upper = find(image + y.lower, image + y.upper);
+                      const float* lower = find(image + y.upper, image + y.lower);
+                      Vectors().interpolate(upper, lower, y.weight, out_row, out + r * out_row);
+                    }
+                  });
 }
 
 template <class T>

@@ -200,6 +200,8 @@ struct VectorCode {
   void (*pool_maximum)(const float* const* taps, int64_t num_taps, int64_t n, float* y);
   void (*pool_average)(const float* const* taps, int64_t num_taps, int64_t n, float count,
                        float* y);
+  // y[i] = a[i] + (b[i] - a[i]) * weight.
+  void (*interpolate)(const float* a, const float* b, float weight, int64_t n, float* y);
   // y = softmax(x), or its logarithm, of each row; y may be x.
   void (*softmax)(const float* x, float* y, int64_t rows, int64_t columns, bool log);
   void (*attention_weights)(const AttentionArgs& args, int64_t rows);

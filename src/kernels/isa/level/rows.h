@@ -149,6 +149,19 @@ void PoolAverage(const float* const* taps, int64_t num_taps, int64_t n, float co
       [count](Vec sum) { return sum / count; });
 }
 
+void Interpolate(const float* a, const float* b, float weight, int64_t n, float* y) {
+  const Vec w = Splat(weight);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const Vec from = Load(a + i);
+    Store(y + i, from + (Load(b + i) - from) * w);
+  }
+  if (i < n) {
+    const Vec from = LoadSome(a + i, n - i);
+    StoreSome(y + i, from + (LoadSome(b + i, n - i) - from) * w, n - i);
+  }
+}
+
 void SoftmaxRows(const float* x, float* y, int64_t rows, int64_t columns, bool log) {
   for (int64_t r = 0; r < rows; ++r, x += columns, y += columns) {
     const float largest = RowMaximum(x, columns);

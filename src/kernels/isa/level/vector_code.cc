@@ -31,6 +31,7 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .combine_rows = CombineRows,
       .pool_maximum = PoolMaximum,
       .pool_average = PoolAverage,
+      .interpolate = Interpolate,
       .softmax = SoftmaxRows,
       .attention_weights = AttentionWeights,
       .winograd_input = WinogradInput,
