@@ -3,9 +3,12 @@
 //
 //   y = (conv(x, w) + bias - mean) * a + offset,  a = scale / sqrt(variance + epsilon)
 //     = conv(x, w * a) + ((bias - mean) * a + offset)
+//
+// Elsewhere it becomes (x - mean) * a + offset, three scalar ops, which other passes fuse.
 #include <cmath>
 
 #include "src/base/status_macros.h"
+#include "src/base/strcat.h"
 #include "src/optimizer/optimizer.h"
 
 namespace savedmodel {
@@ -26,7 +29,10 @@ class BatchNormFolder {
   Status Run() {
     const int count = graph_->num_nodes();
     for (NodeId id = 0; id < count; ++id) {
-      if (IsBatchNorm(id) || IsScaleAndShift(id)) SM_RETURN_IF_ERROR(Fold(id));
+      if (IsScaleAndShift(id) || (IsBatchNorm(id) && IsChannelsLast(id))) {
+        SM_RETURN_IF_ERROR(Fold(id));
+      }
+      if (IsBatchNorm(id)) SM_RETURN_IF_ERROR(MakeScalarOps(id));
     }
     return Status();
   }
@@ -46,9 +52,12 @@ class BatchNormFolder {
     const Node& node = graph_->node(id);
     return (node.op == "FusedBatchNorm" || node.op == "FusedBatchNormV2" ||
             node.op == "FusedBatchNormV3") &&
-           !node.attrs.Bool("is_training") && node.attrs.String("data_format") == "NHWC" &&
-           node.output_types[0] == DType::kFloat && secondary_[id] == 0 &&
-           node.control_inputs.empty() && node.inputs.size() == 5;
+           !node.attrs.Bool("is_training") && node.output_types[0] == DType::kFloat &&
+           secondary_[id] == 0 && node.control_inputs.empty() && node.inputs.size() == 5;
+  }
+
+  bool IsChannelsLast(NodeId id) const {
+    return graph_->node(id).attrs.String("data_format") == "NHWC";
   }
 
   // Which input of binary node `id` is one constant for each channel; -1 where none is.
@@ -133,8 +142,62 @@ class BatchNormFolder {
     } else {
       LeaveScale(name, convolution, factor);
     }
-    MakeBiasAdd(id, {convolution, 0}, {shift_id, 0});
+    MakeBinary(id, "BiasAdd", {convolution, 0}, {shift_id, 0});
+    graph_->node(id).attrs.Set("data_format", std::string("NHWC"));
     return Status();
+  }
+
+  // A batch normalisation with constant statistics as scalar ops.
+  Status MakeScalarOps(NodeId id) {
+    const Node& norm = graph_->node(id);
+    const Tensor* mean = graph_->constant(norm.inputs[3]);
+    const std::string format = norm.attrs.String("data_format");
+    if (mean == nullptr || (format != "NHWC" && format != "NCHW")) return Status();
+    const int64_t channels = mean->num_elements();
+    std::vector<double> factor, shift;
+    if (!ReadNorm(id, channels, &factor, &shift)) return Status();
+    const std::vector<float> scale(factor.begin(), factor.end());
+    const Shape shape = format == "NHWC" ? Shape({channels}) : Shape({channels, 1, 1});
+    const std::string name = norm.name;
+    const NodeOutput x = norm.inputs[0];
+    const auto constant = [&](const char* what, const float* data) -> StatusOr<NodeOutput> {
+      SM_ASSIGN_OR_RETURN(Tensor value,
+                          Tensor::FromVector(std::vector<float>(data, data + channels), shape));
+      return NodeOutput{graph_->AddConst(name + what, std::move(value)), 0};
+    };
+    const float* offsets = graph_->constant(norm.inputs[2])->data<float>();
+    SM_ASSIGN_OR_RETURN(const NodeOutput centre, constant("/mean", mean->data<float>()));
+    SM_ASSIGN_OR_RETURN(const NodeOutput product, constant("/scale", scale.data()));
+    SM_ASSIGN_OR_RETURN(const NodeOutput offset, constant("/offset", offsets));
+    const NodeOutput centred = AddBinary(id, "Sub", x, centre);
+    MakeBinary(id, "AddV2", AddBinary(id, "Mul", centred, product), offset);
+    return Status();
+  }
+
+  // A new node of a binary op whose output is like that of node `id`.
+  NodeOutput AddBinary(NodeId id, const std::string& op, NodeOutput x, NodeOutput y) {
+    Node node;
+    node.name = StrCat(graph_->node(id).name, "/", op);
+    node.op = op;
+    node.registered = context_->env.registry->Find(op);
+    node.inputs = {x, y};
+    node.attrs.Set("T", DType::kFloat);
+    node.output_types = {DType::kFloat};
+    if (!graph_->node(id).output_shapes.empty()) node.output_shapes = {graph_->shape({id, 0})};
+    return {graph_->AddNode(std::move(node)), 0};
+  }
+
+  // Makes node `id`, of which output 0 is used, a binary op.
+  void MakeBinary(NodeId id, const std::string& op, NodeOutput x, NodeOutput y) {
+    Node& node = graph_->node(id);
+    node.op = op;
+    node.registered = context_->env.registry->Find(op);
+    node.inputs = {x, y};
+    node.output_types.resize(1);
+    if (!node.output_shapes.empty()) node.output_shapes.resize(1);
+    node.output_is_ref.clear();
+    node.attrs = Attrs();
+    node.attrs.Set("T", DType::kFloat);
   }
 
   // Small filters are replaced by scaled ones.
@@ -162,20 +225,6 @@ class BatchNormFolder {
     node.op = "_ScaledConv2D";
     node.registered = context_->env.registry->Find(node.op);
     node.inputs.push_back({scale_id, 0});
-  }
-
-  void MakeBiasAdd(NodeId id, NodeOutput value, NodeOutput bias) {
-    Node& node = graph_->node(id);
-    node.op = "BiasAdd";
-    node.registered = context_->env.registry->Find(node.op);
-    node.inputs = {value, bias};
-    node.output_types.resize(1);
-    if (!node.output_shapes.empty()) node.output_shapes.resize(1);
-    node.output_is_ref.clear();
-    Attrs attrs;
-    attrs.Set("T", DType::kFloat);
-    attrs.Set("data_format", std::string("NHWC"));
-    node.attrs = std::move(attrs);
   }
 
   OptimizeContext* context_;
