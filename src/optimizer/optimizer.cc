@@ -166,6 +166,8 @@ Status Optimize(OptimizeContext* context, Graph* graph) {
   SM_RETURN_IF_ERROR(PruneControl(context, graph));
   SM_RETURN_IF_ERROR(MergeCommon(context, graph));
   graph->Compact();
+  SM_RETURN_IF_ERROR(PushTransposes(context, graph));
+  graph->Compact();
   FoldPads(graph);
   SM_RETURN_IF_ERROR(FoldBatchNorms(context, graph));
   graph->Compact();

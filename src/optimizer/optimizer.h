@@ -117,6 +117,10 @@ Status MergeCommon(OptimizeContext* context, Graph* graph);
 // Makes zeros that an op puts around an image the padding of the convolution behind it.
 void FoldPads(Graph* graph);
 
+// Pushes changes of layout, channels first or last, behind ops that can do with either, so that
+// they meet and cancel. Before FoldPads, which finds more behind it.
+Status PushTransposes(OptimizeContext* context, Graph* graph);
+
 // Folds batch normalisation with known statistics into the convolution before it.
 Status FoldBatchNorms(OptimizeContext* context, Graph* graph);
 
