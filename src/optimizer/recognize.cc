@@ -22,6 +22,7 @@ class Recognizer : private PatternPass {
       if (id >= count || graph_->type({id, 0}) != DType::kFloat) continue;
       const std::string op = graph_->node(id).op;
       if (op == "Pow") ReplacePower(id);
+      if (op == "Maximum" || op == "Minimum") ReplaceClip(id);
       if (op == "Mul" && !ReplaceGelu(id) && !ReplaceSwish(id)) ReplaceLstmOutput(id);
       if (op == "AddV2" || op == "Add") {
         if (!ReplaceLayerNorm(id) && !ReplaceLstm(id)) ReplaceGru(id);
@@ -101,6 +102,34 @@ class Recognizer : private PatternPass {
     if (*power == 3) {
       const NodeOutput square = Make(id, "Square", {x}, attrs);
       Redirect(id, Make(id, "Mul", {x, square}, attrs));
+    }
+  }
+
+  // Limits of 0, or 0 and 6, as clip_by_value and converters write Relu and Relu6.
+  void ReplaceClip(NodeId id) {
+    const Shape shape = graph_->shape({id, 0});
+    const auto limited = [&](NodeOutput v, const char* op, double limit) {
+      NodeOutput x;
+      Either(v, op, [&](NodeOutput a, NodeOutput b) {
+        const std::optional<double> number = Number(b);
+        if (number && *number == limit && graph_->shape(a) == shape) x = a;
+        return x.node >= 0;
+      });
+      return x;
+    };
+    const NodeOutput above = limited({id, 0}, "Maximum", 0), below = limited({id, 0}, "Minimum", 6);
+    NodeOutput x;
+    if (above.node >= 0) x = limited(above, "Minimum", 6);
+    if (below.node >= 0) x = limited(below, "Maximum", 0);
+    // What comes first may have become a Relu already.
+    if (below.node >= 0 && x.node < 0) {
+      const Node* relu = As(below, "Relu", 1);
+      if (relu != nullptr) x = relu->inputs[0];
+    }
+    if (x.node >= 0) {
+      Redirect(id, Make(id, "Relu6", {x}));
+    } else if (above.node >= 0) {
+      Redirect(id, Make(id, "Relu", {above}));
     }
   }
 

@@ -2,6 +2,7 @@
 // of the formulas.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -16,6 +17,31 @@ double Sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 void ExpectNear(const std::vector<float>& found, const std::vector<double>& expected) {
   ASSERT_EQ(found.size(), expected.size());
   for (size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], expected[i], 2e-6) << i;
+}
+
+// Limits as clip_by_value writes them, in both orders, with NaN and infinities.
+TEST(RecognizeTest, ClipsAreRelus) {
+  const float nan = std::nanf(""), inf = INFINITY;
+  const std::vector<float> values = {-inf, -1, 0, 0.5, 6, 7, inf, nan};
+  for (const bool upper_first : {true, false}) {
+    GraphText g;
+    g.Input("x").Number("zero", 0).Number("six", 6);
+    g.Node("a", upper_first ? "Minimum" : "Maximum", {"x", upper_first ? "six" : "zero"});
+    g.Node("y", upper_first ? "Maximum" : "Minimum", {upper_first ? "zero" : "six", "a"});
+    const Result r = RunGraph(g, {{"x:0", Tensor::Vector(values)}}, {"y:0"});
+    EXPECT_TRUE(Has(r, "Relu6")) << r.plan;
+    EXPECT_FALSE(Has(r, "Minimum") || Has(r, "Maximum")) << r.plan;
+    for (size_t i = 0; i + 1 < values.size(); ++i) {
+      EXPECT_EQ(r.values[0][i], std::min(6.0f, std::max(0.0f, values[i])));
+    }
+    EXPECT_TRUE(std::isnan(r.values[0].back()));
+  }
+  GraphText g;
+  g.Input("x").Number("zero", 0).Number("five", 5).Node("a", "Minimum", {"x", "five"});
+  g.Node("y", "Maximum", {"a", "zero"});
+  const Result r = RunGraph(g, {{"x:0", Tensor::Vector(values)}}, {"y:0"});
+  EXPECT_FALSE(Has(r, "Relu6")) << r.plan;
+  EXPECT_EQ(r.values[0][5], 5);
 }
 
 TEST(RecognizeTest, GeluByErfc) {
