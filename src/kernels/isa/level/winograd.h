@@ -143,7 +143,8 @@ struct Winograd : WinogradPoints<kSize> {
   }
 };
 
-// Calls fn(load, store, c) for every vector of `channels`; the last one may be narrower.
+// Calls fn(load, store, c) for every vector of `channels`; the last one may be narrower. Lambdas
+// are inlined wherever they are captured, functions are not.
 template <class F>
 inline void EachVector(int64_t channels, F&& fn) {
   int64_t c = 0;
