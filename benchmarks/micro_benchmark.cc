@@ -154,6 +154,18 @@ KernelCase Conv(int64_t size, int64_t in, int64_t out, int64_t window, int64_t s
           0};
 }
 
+// SAME convolution of `rows` lines of an image with windows of one line.
+KernelCase Line(int64_t rows, int64_t length, int64_t in, int64_t out, int64_t window) {
+  return {"Conv2D/" + std::to_string(rows) + "x" + std::to_string(length) + "x" +
+              std::to_string(in) + "/1x" + std::to_string(window) + "s1/" + std::to_string(out),
+          std::string("op: 'Conv2D' ") + Strides(1) + kSame,
+          {1, rows, length, in},
+          {{1, window, in, out}},
+          {},
+          2.0 * static_cast<double>(rows * length * in * out * window),
+          0};
+}
+
 KernelCase Depthwise(int64_t size, int64_t channels, int64_t window, int64_t stride) {
   const int64_t pixels = (size + stride - 1) / stride * ((size + stride - 1) / stride);
   return {"Depthwise/" + Shape4(size, channels) + "/" + std::to_string(window) + "s" +
@@ -290,6 +302,9 @@ const std::vector<KernelCase>& Kernels() {
       Resize("ResizeBilinear", 28, 64, 2),
       Resize("ResizeBilinear", 112, 3, 2),
       Resize("ResizeNearestNeighbor", 28, 64, 2),
+      Line(1, 64, 64, 64, 3),
+      Line(1, 64, 64, 64, 5),
+      Line(17, 17, 192, 192, 7),
       Depthwise(112, 32, 3, 1),
       Depthwise(112, 96, 3, 2),
       Depthwise(56, 144, 3, 1),

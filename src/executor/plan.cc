@@ -35,6 +35,7 @@ StatusOr<std::unique_ptr<Frame>> Plan::MakeFrame() const {
   for (int slot : arguments_) frame->arguments.push_back(&frame->slots[slot]);
   for (int slot : results_) frame->results.push_back(&frame->slots[slot]);
   if (can_be_dead_) frame->dead.resize(steps_.size());
+  frame->inferred.resize(num_inferred_);
   return frame;
 }
 
@@ -236,7 +237,7 @@ Status Plan::RunStepKernel(const Step& step, OpContext& context) const {
 }
 
 Status Plan::FinishStep(const Step& step, Frame& frame) const {
-  for (int i = 0; (step.has_arena || step.needs_shapes) && i < step.num_outputs; ++i) {
+  for (int i = 0; (step.has_arena || step.inferred >= 0) && i < step.num_outputs; ++i) {
     const int output = step.first_output + i;
     const Tensor& out = *frame.outputs[output];
     const bool is_home = frame.homes[output] != nullptr && out.raw_data() == frame.homes[output] &&
@@ -286,15 +287,20 @@ int ReusableInput(const OpDef& def, Span<Tensor* const> inputs, const bool* last
 Status Plan::Allocate(const Step& step, Frame& frame, OpContext& context) const {
   const Node& node = graph_.node(step.node);
   const Span<Tensor* const> inputs(frame.inputs.data() + step.first_input, step.num_inputs);
-  if (step.needs_shapes) {
-    SM_RETURN_IF_ERROR(InferAtRunTime(node, inputs, &frame.shapes));
+  const std::vector<Shape>* shapes = nullptr;
+  if (step.inferred >= 0) {
+    InferredShapes& inferred = frame.inferred[step.inferred];
+    SM_RETURN_IF_ERROR(inferred.Infer(node, inputs, [&](size_t i) {
+      return slots_[input_slots_[step.first_input + i]].home == Home::kConstant;
+    }));
+    shapes = &inferred.outputs();
   }
   for (int i = 0; i < step.num_outputs; ++i) {
     const Slot& slot = slots_[output_slots_[step.first_output + i]];
     if (slot.home == Home::kArena || slot.is_ref) continue;
     Tensor& out = *frame.outputs[step.first_output + i];
     if (slot.home == Home::kFixed && out.is_view()) continue;  // a bound result
-    const Shape& shape = slot.home == Home::kFixed ? slot.shape : frame.shapes[i];
+    const Shape& shape = slot.home == Home::kFixed ? slot.shape : (*shapes)[i];
     if (!shape.valid()) return Shape::Make(shape.ToVector()).status();
     if (!shape.fully_known()) continue;
     if (i == 0 && IsPlainData(slot.dtype)) {

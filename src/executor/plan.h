@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "src/executor/inferred_shapes.h"
 #include "src/graph/enterable_function.h"
 #include "src/graph/graph.h"
 #include "src/graph/node_context.h"
@@ -43,11 +44,11 @@ struct Step {
   int first_output = 0, num_outputs = 0;
   int first_release = 0, num_releases = 0;
   int first_control = 0, num_controls = 0;  // steps whose deadness makes this one dead
-  bool allocates = false;                   // some output is kFixed or kRunTime
-  bool needs_shapes = false;                // some output is kRunTime
-  bool has_arena = false;                   // some output is kArena
-  bool merges = false;                      // runs when any input is live
-  int together = 1;                         // so many steps, from this one on, may run at once
+  int inferred = -1;  // which of the frame's inferred shapes are its outputs'; -1: all are known
+  bool allocates = false;  // some output is kFixed or kRunTime
+  bool has_arena = false;  // some output is kArena
+  bool merges = false;     // runs when any input is live
+  int together = 1;        // so many steps, from this one on, may run at once
 };
 
 // Memory and pointers of one run at a time. Made by Plan::MakeFrame, reused.
@@ -58,7 +59,7 @@ struct Frame : Activation {
   std::vector<Tensor*> outputs;    // likewise
   std::vector<const void*> homes;  // parallel to outputs: places in the arena, null for none
   std::vector<char> dead;          // by step; empty when no value of the plan can be dead
-  std::vector<Shape> shapes;       // scratch of shape inference
+  std::vector<InferredShapes> inferred;
 };
 
 // Immutable after Make; any number of threads may run it, each in its own frame.
@@ -134,6 +135,7 @@ class Plan final : public EnterableFunction {
   int64_t arena_bytes_ = 0;
   int64_t largest_live_set_ = 0;  // the least that an arena could have
   bool can_be_dead_ = false;
+  int num_inferred_ = 0;
 
   std::unique_ptr<Frame> TakeFrame() const;
   void KeepFrame(std::unique_ptr<Frame> frame) const;

@@ -278,10 +278,10 @@ class PlanBuilder {
         plan_->output_slots_.push_back(slot_of({id, i}));
         plan_->output_types_.push_back(slot.dtype);
         step.has_arena = step.has_arena || slot.home == Home::kArena;
-        step.needs_shapes = step.needs_shapes || slot.home == Home::kRunTime;
+        if (slot.home == Home::kRunTime && !IsAlias(node)) step.inferred = plan_->num_inferred_;
         step.allocates = step.allocates || (slot.home != Home::kArena && !IsAlias(node));
       }
-      if (IsAlias(node)) step.needs_shapes = false;
+      if (step.inferred >= 0) ++plan_->num_inferred_;
       if (plan_->can_be_dead_) {
         step.first_control = static_cast<int>(plan_->controls_.size());
         for (NodeId c : node.control_inputs) {

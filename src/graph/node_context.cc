@@ -143,7 +143,8 @@ StatusOr<KernelPtr> BuildKernel(const CompileEnv& env, const Graph& graph, NodeI
   return kernel;
 }
 
-Status InferAtRunTime(const Node& node, Span<Tensor* const> inputs, std::vector<Shape>* outputs) {
+Status InferAtRunTime(const Node& node, Span<Tensor* const> inputs,
+                      FunctionRef<bool(size_t)> sees_value, std::vector<Shape>* outputs) {
   constexpr int kFew = 8;
   const Shape* few_shapes[kFew];
   const Tensor* few_values[kFew];
@@ -165,7 +166,7 @@ Status InferAtRunTime(const Node& node, Span<Tensor* const> inputs, std::vector<
   }
   for (size_t i = 0; i < n; ++i) {
     shapes[i] = &inputs[i]->shape();
-    values[i] = inputs[i];
+    values[i] = sees_value(i) ? inputs[i] : nullptr;
     dtypes[i] = inputs[i]->dtype();
   }
   outputs->assign(node.num_outputs(), Shape::Unknown());
@@ -199,7 +200,8 @@ StatusOr<std::vector<Tensor>> EvaluateNode(const CompileEnv& env, const Graph& g
   std::vector<Tensor> outputs(node.num_outputs());
   for (Tensor& t : outputs) output_pointers.push_back(&t);
   std::vector<Shape> shapes;
-  SM_RETURN_IF_ERROR(InferAtRunTime(node, input_pointers, &shapes).At(NodePlace(node)));
+  const auto sees_all = [](size_t) { return true; };
+  SM_RETURN_IF_ERROR(InferAtRunTime(node, input_pointers, sees_all, &shapes).At(NodePlace(node)));
   RunState run;
   if (env.run != nullptr) run = *env.run;
   OpContext context(input_pointers, output_pointers, node.output_types, run);

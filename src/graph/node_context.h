@@ -53,8 +53,9 @@ Status InferNode(const CompileEnv& env, Graph* graph, NodeId id);
 // The kernel of node `id`.
 StatusOr<KernelPtr> BuildKernel(const CompileEnv& env, const Graph& graph, NodeId id);
 
-// Output shapes of `node` for actual inputs.
-Status InferAtRunTime(const Node& node, Span<Tensor* const> inputs, std::vector<Shape>* outputs);
+// Output shapes of `node` for actual inputs, where the shape function sees the values of some.
+Status InferAtRunTime(const Node& node, Span<Tensor* const> inputs,
+                      FunctionRef<bool(size_t input)> sees_value, std::vector<Shape>* outputs);
 
 // Runs `kernel`; what it (or a library that it uses) throws for want of memory becomes a status.
 Status RunKernel(const Kernel& kernel, OpContext& context);

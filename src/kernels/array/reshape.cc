@@ -1,6 +1,7 @@
 // Ops that change or report shapes without touching elements.
 #include <algorithm>
 
+#include "absl/container/inlined_vector.h"
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
 #include "src/kernels/array/array_ops.h"
@@ -111,19 +112,19 @@ Status ExpandDims(OpContext& ctx) {
 // `in` without the dimensions `axes`, or without all dimensions of size 1 when there are none.
 StatusOr<Shape> SqueezedShape(const Shape& in, const std::vector<int64_t>& axes) {
   if (!in.known_rank()) return Shape::Unknown();
-  std::vector<bool> drop(in.rank());
+  absl::InlinedVector<bool, 6> drop(static_cast<size_t>(in.rank()));
   for (int64_t a : axes) {
     SM_ASSIGN_OR_RETURN(const int axis, shape::NormalizeAxis(a, in.rank()));
     SM_CHECK_ARG(in[axis] == 1 || in[axis] == -1, "dimension ", axis, " of shape ", in,
                  " cannot be squeezed, expected size 1");
     drop[axis] = true;
   }
-  std::vector<int64_t> dims;
+  absl::InlinedVector<int64_t, 6> dims;
   for (int i = 0; i < in.rank(); ++i) {
     if (axes.empty() && in[i] == -1) return Shape::Unknown();
     if (axes.empty() ? in[i] != 1 : !drop[i]) dims.push_back(in[i]);
   }
-  return Shape(dims);
+  return Shape(dims.data(), dims.size());
 }
 
 Status SqueezeShape(ShapeContext& ctx) {

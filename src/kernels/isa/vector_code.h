@@ -79,8 +79,21 @@ struct DepthwiseArgs {
   float low = -__builtin_inff(), high = __builtin_inff();  // limits of the result
 };
 
-// One tile of a convolution F(m x m, 3 x 3) with stride 1, of all channels: (m + 2)^2 pixels of the
-// input become as many frequencies; products with those of the filter become m x m outputs.
+// How Winograd's way cuts a convolution with stride 1 into tiles: F(m x m, 3 x 3), m 2 or 4, or
+// in one dimension F(m, r), m + r = 9. A tile's inputs become as many frequencies; products with
+// those of the filter become its outputs.
+struct WinogradTile {
+  int rows = 0, columns = 0;  // outputs; 0: no tile
+  int window_rows = 0, window_columns = 0;
+
+  bool is_line() const { return rows == 1 || columns == 1; }
+  int in_rows() const { return rows + window_rows - 1; }
+  int in_columns() const { return columns + window_columns - 1; }
+  int frequencies() const { return in_rows() * in_columns(); }
+  explicit operator bool() const { return rows != 0; }
+};
+
+// One tile, of all channels.
 struct WinogradArgs {
   int64_t channels = 0;
   const float* const* pixels = nullptr;  // of the input, row by row
@@ -205,10 +218,10 @@ struct VectorCode {
   // y = softmax(x), or its logarithm, of each row; y may be x.
   void (*softmax)(const float* x, float* y, int64_t rows, int64_t columns, bool log);
   void (*attention_weights)(const AttentionArgs& args, int64_t rows);
-  // From pixels to frequencies, and from frequencies to outputs; m is 2 or 4.
-  void (*winograd_input)(int m, const WinogradArgs& args);
-  void (*winograd_output)(int m, const WinogradArgs& args);
-  void (*winograd_filter)(int m, const WinogradFilterArgs& args);
+  // From pixels to frequencies, and from frequencies to outputs.
+  void (*winograd_input)(const WinogradTile& tile, const WinogradArgs& args);
+  void (*winograd_output)(const WinogradTile& tile, const WinogradArgs& args);
+  void (*winograd_filter)(const WinogradTile& tile, const WinogradFilterArgs& args);
   void (*normalize)(const NormalizeArgs& args, int64_t row_begin, int64_t row_end);
   void (*lstm)(const LstmArgs& args, int64_t row_begin, int64_t row_end);
   void (*gru)(const GruArgs& args, int64_t row_begin, int64_t row_end);

@@ -116,7 +116,7 @@ struct ConvNode {
   WindowAttrs attrs;
   std::vector<EpilogueStep> epilogue;
   PackedMatrices packed;
-  int winograd = 0;
+  WinogradTile winograd;
   bool narrow = false;
   bool is_scaled = false;  // input 2 is a factor for each output channel
 };
@@ -167,17 +167,18 @@ StatusOr<PackedMatrices> PackNarrowFilter(BuildContext& build, const Tensor* sca
 Status Pack(BuildContext& build, const Tensor& filter, int64_t groups, ConvNode* node) {
   const Tensor* scale = node->is_scaled ? build.constant_input(2) : nullptr;
   if (node->is_scaled && scale == nullptr) return Status();
-  const Shape& input = build.input_shape(0);
+  // Nothing depends on the batch.
+  const Shape input = build.input_shape(0).WithDim(0, 1);
   if (filter.dtype() == DType::kFloat && input.fully_known() && input.num_elements() > 0) {
     WindowAttrs attrs = node->attrs;
     SM_RETURN_IF_ERROR(TakeFilter(input, filter.shape(), &attrs));
     SM_ASSIGN_OR_RETURN(const WindowGeometry g, ResolveWindow(attrs, input));
     if (Vectors().all_finite(filter.data<float>(), filter.num_elements())) {
-      node->winograd = WinogradTile(g, filter.shape()[filter.shape().rank() - 1], groups);
-      // Plain products of int8 are quicker; those of bfloat16 only than products of small tiles.
+      node->winograd = FindWinogradTile(g, filter.shape()[filter.shape().rank() - 1], groups);
+      // Plain products of int8 are quicker; those of bfloat16 than all but the largest tiles'.
       const Precision precision = build.precision();
-      const bool is_quicker = precision == Precision::kInt8 || node->winograd == 2;
-      if (Reduced(precision) != nullptr && is_quicker) node->winograd = 0;
+      const bool is_quicker = precision == Precision::kInt8 || node->winograd.frequencies() < 36;
+      if (Reduced(precision) != nullptr && is_quicker) node->winograd = {};
     }
   }
   const Shape& f = filter.shape();
@@ -186,8 +187,8 @@ Status Pack(BuildContext& build, const Tensor& filter, int64_t groups, ConvNode*
                  SuitsNarrow(f[0] * f[1], f[2], f[3]);
   if (node->narrow) {
     SM_ASSIGN_OR_RETURN(node->packed, PackNarrowFilter(build, scale));
-  } else if (node->winograd != 0) {
-    SM_ASSIGN_OR_RETURN(node->packed, PackWinogradFilter(build, scale, node->winograd));
+  } else if (node->winograd) {
+    SM_ASSIGN_OR_RETURN(node->packed, PackWinogradFilter(build, node->winograd, scale));
   } else {
     SM_ASSIGN_OR_RETURN(node->packed, PackFilter(build, 1, scale, groups));
   }
@@ -210,11 +211,10 @@ StatusOr<KernelPtr> BuildConv(BuildContext& build) {
       SM_RETURN_IF_ERROR(Pack(build, *filter, channels / depth, &node));
     }
   }
-  const int m = node.winograd;
   return MakeKernel([node](OpContext& ctx) { return RunConv(ctx, node); },
-                    node.narrow ? "sums of taps"
-                    : m != 0    ? StrCat("Winograd's F(", m, "x", m, ", 3x3)")
-                                : DebugString(node.packed));
+                    node.narrow     ? "sums of taps"
+                    : node.winograd ? DebugString(node.winograd)
+                                    : DebugString(node.packed));
 }
 
 }  // namespace

@@ -56,15 +56,14 @@ Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& 
               y);
     return Status();
   }
-  const bool winograd =
-      filter.winograd != 0 && AllFinite(ctx, x, g.batch * g.in_pixels() * g.channels);
+  const bool winograd = filter.winograd && AllFinite(ctx, x, g.batch * g.in_pixels() * g.channels);
   if (winograd) {
     RunWinograd(ctx, g, filter.winograd, *filter.packed, filter.out_channels, x, epilogue, y);
     return Status();
   }
   SM_ASSIGN_OR_RETURN(const Windows windows, Windows::Make(ctx, g, filter.depth, x));
   const float* plain = filter.data;
-  const bool unpacked = filter.packed == nullptr || filter.winograd != 0;
+  const bool unpacked = filter.packed == nullptr || filter.winograd;
   Tensor scaled;
   if (unpacked && filter.scale != nullptr) {
     const int64_t rows = filter.taps * filter.depth;

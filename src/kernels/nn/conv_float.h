@@ -18,7 +18,7 @@ struct FloatFilter {
   int64_t taps = 0;
   int64_t depth = 0, out_channels = 0, groups = 1;
   PackedMatrices packed;  // null: `data` is used
-  int winograd = 0;       // the m of F(m x m, 3 x 3) that `packed` is for
+  WinogradTile winograd;  // that `packed` is for
   bool narrow = false;    // `packed` is PackNarrow's
 };
 

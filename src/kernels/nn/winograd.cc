@@ -36,11 +36,11 @@ Scratch& ThreadScratch() {
 
 class Convolution {
  public:
-  Convolution(const WindowGeometry& g, int m, const std::vector<PackedMatrix>& filter,
-              int64_t out_channels, const float* x, const Epilogue& epilogue, float* y)
+  Convolution(const WindowGeometry& g, const WinogradTile& tile,
+              const std::vector<PackedMatrix>& filter, int64_t out_channels, const float* x,
+              const Epilogue& epilogue, float* y)
       : g_(g),
-        m_(m),
-        size_(m + 2),
+        tile_(tile),
         filter_(filter),
         out_channels_(out_channels),
         x_(x),
@@ -48,8 +48,8 @@ class Convolution {
         epilogue_(epilogue),
         step_(epilogue.steps.data()),
         end_(step_ + epilogue.steps.size()),
-        columns_(CeilDiv(g.out[2], m)),
-        tiles_(g.batch * CeilDiv(g.out[1], m) * columns_) {
+        columns_(CeilDiv(g.out[2], tile.columns)),
+        tiles_(g.batch * CeilDiv(g.out[1], tile.rows) * columns_) {
     TakeLimits(&step_, end_, &low_, &high_);
     const int64_t floats = frequencies() * (g.channels + out_channels);
     blocks_ = CeilDiv(tiles_, std::max<int64_t>(1, kBlockFloats / floats));
@@ -69,7 +69,7 @@ class Convolution {
 
   int64_t tiles() const { return tiles_; }
   int64_t blocks() const { return blocks_; }
-  int64_t frequencies() const { return size_ * size_; }
+  int64_t frequencies() const { return tile_.frequencies(); }
 
   // Begins block `b` with the frequencies in `scratch`.
   void StartBlock(int64_t b, Scratch* scratch) {
@@ -91,22 +91,26 @@ class Convolution {
 
   // Transforms the input of tiles [begin, end) of the block.
   void TransformInput(int64_t begin, int64_t end) const {
+    const VectorCode& code = Vectors();
     const float* pixels[36];
-    for (int64_t t = begin; t < end; ++t) {
-      const Place at = PlaceOf(first_ + t);
+    Place at = PlaceOf(first_ + begin);
+    for (int64_t t = begin; t < end; ++t, Advance(&at)) {
       const float* image = x_ + at.image * g_.in_pixels() * g_.channels;
-      for (int y = 0; y < size_; ++y) {
+      const float** pixel = pixels;
+      for (int y = 0; y < tile_.in_rows(); ++y) {
         const int64_t h = at.row + y - g_.before[1];
-        for (int x = 0; x < size_; ++x) {
-          const int64_t w = at.column + x - g_.before[2];
-          const bool inside = h >= 0 && h < g_.in[1] && w >= 0 && w < g_.in[2];
-          pixels[y * size_ + x] = inside ? image + (h * g_.in[2] + w) * g_.channels : zeros_;
+        const bool row_inside = h >= 0 && h < g_.in[1];
+        const int64_t left = at.column - g_.before[2];
+        const float* row = image + (h * g_.in[2] + left) * g_.channels;
+        for (int x = 0; x < tile_.in_columns(); ++x, row += g_.channels) {
+          const bool inside = row_inside && left + x >= 0 && left + x < g_.in[2];
+          *pixel++ = inside ? row : zeros_;
         }
       }
-      Vectors().winograd_input(m_, {.channels = g_.channels,
-                                    .pixels = pixels,
-                                    .frequencies = in_ + t * in_stride_,
-                                    .frequency_stride = count_ * in_stride_});
+      code.winograd_input(tile_, {.channels = g_.channels,
+                                  .pixels = pixels,
+                                  .frequencies = in_ + t * in_stride_,
+                                  .frequency_stride = count_ * in_stride_});
     }
   }
 
@@ -125,25 +129,26 @@ class Convolution {
 
   // Makes the output of tiles [begin, end) of the block.
   void TransformOutput(int64_t begin, int64_t end) const {
-    for (int64_t t = begin; t < end; ++t) {
-      const Place at = PlaceOf(first_ + t);
+    const VectorCode& code = Vectors();
+    Place at = PlaceOf(first_ + begin);
+    for (int64_t t = begin; t < end; ++t, Advance(&at)) {
       const int64_t pixel = (at.image * g_.out[1] + at.row) * g_.out[2] + at.column;
-      const int64_t rows = std::min<int64_t>(m_, g_.out[1] - at.row);
-      const int64_t columns = std::min<int64_t>(m_, g_.out[2] - at.column);
-      Vectors().winograd_output(m_, {.channels = out_channels_,
-                                     .frequencies = out_ + t * out_stride_,
-                                     .frequency_stride = count_ * out_stride_,
-                                     .out = y_ + pixel * out_channels_,
-                                     .out_row_stride = g_.out[2] * out_channels_,
-                                     .out_rows = rows,
-                                     .out_columns = columns,
-                                     .bias = epilogue_.bias,
-                                     .low = low_,
-                                     .high = high_});
+      const int64_t rows = std::min<int64_t>(tile_.rows, g_.out[1] - at.row);
+      const int64_t columns = std::min<int64_t>(tile_.columns, g_.out[2] - at.column);
+      code.winograd_output(tile_, {.channels = out_channels_,
+                                   .frequencies = out_ + t * out_stride_,
+                                   .frequency_stride = count_ * out_stride_,
+                                   .out = y_ + pixel * out_channels_,
+                                   .out_row_stride = g_.out[2] * out_channels_,
+                                   .out_rows = rows,
+                                   .out_columns = columns,
+                                   .bias = epilogue_.bias,
+                                   .low = low_,
+                                   .high = high_});
       for (int64_t r = 0; step_ != end_ && r < rows; ++r) {
         const int64_t row = pixel + r * g_.out[2];
-        Vectors().apply(step_, static_cast<int>(end_ - step_), y_, out_channels_, row,
-                        row + columns, out_channels_);
+        code.apply(step_, static_cast<int>(end_ - step_), y_, out_channels_, row, row + columns,
+                   out_channels_);
       }
     }
   }
@@ -153,12 +158,23 @@ class Convolution {
     int64_t image, row, column;  // of the tile's first output pixel
   };
   Place PlaceOf(int64_t tile) const {
-    const int64_t rows = CeilDiv(g_.out[1], m_);
-    return {tile / columns_ / rows, tile / columns_ % rows * m_, tile % columns_ * m_};
+    const int64_t rows = CeilDiv(g_.out[1], tile_.rows);
+    return {tile / columns_ / rows, tile / columns_ % rows * tile_.rows,
+            tile % columns_ * tile_.columns};
+  }
+
+  void Advance(Place* at) const {
+    at->column += tile_.columns;
+    if (at->column < g_.out[2]) return;
+    at->column = 0;
+    at->row += tile_.rows;
+    if (at->row < g_.out[1]) return;
+    at->row = 0;
+    ++at->image;
   }
 
   const WindowGeometry& g_;
-  const int m_, size_;
+  const WinogradTile tile_;
   const std::vector<PackedMatrix>& filter_;
   const int64_t out_channels_;
   const float* x_;
@@ -174,18 +190,49 @@ class Convolution {
   const float* zeros_ = nullptr;
 };
 
+// Whether tiles of one dimension are quicker than the direct way. Times are in those of a
+// multiplication, for each pair of channels.
+bool PaysInLines(const WinogradTile& tile, const WindowGeometry& g, int64_t out_channels) {
+  constexpr double kTransform = 12;  // of a frequency, input and output alike
+  // To read a number of the filter, which few tiles have in common; of one beyond the second cache
+  // level.
+  constexpr double kRead = 2.5, kReadFar = 8;
+  constexpr double kNearFilter = 256 * 1024;
+  const double in = static_cast<double>(g.channels), out = static_cast<double>(out_channels);
+  const double tiles =
+      static_cast<double>(CeilDiv(g.out[1], tile.rows) * CeilDiv(g.out[2], tile.columns));
+  const double size = tile.frequencies();
+  const double direct = static_cast<double>(g.out_pixels()) * static_cast<double>(g.taps());
+  const double read = size * in * out <= kNearFilter ? kRead : kReadFar;
+  return size * (tiles * (1 + kTransform * (1 / in + 1 / out)) + read) < direct;
+}
+
 }  // namespace
 
-int WinogradTile(const WindowGeometry& g, int64_t out_channels, int64_t groups) {
+WinogradTile FindWinogradTile(const WindowGeometry& g, int64_t out_channels, int64_t groups) {
   constexpr std::array<int64_t, 3> kOnes = {1, 1, 1};
-  if (groups != 1 || g.window != std::array<int64_t, 3>{1, 3, 3} || g.stride != kOnes ||
-      g.dilation != kOnes || g.in[0] != 1 || g.out[0] != 1) {
-    return 0;
+  if (groups != 1 || g.window[0] != 1 || g.stride != kOnes || g.dilation != kOnes || g.in[0] != 1 ||
+      g.out[0] != 1) {
+    return {};
   }
   constexpr int64_t kLeastChannels = 32;  // below, the transforms cost more than the products
-  if (g.channels < kLeastChannels || out_channels < kLeastChannels) return 0;
-  if (std::min(g.out[1], g.out[2]) >= 12) return 4;
-  return std::min(g.out[1], g.out[2]) >= 4 ? 2 : 0;
+  if (g.channels < kLeastChannels || out_channels < kLeastChannels) return {};
+  const int64_t rows = g.window[1], columns = g.window[2];
+  if (rows == 3 && columns == 3) {
+    const int64_t least = std::min(g.out[1], g.out[2]);
+    const int m = least >= 12 ? 4 : least >= 4 ? 2 : 0;
+    return {m, m, 3, 3};
+  }
+  if (std::min(rows, columns) != 1 || std::max(rows, columns) > 7) return {};
+  const int taps = static_cast<int>(std::max(rows, columns)), m = 9 - taps;
+  if (taps == 1) return {};
+  const WinogradTile tile = rows == 1 ? WinogradTile{1, m, 1, taps} : WinogradTile{m, 1, taps, 1};
+  return PaysInLines(tile, g, out_channels) ? tile : WinogradTile{};
+}
+
+std::string DebugString(const WinogradTile& tile) {
+  return StrCat("Winograd's F(", tile.rows, "x", tile.columns, ", ", tile.window_rows, "x",
+                tile.window_columns, ")");
 }
 
 bool AllFinite(OpContext& ctx, const float* x, int64_t n) {
@@ -198,36 +245,38 @@ bool AllFinite(OpContext& ctx, const float* x, int64_t n) {
   return finite.load(std::memory_order_relaxed);
 }
 
-StatusOr<std::vector<PackedMatrix>> TransformWinogradFilter(const float* filter, const float* scale,
-                                                            int64_t in, int64_t out, int m) {
+StatusOr<std::vector<PackedMatrix>> TransformWinogradFilter(const WinogradTile& tile,
+                                                            const float* filter, const float* scale,
+                                                            int64_t in, int64_t out) {
   return PackedMatrix::Fill(
-      (m + 2) * (m + 2), in, out,
+      tile.frequencies(), in, out,
       [&](int64_t column, int64_t valid, int64_t width, float* const* panels) {
-        Vectors().winograd_filter(m, {.filter = filter + column,
-                                      .row_stride = out,
-                                      .depth = in,
-                                      .columns = valid,
-                                      .scale = scale == nullptr ? nullptr : scale + column,
-                                      .width = width,
-                                      .panels = panels});
+        Vectors().winograd_filter(tile, {.filter = filter + column,
+                                         .row_stride = out,
+                                         .depth = in,
+                                         .columns = valid,
+                                         .scale = scale == nullptr ? nullptr : scale + column,
+                                         .width = width,
+                                         .panels = panels});
       });
 }
 
-StatusOr<PackedMatrices> PackWinogradFilter(BuildContext& build, const Tensor* scale, int m) {
+StatusOr<PackedMatrices> PackWinogradFilter(BuildContext& build, const WinogradTile& tile,
+                                            const Tensor* scale) {
   const Tensor* filter = build.constant_input(1);
   if (filter == nullptr) return PackedMatrices();
   const Shape& shape = filter->shape();
   SM_ASSIGN_OR_RETURN(const ColumnScale columns, ColumnScale::Of(*filter, scale));
-  return ShareMatrices(build, 1, StrCat("Winograd's ", m, columns.key), [&] {
-    return TransformWinogradFilter(filter->data<float>(), columns.data, shape[shape.rank() - 2],
-                                   shape[shape.rank() - 1], m);
+  return ShareMatrices(build, 1, StrCat(DebugString(tile), columns.key), [&] {
+    return TransformWinogradFilter(tile, filter->data<float>(), columns.data,
+                                   shape[shape.rank() - 2], shape[shape.rank() - 1]);
   });
 }
 
-void RunWinograd(OpContext& ctx, const WindowGeometry& g, int m,
+void RunWinograd(OpContext& ctx, const WindowGeometry& g, const WinogradTile& tile,
                  const std::vector<PackedMatrix>& filter, int64_t out_channels, const float* x,
                  const Epilogue& epilogue, float* y) {
-  Convolution whole(g, m, filter, out_channels, x, epilogue, y);
+  Convolution whole(g, tile, filter, out_channels, x, epilogue, y);
   const double in_cost = 0.15 * static_cast<double>(whole.frequencies() * g.channels);
   const double out_cost = 0.15 * static_cast<double>(whole.frequencies() * out_channels);
   const double pair_cost =

@@ -1,8 +1,10 @@
-// Convolutions of 3 x 3 windows with fewer multiplications than they have: Winograd's F(m x m, 3 x
-// 3) makes tiles of m x m outputs from (m + 2)^2 products instead of 9 m^2.
+// Convolutions with fewer multiplications than they have: Winograd's F(m x m, 3 x 3) makes tiles of
+// m x m outputs from (m + 2)^2 products instead of 9 m^2, and in one dimension F(m, r) m outputs of
+// windows of r from m + r - 1 instead of m r.
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "src/kernels/isa/gemm.h"
@@ -10,24 +12,27 @@
 
 namespace savedmodel {
 
-// The m that suits a convolution, or 0 where the direct way is better.
-int WinogradTile(const WindowGeometry& g, int64_t out_channels, int64_t groups);
+// The tile that suits a convolution, whatever its batch, or none where the direct way is better.
+WinogradTile FindWinogradTile(const WindowGeometry& g, int64_t out_channels, int64_t groups);
+// As in "Winograd's F(4x4, 3x3)".
+std::string DebugString(const WinogradTile& tile);
 
 // Whether no number is infinite or NaN: one that is would spread over the tiles that it is in,
 // where the definition keeps it to the outputs whose windows hold it.
 bool AllFinite(OpContext& ctx, const float* x, int64_t n);
 
-// One packed matrix for each of the (m + 2)^2 frequencies of a filter [3][3][in][out] times a scale
-// of its output channels (null: 1).
-StatusOr<std::vector<PackedMatrix>> TransformWinogradFilter(const float* filter, const float* scale,
-                                                            int64_t in, int64_t out, int m);
+// One packed matrix for each of the frequencies of a filter [window...][in][out] times a scale of
+// its output channels (null: 1).
+StatusOr<std::vector<PackedMatrix>> TransformWinogradFilter(const WinogradTile& tile,
+                                                            const float* filter, const float* scale,
+                                                            int64_t in, int64_t out);
 
-// The same of the constant filter [..., 3, 3, in, out], input 1 of the node; null when it is not
-// constant.
-StatusOr<PackedMatrices> PackWinogradFilter(BuildContext& build, const Tensor* scale, int m);
+// The same of the constant filter that is input 1 of the node; null when it is not constant.
+StatusOr<PackedMatrices> PackWinogradFilter(BuildContext& build, const WinogradTile& tile,
+                                            const Tensor* scale);
 
 // y = conv(x, filter), then the epilogue.
-void RunWinograd(OpContext& ctx, const WindowGeometry& g, int m,
+void RunWinograd(OpContext& ctx, const WindowGeometry& g, const WinogradTile& tile,
                  const std::vector<PackedMatrix>& filter, int64_t out_channels, const float* x,
                  const Epilogue& epilogue, float* y);
 

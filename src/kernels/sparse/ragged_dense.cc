@@ -140,6 +140,7 @@ StatusOr<Shape> OutputShape(OpContext& ctx, const Ragged& ragged) {
 template <class Parent>
 std::vector<int64_t> Place(const Level& level, Parent parent_of, int64_t width, int64_t step) {
   std::vector<int64_t> out;
+  out.reserve(static_cast<size_t>(level.RowsBelow()));
   const auto place = [&](int64_t parent, int64_t column) {
     out.push_back(parent < 0 || column >= width ? -1 : parent + column * step);
   };

@@ -112,6 +112,15 @@ int64_t LookupTable::FindRow(const Tensor& keys, int64_t i) const {
   return it == numbers_.end() ? -1 : it->second;
 }
 
+void LookupTable::Fetch(const Tensor& keys, int64_t i) const {
+  if (keys.dtype() == DType::kString || spec_.key_shape.rank() > 0) {
+    const std::string_view key = KeyBytes(keys, i, spec_.key_shape.num_elements());
+    bytes_.prefetch(absl::string_view(key.data(), key.size()));
+  } else {
+    numbers_.prefetch(NumberBits(keys, i));
+  }
+}
+
 int64_t LookupTable::FindOrAddRow(const Tensor& keys, int64_t i, bool* added) {
   const int64_t row = FindRow(keys, i);
   *added = row < 0;
@@ -273,6 +282,8 @@ Status LookupTable::Find(OpContext& ctx, const Tensor& keys, const Tensor& defau
     T* to = static_cast<T*>(out.raw_mutable_data());
     ctx.ParallelFor(outer.num_elements(), 50, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
+        constexpr int64_t kAhead = 4;
+        if (i + kAhead < end) Fetch(keys, i + kAhead);
         const int64_t row = FindRow(keys, i);
         const T* from = row >= 0      ? values + row * size
                         : one_default ? fallback

@@ -53,6 +53,8 @@ class LookupTable final : public Resource {
   // Shape of the keys without the dimensions of one key.
   Shape Outer(const Tensor& keys) const;
   int64_t FindRow(const Tensor& keys, int64_t i) const;
+  // Begins to read what FindRow will.
+  void Fetch(const Tensor& keys, int64_t i) const;
   // The row of key i, made if there is none; `added` tells.
   int64_t FindOrAddRow(const Tensor& keys, int64_t i, bool* added);
   Status Grow(int64_t rows);

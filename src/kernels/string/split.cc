@@ -42,7 +42,9 @@ void SplitLikePython(std::string_view s, const std::string& separator, int64_t l
   if (at_space) DropLeadingSpace(&s);
   for (int64_t splits = 0; !(at_space && s.empty());) {
     const size_t at =
-        at_space ? std::find_if(s.begin(), s.end(), IsAsciiSpace) - s.begin() : s.find(separator);
+        at_space
+            ? std::find_if(s.begin(), s.end(), [](char c) { return IsAsciiSpace(c); }) - s.begin()
+            : s.find(separator);
     if (at == std::string_view::npos) {
       out->push_back(s);
       return;
@@ -75,11 +77,12 @@ Status SplitRows(OpContext& ctx, Split split) {
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(0, {n, 2}));
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(1, {n}));
   int64_t* indices = ctx.out<int64_t>(0);
+  std::string* values = ctx.out<std::string>(1);
   for (size_t row = 0, k = 0; row < ends.size(); ++row) {
     for (const size_t first = k; k < ends[row]; ++k) {
       *indices++ = static_cast<int64_t>(row);
       *indices++ = static_cast<int64_t>(k - first);
-      ctx.out<std::string>(1)[k] = std::string(pieces[k]);
+      values[k].assign(pieces[k]);
     }
   }
   ctx.out<int64_t>(2)[0] = static_cast<int64_t>(in.size());

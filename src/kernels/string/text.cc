@@ -26,7 +26,8 @@ StatusOr<KernelPtr> BuildCase(BuildContext& build) {
   return MakeKernel([](OpContext& ctx) -> Status {
     EachString<std::string>(ctx, 60, [](std::string s) {
       for (char& c : s) {
-        if (upper ? (c >= 'a' && c <= 'z') : (c >= 'A' && c <= 'Z')) c ^= 0x20;
+        const bool other = static_cast<unsigned char>(c - (upper ? 'a' : 'A')) < 26;
+        c = static_cast<char>(c ^ (other << 5));
       }
       return s;
     });

@@ -16,8 +16,9 @@ namespace savedmodel {
 namespace {
 
 struct Sizes {
-  int64_t batch, height, width, in, out, before;
-  int m;
+  int64_t batch, height, width, in, out;
+  bool padded;
+  WinogradTile tile;
 };
 
 class WinogradTest : public testing::TestWithParam<Sizes> {
@@ -27,11 +28,13 @@ class WinogradTest : public testing::TestWithParam<Sizes> {
     g_.batch = s.batch;
     g_.channels = s.in;
     g_.in = {1, s.height, s.width};
-    g_.window = {1, 3, 3};
-    g_.before = {0, s.before, s.before};
-    g_.out = {1, s.height + 2 * s.before - 2, s.width + 2 * s.before - 2};
+    g_.window = {1, s.tile.window_rows, s.tile.window_columns};
+    if (s.padded) g_.before = {0, (g_.window[1] - 1) / 2, (g_.window[2] - 1) / 2};
+    for (int i = 1; i < 3; ++i) {
+      g_.out[i] = s.padded ? g_.in[i] : g_.in[i] + 1 - g_.window[i];
+    }
     x_ = Random(g_.batch * g_.in_pixels() * s.in, 1);
-    filter_ = Random(9 * s.in * s.out, 2);
+    filter_ = Random(g_.taps() * s.in * s.out, 2);
     bias_ = Random(s.out, 3);
     scale_ = Random(s.out, 5);
   }
@@ -41,8 +44,9 @@ class WinogradTest : public testing::TestWithParam<Sizes> {
     const int64_t n = pixel / g_.out_pixels(), oh = pixel / g_.out[2] % g_.out[1],
                   ow = pixel % g_.out[2];
     double sum = bias_[o];
-    for (int64_t tap = 0; tap < 9; ++tap) {
-      const int64_t h = oh + tap / 3 - s.before, w = ow + tap % 3 - s.before;
+    for (int64_t tap = 0; tap < g_.taps(); ++tap) {
+      const int64_t h = oh + tap / g_.window[2] - g_.before[1];
+      const int64_t w = ow + tap % g_.window[2] - g_.before[2];
       if (h < 0 || h >= s.height || w < 0 || w >= s.width) continue;
       for (int64_t c = 0; c < s.in; ++c) {
         sum += static_cast<double>(x_[((n * s.height + h) * s.width + w) * s.in + c]) *
@@ -60,7 +64,7 @@ class WinogradTest : public testing::TestWithParam<Sizes> {
 
 TEST_P(WinogradTest, IsConvolution) {
   const Sizes& s = GetParam();
-  const auto packed = TransformWinogradFilter(filter_.data(), scale_.data(), s.in, s.out, s.m);
+  const auto packed = TransformWinogradFilter(s.tile, filter_.data(), scale_.data(), s.in, s.out);
   ASSERT_TRUE(packed.ok()) << packed.status();
   const int64_t pixels = g_.batch * g_.out_pixels();
   // Relu6 of the sum, then minus itself at other pixels: steps in and behind the tiles.
@@ -71,12 +75,12 @@ TEST_P(WinogradTest, IsConvolution) {
       {.op = ScalarOp::kRelu6},
       {.op = ScalarOp::kSub, .operand = other.data(), .row_stride = s.out, .column_stride = 1}};
   std::vector<float> y(static_cast<size_t>(pixels * s.out), -1);
-  RunWinograd(context_, g_, s.m, *packed, s.out, x_.data(), epilogue, y.data());
+  RunWinograd(context_, g_, s.tile, *packed, s.out, x_.data(), epilogue, y.data());
   for (const int threads : {2, 5}) {
     const auto pool = MakeThreadPool(threads);
     run_.pool = pool.get();
     std::vector<float> divided(y.size(), -1);
-    RunWinograd(context_, g_, s.m, *packed, s.out, x_.data(), epilogue, divided.data());
+    RunWinograd(context_, g_, s.tile, *packed, s.out, x_.data(), epilogue, divided.data());
     EXPECT_EQ(divided, y) << threads;
   }
   const double tolerance = 1e-6 * static_cast<double>(s.in) + 1e-5;
@@ -86,6 +90,24 @@ TEST_P(WinogradTest, IsConvolution) {
       ASSERT_NEAR(y[pixel * s.out + o], expected, tolerance) << "pixel " << pixel << ", " << o;
     }
   }
+}
+
+// The root of the mean square error is a millionth of that of the outputs, or less.
+TEST_P(WinogradTest, LosesLittle) {
+  const Sizes& s = GetParam();
+  const auto packed = TransformWinogradFilter(s.tile, filter_.data(), scale_.data(), s.in, s.out);
+  ASSERT_TRUE(packed.ok()) << packed.status();
+  Epilogue epilogue;
+  epilogue.bias = bias_.data();
+  std::vector<float> y(static_cast<size_t>(g_.batch * g_.out_pixels() * s.out));
+  RunWinograd(context_, g_, s.tile, *packed, s.out, x_.data(), epilogue, y.data());
+  double error = 0, whole = 0;
+  for (size_t i = 0; i < y.size(); ++i) {
+    const double expected = Expected(static_cast<int64_t>(i) / s.out, i % s.out);
+    error += (y[i] - expected) * (y[i] - expected);
+    whole += expected * expected;
+  }
+  EXPECT_LT(std::sqrt(error / whole), 1e-6);
 }
 
 constexpr char kConv2D[] = R"(
@@ -147,6 +169,33 @@ TEST(WinogradConv3D, OfOneDeepVolume) {
   }
 }
 
+// The tile of a convolution without padding.
+WinogradTile TileOf(int64_t height, int64_t width, int64_t channels, int64_t rows,
+                    int64_t columns) {
+  WindowGeometry g;
+  g.batch = 1;
+  g.channels = channels;
+  g.in = {1, height, width};
+  g.out = {1, height - rows + 1, width - columns + 1};
+  g.window = {1, rows, columns};
+  return FindWinogradTile(g, channels, 1);
+}
+
+TEST(FindWinogradTile, TakesWhatPays) {
+  EXPECT_EQ(DebugString(TileOf(14, 14, 64, 3, 3)), "Winograd's F(4x4, 3x3)");
+  EXPECT_EQ(DebugString(TileOf(9, 14, 64, 3, 3)), "Winograd's F(2x2, 3x3)");
+  EXPECT_EQ(DebugString(TileOf(1, 64, 64, 1, 3)), "Winograd's F(1x6, 1x3)");
+  EXPECT_EQ(DebugString(TileOf(64, 1, 64, 4, 1)), "Winograd's F(5x1, 4x1)");
+  EXPECT_EQ(DebugString(TileOf(17, 17, 192, 1, 7)), "Winograd's F(1x2, 1x7)");
+  EXPECT_FALSE(TileOf(1, 64, 64, 1, 1));    // nothing to save
+  EXPECT_FALSE(TileOf(1, 640, 64, 1, 8));   // no tile has such windows
+  EXPECT_FALSE(TileOf(1, 640, 16, 1, 3));   // transforms would cost more
+  EXPECT_FALSE(TileOf(1, 10, 128, 1, 3));   // of a filter that few tiles share
+  EXPECT_FALSE(TileOf(1, 24, 1024, 1, 3));  // and that is far away
+  EXPECT_TRUE(TileOf(1, 240, 1024, 1, 3));
+  EXPECT_FALSE(TileOf(3, 3, 64, 3, 3));
+}
+
 TEST(AllFinite, SeesEachPlace) {
   const auto all_finite = [](const std::vector<float>& values) {
     return Vectors().all_finite(values.data(), static_cast<int64_t>(values.size()));
@@ -165,13 +214,25 @@ TEST(AllFinite, SeesEachPlace) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, WinogradTest,
-                         testing::Values(Sizes{1, 12, 12, 32, 32, 1, 4},
-                                         Sizes{2, 13, 18, 37, 35, 1, 4},
-                                         Sizes{1, 7, 7, 64, 40, 1, 2}, Sizes{3, 6, 9, 33, 47, 0, 2},
-                                         Sizes{1, 30, 14, 32, 65, 0, 4},
-                                         Sizes{1, 26, 22, 32, 33, 0, 4},
-                                         Sizes{1, 5, 5, 3, 1, 2, 4}));
+constexpr WinogradTile kSmall = {2, 2, 3, 3}, kLarge = {4, 4, 3, 3};
+
+INSTANTIATE_TEST_SUITE_P(Squares, WinogradTest,
+                         testing::Values(Sizes{1, 12, 12, 32, 32, true, kLarge},
+                                         Sizes{2, 13, 18, 37, 35, true, kLarge},
+                                         Sizes{1, 7, 7, 64, 40, true, kSmall},
+                                         Sizes{3, 6, 9, 33, 47, false, kSmall},
+                                         Sizes{1, 30, 14, 32, 65, false, kLarge},
+                                         Sizes{1, 26, 22, 32, 33, false, kLarge}));
+INSTANTIATE_TEST_SUITE_P(Lines, WinogradTest,
+                         testing::Values(Sizes{1, 1, 64, 64, 64, false, {1, 6, 1, 3}},
+                                         Sizes{3, 1, 61, 37, 35, false, {1, 5, 1, 4}},
+                                         Sizes{2, 1, 70, 33, 65, true, {1, 4, 1, 5}},
+                                         Sizes{2, 13, 18, 37, 35, true, {1, 6, 1, 3}},
+                                         Sizes{2, 18, 13, 32, 40, true, {6, 1, 3, 1}},
+                                         Sizes{1, 17, 17, 48, 33, true, {2, 1, 7, 1}},
+                                         Sizes{1, 17, 9, 48, 33, true, {3, 1, 6, 1}},
+                                         Sizes{1, 19, 3, 3, 1, true, {4, 1, 5, 1}},
+                                         Sizes{40, 4, 1, 40, 48, true, {7, 1, 2, 1}}));
 
 }  // namespace
 }  // namespace savedmodel

@@ -1,0 +1,54 @@
+// Shapes that are inferred while a plan runs change with what runs bring.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "savedmodel/model.h"
+
+namespace savedmodel {
+namespace {
+
+// Shapes after Where depend on data: that of "doubled" on its input's shape alone, that of "range"
+// on the value of an input.
+constexpr char kGraph[] = R"(
+  node { name: "x" op: "Placeholder" attr { key: "dtype" value { type: DT_FLOAT } } }
+  node { name: "where" op: "Where" input: "x" attr { key: "T" value { type: DT_FLOAT } } }
+  node { name: "doubled" op: "AddV2" input: "where" input: "where"
+         attr { key: "T" value { type: DT_INT64 } } }
+  node { name: "size" op: "Size" input: "where" attr { key: "T" value { type: DT_INT64 } }
+         attr { key: "out_type" value { type: DT_INT32 } } }
+  node { name: "zero" op: "Const" attr { key: "dtype" value { type: DT_INT32 } }
+         attr { key: "value" value { tensor { dtype: DT_INT32 tensor_shape {} int_val: 0 } } } }
+  node { name: "one" op: "Const" attr { key: "dtype" value { type: DT_INT32 } }
+         attr { key: "value" value { tensor { dtype: DT_INT32 tensor_shape {} int_val: 1 } } } }
+  node { name: "range" op: "Range" input: "zero" input: "size" input: "one"
+         attr { key: "Tidx" value { type: DT_INT32 } } })";
+
+TEST(InferredShapes, FollowTheData) {
+  const auto model = LoadGraphDef(kGraph);
+  ASSERT_TRUE(model.ok()) << model.status();
+  const Function f = model->Prune({"x"}, {"doubled", "range"});
+  using Values = std::vector<float>;
+  for (const Values& values : {Values{1, 0, 1}, Values{0, 1, 1}, Values{1, 1, 1}, Values{0, 0, 0},
+                               Values{1, 1, 1}, Values{1, 0, 0}}) {
+    const auto y = f({{"x", *Tensor::FromVector(values, Shape({3}))}});
+    ASSERT_TRUE(y.ok()) << y.status();
+    std::vector<int64_t> doubled;
+    std::vector<int32_t> range;
+    for (int64_t i = 0; i < 3; ++i) {
+      if (values[i] == 0) continue;
+      doubled.push_back(2 * i);
+      range.push_back(static_cast<int32_t>(range.size()));
+    }
+    const int64_t n = static_cast<int64_t>(range.size());
+    EXPECT_EQ(y->at("doubled").shape(), Shape({n, 1}));
+    EXPECT_EQ(y->at("range").shape(), Shape({n}));
+    EXPECT_TRUE(std::equal(doubled.begin(), doubled.end(), y->at("doubled").data<int64_t>()));
+    EXPECT_TRUE(std::equal(range.begin(), range.end(), y->at("range").data<int32_t>()));
+  }
+}
+
+}  // namespace
+}  // namespace savedmodel
