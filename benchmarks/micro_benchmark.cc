@@ -72,7 +72,7 @@ BENCHMARK(HalfPlusTwoByName);
 // A node "y" of one op, run on one thread. Weights are constants, as they are in a model.
 struct KernelCase {
   std::string name;
-  std::string node;  // op and attributes
+  std::string node;            // op and attributes
   std::vector<int64_t> input;  // none: weights come first
   std::vector<std::vector<int64_t>> weights;
   std::vector<std::vector<int64_t>> more_inputs;
