@@ -13,20 +13,32 @@
 namespace savedmodel {
 namespace {
 
-// Intersection over union of boxes (y, x, y, x), corners in any order.
+// A box (y, x, y, x), whose corners come in any order.
 template <class T>
-T Overlap(const T* a, const T* b) {
-  const T a_top = std::min(a[0], a[2]), a_left = std::min(a[1], a[3]);
-  const T a_bottom = std::max(a[0], a[2]), a_right = std::max(a[1], a[3]);
-  const T b_top = std::min(b[0], b[2]), b_left = std::min(b[1], b[3]);
-  const T b_bottom = std::max(b[0], b[2]), b_right = std::max(b[1], b[3]);
-  const T a_area = (a_bottom - a_top) * (a_right - a_left);
-  const T b_area = (b_bottom - b_top) * (b_right - b_left);
-  if (a_area <= T(0) || b_area <= T(0)) return T(0);
-  const T height = std::max(std::min(a_bottom, b_bottom) - std::max(a_top, b_top), T(0));
-  const T width = std::max(std::min(a_right, b_right) - std::max(a_left, b_left), T(0));
+struct Box {
+  T top, left, bottom, right, area;
+};
+
+template <class T>
+std::vector<Box<T>> ReadBoxes(const T* corners, int64_t n) {
+  std::vector<Box<T>> boxes(static_cast<size_t>(n));
+  for (Box<T>& box : boxes) {
+    box.top = std::min(corners[0], corners[2]), box.left = std::min(corners[1], corners[3]);
+    box.bottom = std::max(corners[0], corners[2]), box.right = std::max(corners[1], corners[3]);
+    box.area = (box.bottom - box.top) * (box.right - box.left);
+    corners += 4;
+  }
+  return boxes;
+}
+
+// Intersection over union.
+template <class T>
+T Overlap(const Box<T>& a, const Box<T>& b) {
+  if (a.area <= T(0) || b.area <= T(0)) return T(0);
+  const T height = std::max(std::min(a.bottom, b.bottom) - std::max(a.top, b.top), T(0));
+  const T width = std::max(std::min(a.right, b.right) - std::max(a.left, b.left), T(0));
   const T both = height * width;
-  return both / (a_area + b_area - both);
+  return both / (a.area + b.area - both);
 }
 
 template <class T>
@@ -166,11 +178,12 @@ StatusOr<KernelPtr> BuildNms(BuildContext& build) {
       SM_RETURN_IF_ERROR(CheckLimits(limits));
       SM_CHECK_ARG(limits.soft_sigma >= T(0), "soft_nms_sigma is ",
                    static_cast<float>(limits.soft_sigma), ", expected a number >= 0");
-      const T *boxes = ctx.in<T>(0), *scores = ctx.in<T>(1);
+      const T* scores = ctx.in<T>(1);
       const int64_t wanted = limits.max_output, n = ctx.input(0).shape()[0];
       limits.max_output = std::min(wanted, n);
+      const std::vector<Box<T>> boxes = ReadBoxes(ctx.in<T>(0), n);
       const auto selected = Suppress<T>(
-          n, limits, [&](int64_t i, int64_t j) { return Overlap(boxes + 4 * i, boxes + 4 * j); },
+          n, limits, [&](int64_t i, int64_t j) { return Overlap(boxes[i], boxes[j]); },
           [&](int64_t i) { return scores[i]; });
       return StoreSelected(ctx, selected, pad ? wanted : static_cast<int64_t>(selected.size()));
     });
@@ -238,12 +251,13 @@ struct Detection {
 std::vector<Detection> Detect(const float* boxes, const float* scores, int64_t n, int64_t q,
                               int64_t classes, const Limits<float>& limits) {
   std::vector<Detection> found;
+  const std::vector<Box<float>> all = ReadBoxes(boxes, n * q);
   for (int64_t c = 0; c < classes; ++c) {
-    const auto box = [&](int64_t i) { return boxes + (i * q + (q == 1 ? 0 : c)) * 4; };
+    const auto index = [&](int64_t i) { return i * q + (q == 1 ? 0 : c); };
     for (const Selected<float>&s : Suppress<float>(
-             n, limits, [&](int64_t i, int64_t j) { return Overlap(box(i), box(j)); },
+             n, limits, [&](int64_t i, int64_t j) { return Overlap(all[index(i)], all[index(j)]); },
              [&](int64_t i) { return scores[i * classes + c]; })) {
-      found.push_back({box(s.box), s.score, c});
+      found.push_back({boxes + index(s.box) * 4, s.score, c});
     }
   }
   std::stable_sort(found.begin(), found.end(),
