@@ -48,25 +48,44 @@ int FactorOfOne(const Graph& graph, NodeId id) {
   return -1;
 }
 
+// The dimensions that a transposition by a constant takes, of inputs of that rank; none otherwise.
+std::vector<int64_t> TakenDimensions(const Graph& graph, const Node& node) {
+  if (node.op != "Transpose" || node.inputs.size() != 2 || !node.control_inputs.empty()) return {};
+  const Tensor* perm = graph.constant(node.inputs[1]);
+  const int64_t rank = graph.shape(node.inputs[0]).rank();
+  if (perm == nullptr || perm->num_elements() != rank) return {};
+  std::vector<int64_t> taken;
+  for (int64_t i = 0; i < rank; ++i) {
+    const int64_t d = IntegerAt(*perm, i);
+    taken.push_back(d < 0 ? d + rank : d);
+    if (taken.back() < 0 || taken.back() >= rank) return {};
+  }
+  return taken;
+}
+
 // A transposition that moves only dimensions of size 1, if any: elements stay where they are.
 bool KeepsElements(const Graph& graph, NodeId id) {
-  const Node& node = graph.node(id);
-  if (node.op != "Transpose" || node.inputs.size() != 2 || !node.control_inputs.empty()) {
-    return false;
-  }
-  const Tensor* perm = graph.constant(node.inputs[1]);
-  const Shape in = graph.shape(node.inputs[0]), out = graph.shape({id, 0});
-  if (perm == nullptr || !in.fully_known() || !out.fully_known() ||
-      perm->num_elements() != in.rank()) {
-    return false;
-  }
+  const std::vector<int64_t> taken = TakenDimensions(graph, graph.node(id));
+  const Shape out = graph.shape({id, 0});
+  if (taken.empty() || !out.fully_known()) return false;
   int64_t last = -1;
-  for (int i = 0; i < in.rank(); ++i) {
-    int64_t d = IntegerAt(*perm, i);
-    if (d < 0) d += in.rank();
+  for (int i = 0; i < out.rank(); ++i) {
     if (out[i] == 1) continue;
-    if (d < last) return false;
-    last = d;
+    if (taken[i] < last) return false;
+    last = taken[i];
+  }
+  return true;
+}
+
+// Whether a transposition undoes the one that its input is.
+bool UndoesTranspose(const Graph& graph, NodeId id) {
+  const Node& node = graph.node(id);
+  const std::vector<int64_t> outer = TakenDimensions(graph, node);
+  if (outer.empty()) return false;
+  const std::vector<int64_t> inner = TakenDimensions(graph, graph.node(node.inputs[0].node));
+  if (inner.size() != outer.size()) return false;
+  for (size_t i = 0; i < outer.size(); ++i) {
+    if (inner[outer[i]] != static_cast<int64_t>(i)) return false;
   }
   return true;
 }
@@ -135,13 +154,17 @@ class Folder {
     node.attrs = std::move(attrs);
   }
 
-  // Users of an IdentityN or of a product with 1 take the inputs instead. Where values may be dead,
-  // an IdentityN is dead with any of its inputs.
+  // Users of an IdentityN, of a product with 1 or of a transposition back take the inputs instead.
+  // Where values may be dead, an IdentityN is dead with any of its inputs.
   bool ForwardInputs(NodeId id) {
     const Node& node = graph_->node(id);
     if (orders_[id] || has_dead_values_) return false;
     if (const int input = FactorOfOne(*graph_, id); input >= 0) {
       redirects_.Set({id, 0}, node.inputs[input]);
+      return true;
+    }
+    if (UndoesTranspose(*graph_, id)) {
+      redirects_.Set({id, 0}, graph_->node(node.inputs[0].node).inputs[0]);
       return true;
     }
     if (node.op != "IdentityN" || !node.control_inputs.empty()) return false;

@@ -186,6 +186,8 @@ Status Specialize(OptimizeContext* context, Span<const Shape> arg_shapes, Graph*
   SM_RETURN_IF_ERROR(MergeCommon(context, graph));
   SM_RETURN_IF_ERROR(HoistProjections(context, graph));
   SM_RETURN_IF_ERROR(RecognizeRecurrences(context, graph));
+  // Shapes that became known with loops are constants that wait for what they are the shapes of.
+  SM_RETURN_IF_ERROR(PruneControl(context, graph));
   SM_RETURN_IF_ERROR(RecognizeLayers(context, graph));
   SM_RETURN_IF_ERROR(RecognizeAttention(context, graph));
   SM_RETURN_IF_ERROR(JoinEmbeddings(context, graph));

@@ -190,6 +190,7 @@ class RecurrencePass : private PatternPass {
 
   Status Run() {
     SM_ASSIGN_OR_RETURN(const std::vector<NodeId> order, graph_->TopologicalOrder());
+    uses_ = CountUses(*graph_);
     for (NodeId id : order) {
       const Node& node = graph_->node(id);
       if (node.op != "While" && node.op != "StatelessWhile") continue;
@@ -246,6 +247,33 @@ class RecurrencePass : private PatternPass {
     return made == nullptr ? NodeOutput() : made->inputs[0];
   }
 
+  // Rows that are projected, and the weights, where `rows` are their product and nothing else takes
+  // that.
+  std::pair<NodeOutput, Tensor> Unprojected(NodeOutput rows) const {
+    const Node* items = As(rows, "Reshape", 2);
+    const Node* product = items == nullptr ? nullptr : As(items->inputs[0], "MatMul", 2);
+    const Node* flat = product == nullptr ? nullptr : As(product->inputs[0], "Reshape", 2);
+    const Tensor* weights = flat == nullptr ? nullptr : Constant(product->inputs[1]);
+    if (weights == nullptr || product->attrs.Bool("transpose_a") ||
+        product->attrs.Bool("transpose_b") || weights->shape().rank() != 2) {
+      return {};
+    }
+    const Shape x = graph_->shape(flat->inputs[0]), y = graph_->shape(rows);
+    if (!x.fully_known() || x.rank() != 3 || x[0] != y[0] || x[1] != y[1] ||
+        weights->shape() != Shape({x[2], y[2]}) || uses_[items->inputs[0].node] > 1 ||
+        uses_[rows.node] > 1) {
+      return {};
+    }
+    return {flat->inputs[0], *weights};
+  }
+
+  bool SwapsBatchAndTurns(NodeOutput x) const {
+    const Node* transpose = As(x, "Transpose", 2);
+    const Tensor* perm = transpose == nullptr ? nullptr : Constant(transpose->inputs[1]);
+    return perm != nullptr && perm->num_elements() == 3 && IntegerAt(*perm, 0) == 1 &&
+           IntegerAt(*perm, 1) == 0 && IntegerAt(*perm, 2) == 2;
+  }
+
   bool Fits(NodeId loop, const Turn& turn, int64_t turns) const {
     const Node& node = graph_->node(loop);
     const NodeOutput rows = Rows(loop, turn);
@@ -296,12 +324,23 @@ class RecurrencePass : private PatternPass {
       return {graph_->AddConst(name + what, Tensor::Vector(std::vector<float>())), 0};
     };
     const NodeOutput weights{graph_->AddConst(name + "/weights", turn.weights), 0};
-    std::vector<NodeOutput> inputs = {Rows(loop, turn), weights, constant("/bias", turn.bias)};
+    const NodeOutput rows = Rows(loop, turn);
+    const auto [x, input_weights] = Unprojected(rows);
+    const NodeOutput projection =
+        input_weights.has_value()
+            ? NodeOutput{graph_->AddConst(name + "/input_weights", input_weights), 0}
+            : constant("/input_weights", Tensor());
+    const bool batch_major = input_weights.has_value() && SwapsBatchAndTurns(x);
+    std::vector<NodeOutput> inputs = {batch_major                 ? graph_->node(x.node).inputs[0]
+                                      : input_weights.has_value() ? x
+                                                                  : rows,
+                                      projection, weights, constant("/bias", turn.bias)};
     if (!lstm) inputs.push_back(constant("/input_bias", turn.input_bias));
     inputs.push_back(variables[turn.hidden]);
     if (lstm) inputs.push_back(variables[turn.state]);
     Attrs attrs = turn.attrs;
     attrs.Set("last_only", turn.last_only);
+    attrs.Set("batch_major", batch_major);
     const NodeOutput made = Make(loop, lstm ? "_LstmLoop" : "_GruLoop", std::move(inputs),
                                  std::move(attrs), lstm ? 3 : 2);
     graph_->node(made.node).output_shapes.assign(lstm ? 3 : 2, state);
@@ -329,6 +368,7 @@ class RecurrencePass : private PatternPass {
     return Status();
   }
 
+  std::vector<int> uses_;
   std::vector<int> counters_, unchanged_;  // variables of the loop at hand
 };
 

@@ -34,6 +34,8 @@ TEST(RecurrenceTest, BidirectionalLayers) {
 TEST(RecurrenceTest, StandardActivationsOnly) {
   const std::string plan = PlanOf("keras2_lstm", Shape({2, 5, 3}));
   EXPECT_EQ(Count(plan, " _LstmLoop("), 1) << plan;
+  // Which multiplies the input by its weights, as it is.
+  EXPECT_EQ(Count(plan, " _LstmLoop($0"), 1) << plan;
   EXPECT_EQ(Count(plan, "While("), 1) << plan;
 }
 

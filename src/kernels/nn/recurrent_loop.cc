@@ -1,11 +1,8 @@
 // Loops over cells of recurrent layers: what the optimizer puts in place of a While that runs one.
 #include <algorithm>
-#include <atomic>
 #include <memory>
-#include <thread>
 #include <vector>
 
-#include "src/base/pause.h"
 #include "src/base/status_macros.h"
 #include "src/base/strcat.h"
 #include "src/graph/op_signature.h"
@@ -14,32 +11,42 @@
 #include "src/kernels/isa/gemm.h"
 #include "src/kernels/nn/nn_ops.h"
 #include "src/kernels/nn/recurrent.h"
+#include "src/kernels/nn/shared_turns.h"
 
 namespace savedmodel {
 namespace {
 
-// x [turns, batch, blocks * units], weights [units, blocks * units], then biases of as many as the
-// weights have columns or none, then states [batch, units]. Outputs [turns or 1, batch, units] and
-// the states after the last turn.
+// x [turns, batch, inputs], or [batch, turns, inputs] where it says so, input weights [inputs,
+// blocks * units], or none where x is what gates get of the input, weights [units, blocks * units],
+// then biases of as many as the weights have columns or none, then states [batch, units]. Outputs
+// [turns or 1, batch, units] and the states after the last turn.
 Status LoopShape(ShapeContext& ctx, int states, int blocks) {
   const int first = ctx.num_inputs() - states;
   SM_RETURN_IF_ERROR(ctx.ExpectRank(0, 3));
   for (int i = first; i < ctx.num_inputs(); ++i) SM_RETURN_IF_ERROR(ctx.ExpectRank(i, 2));
   const Shape &x = ctx.input(0), &state = ctx.input(first);
   if (!x.fully_known() || !state.fully_known()) return Status();
-  const int64_t gates = blocks * state[1];
-  SM_CHECK_ARG(x[0] > 0 && x[1] == state[0] && x[2] == gates, "found rows of shape ", x,
-               ", expected [turns, ", state[0], ", ", gates, "]");
-  SM_CHECK_ARG(ctx.input(1) == Shape({state[1], gates}), "found weights of shape ", ctx.input(1),
+  const bool projects = ctx.input(1) != Shape({0}), batch_major = ctx.attrs().Bool("batch_major");
+  SM_CHECK_ARG(projects || !batch_major, "found rows by batch without input weights");
+  const int64_t gates = blocks * state[1], inputs = projects ? x[2] : gates;
+  const int64_t turns = x[batch_major ? 1 : 0];
+  SM_CHECK_ARG(turns > 0 && x[batch_major ? 0 : 1] == state[0] && x[2] == inputs,
+               "found rows of shape ", x, ", expected ",
+               batch_major ? "[batch, turns, " : "[turns, batch, ", inputs, "] and ", state[0],
+               " in a batch");
+  SM_CHECK_ARG(!projects || (inputs > 0 && ctx.input(1) == Shape({inputs, gates})),
+               "found input weights of shape ", ctx.input(1), ", expected [", inputs, ", ", gates,
+               "] or none");
+  SM_CHECK_ARG(ctx.input(2) == Shape({state[1], gates}), "found weights of shape ", ctx.input(2),
                ", expected [", state[1], ", ", gates, "]");
-  for (int i = 2; i < first; ++i) {
+  for (int i = 3; i < first; ++i) {
     SM_CHECK_ARG(ctx.input(i) == Shape({0}) || ctx.input(i) == Shape({gates}),
                  "found a bias of shape ", ctx.input(i), ", expected [", gates, "] or none");
   }
   for (int i = first; i < ctx.num_inputs(); ++i) {
     SM_CHECK_ARG(ctx.input(i) == state, "found states of shapes ", state, " and ", ctx.input(i));
   }
-  const int64_t kept = ctx.attrs().Bool("last_only") ? 1 : x[0];
+  const int64_t kept = ctx.attrs().Bool("last_only") ? 1 : turns;
   ctx.set_output(0, Shape({kept, state[0], state[1]}));
   for (int i = 1; i < ctx.num_outputs(); ++i) ctx.set_output(i, state);
   return Status();
@@ -47,11 +54,12 @@ Status LoopShape(ShapeContext& ctx, int states, int blocks) {
 Status LstmLoopShape(ShapeContext& ctx) { return LoopShape(ctx, 2, 4); }
 Status GruLoopShape(ShapeContext& ctx) { return LoopShape(ctx, 1, 3); }
 
-// A kind of cell, and where the inputs of a loop over it are.
+// A kind of cell, and the loop over it: where its inputs are, and its attributes.
 struct Cell {
   bool is_lstm = false;
-  int gates = 3, hidden = 4;
+  int gates = 3, hidden = 5;
   LstmArgs lstm;  // its attributes; the order of a gated recurrent unit's gates is as it comes
+  bool last_only = false, batch_major = false;
 };
 
 // Recurrent weights of float32 in blocks for TurnArgs.
@@ -76,23 +84,33 @@ StatusOr<Tensor> PackBlocks(const Cell& cell, const Tensor& weights) {
 
 // Constant weights; none otherwise.
 struct Weights {
+  PackedMatrices input;
   std::shared_ptr<const Tensor> blocks;
   PackedMatrices reduced;  // of a precision other than float32
 };
 
+bool IsMatrix(const Tensor* weights) {
+  return weights != nullptr && weights->shape().rank() == 2 && weights->num_elements() > 0;
+}
+
+StatusOr<PackedMatrices> PackMatrix(BuildContext& build, int input) {
+  const Tensor& weights = *build.constant_input(input);
+  const Shape& shape = weights.shape();
+  return PackConstant(build, input, "recurrent", 1, shape[0], shape[1], build.precision(),
+                      [&](int64_t) {
+                        return MatrixView{weights.data<float>(), shape[1], 1};
+                      });
+}
+
 StatusOr<Weights> PackWeights(BuildContext& build, const Cell& cell) {
   Weights packed;
-  const Tensor* weights = build.constant_input(1);
-  if (weights == nullptr || weights->shape().rank() != 2 || weights->num_elements() == 0) {
-    return packed;
+  if (IsMatrix(build.constant_input(1))) {
+    SM_ASSIGN_OR_RETURN(packed.input, PackMatrix(build, 1));
   }
-  const Shape& shape = weights->shape();
+  const Tensor* weights = build.constant_input(2);
+  if (!IsMatrix(weights)) return packed;
   if (Reduced(build.precision()) != nullptr) {
-    SM_ASSIGN_OR_RETURN(
-        packed.reduced,
-        PackConstant(build, 1, "recurrent", 1, shape[0], shape[1], build.precision(), [&](int64_t) {
-          return MatrixView{weights->data<float>(), shape[1], 1};
-        }));
+    SM_ASSIGN_OR_RETURN(packed.reduced, PackMatrix(build, 2));
     if (packed.reduced->front().precision() != Precision::kFloat32) return packed;
     packed.reduced = nullptr;
   }
@@ -108,74 +126,32 @@ StatusOr<Weights> PackWeights(BuildContext& build, const Cell& cell) {
   return packed;
 }
 
-// Turns that are divided among threads, which wait for each other after each. Each thread has a
-// part of its own in all turns, and takes those of others that have not come: nobody waits for
-// them.
-class SharedTurns {
- public:
-  SharedTurns(int64_t turns, int64_t parts)
-      : turns_(turns), parts_(parts), taken_(static_cast<size_t>(parts)) {}
-
-  // Takes part as the thread of part `own` until no turn is left: run(turn, part) is called once
-  // for each. When it is false, all turns end early.
-  void Work(int64_t own, FunctionRef<bool(int64_t turn, int64_t part)> run) {
-    while (done_.load(std::memory_order_acquire) < turns_ * parts_) {
-      const int64_t turn = done_.load(std::memory_order_acquire) / parts_;
-      for (int64_t i = 0; i < parts_; ++i) {
-        const int64_t part = (own + i) % parts_;
-        int64_t next = turn;
-        if (!taken_[part].turns.compare_exchange_strong(next, turn + 1)) continue;
-        if (run(turn, part)) {
-          done_.fetch_add(1, std::memory_order_release);
-        } else {
-          done_.store(turns_ * parts_, std::memory_order_release);
-        }
-      }
-      WaitFor((turn + 1) * parts_);
-    }
-  }
-
- private:
-  struct alignas(64) Part {
-    std::atomic<int64_t> turns{0};  // that have been begun
-  };
-
-  void WaitFor(int64_t parts) const {
-    constexpr int kLooks = 2000;  // some tens of microseconds
-    for (int looks = 0; done_.load(std::memory_order_acquire) < parts; ++looks) {
-      if (looks < kLooks) {
-        Pause();
-      } else {
-        std::this_thread::yield();
-      }
-    }
-  }
-
-  const int64_t turns_, parts_;
-  std::vector<Part> taken_;
-  alignas(64) std::atomic<int64_t> done_{0};  // parts of all turns
-};
-
 // One run of a loop.
 class Loop {
  public:
-  Loop(OpContext& ctx, const Cell& cell, const Weights& weights, bool last_only)
+  Loop(OpContext& ctx, const Cell& cell, const Weights& weights)
       : ctx_(ctx),
         cell_(cell),
+        input_(weights.input == nullptr ? nullptr : &weights.input->front()),
         reduced_(weights.reduced == nullptr ? nullptr : &weights.reduced->front()),
-        turns_(ctx.input(0).shape()[0]),
-        batch_(ctx.input(0).shape()[1]),
+        turns_(ctx.input(0).shape()[cell.batch_major ? 1 : 0]),
+        batch_(ctx.input(0).shape()[cell.batch_major ? 0 : 1]),
+        inputs_(ctx.input(0).shape()[2]),
         units_(ctx.input(cell.hidden).shape()[1]),
-        gates_(cell.gates * units_),
-        last_only_(last_only) {
+        gates_(cell.gates * units_) {
     if (weights.blocks != nullptr) blocks_ = *weights.blocks;
   }
 
   // Divides the batch, the rows of which do not need each other, among threads; if there are too
   // few rows, each turn.
   Status Run() {
-    SM_RETURN_IF_ERROR(Allocate());
     const int64_t threads = ctx_.run().pool == nullptr ? 1 : ctx_.run().pool->num_threads();
+    if (Projects() && batch_ >= threads) {
+      // As many rows as the input weights have: reading those again is no more than what they make.
+      constexpr int64_t kMostRows = 1024;
+      chunk_ = std::min(turns_, std::min(inputs_, kMostRows) * threads / batch_ + 1);
+    }
+    SM_RETURN_IF_ERROR(Allocate());
     if (threads == 1) {
       RunRows(0, batch_, false);
     } else if (batch_ < threads) {
@@ -197,17 +173,63 @@ class Loop {
       return ctx_.AllocateTemp(DType::kFloat, Shape({batch_, columns}));
     };
     SM_ASSIGN_OR_RETURN(other_, temp(units_));
+    if (Projects()) {
+      SM_ASSIGN_OR_RETURN(projected_,
+                          ctx_.AllocateTemp(DType::kFloat, Shape({chunk_, batch_, gates_})));
+    }
     if (reduced_ != nullptr) {
       SM_ASSIGN_OR_RETURN(products_, temp(gates_));
       SM_ASSIGN_OR_RETURN(sums_, temp(gates_));
     } else if (!blocks_.has_value()) {
-      SM_ASSIGN_OR_RETURN(blocks_, PackBlocks(cell_, ctx_.input(1)));
+      SM_ASSIGN_OR_RETURN(blocks_, PackBlocks(cell_, ctx_.input(2)));
     }
     return Status();
   }
 
   double CostOfTurn(int64_t rows) const {
     return 0.04 * static_cast<double>(rows * units_ * gates_);
+  }
+
+  // Whether x is multiplied by input weights: for `chunk_` turns at a time, so that turns find in
+  // cache what they get of the input. With its bias, where there is one.
+  bool Projects() const { return ctx_.input(1).num_elements() > 0; }
+  int InputBias() const { return cell_.is_lstm ? 3 : 4; }
+
+  // What rows [first, first + rows) get of the input in turn t.
+  float* Projected(int64_t t, int64_t first, int64_t rows) {
+    float* const begin = static_cast<float*>(projected_.raw_mutable_data());
+    return begin + (chunk_ * first + t % chunk_ * rows) * gates_;
+  }
+
+  void Project(int64_t t, int64_t first, int64_t rows, bool divide) {
+    const auto runs = [&](int64_t begin, int64_t end, const float** to) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t turn = t + i / rows, row = first + i % rows;
+        *to++ = ctx_.in<float>(0) +
+                (cell_.batch_major ? row * turns_ + turn : turn * batch_ + row) * inputs_;
+      }
+    };
+    Epilogue epilogue;
+    epilogue.bias = Bias(InputBias());
+    Multiply({.rows = std::min(chunk_, turns_ - t) * rows,
+              .columns = gates_,
+              .depth = inputs_,
+              .runs = runs,
+              .packed = input_,
+              .b = {input_ == nullptr ? ctx_.in<float>(1) : nullptr, gates_, 1},
+              .c = Projected(t, first, rows),
+              .c_stride = gates_,
+              .epilogue = &epilogue,
+              .is_part = true},
+             divide);
+  }
+
+  void Multiply(const Product& product, bool divide) {
+    if (divide) {
+      RunProduct(ctx_, product);
+    } else {
+      RunProductSerially(product);
+    }
   }
 
   // The hidden state that turn t finds. Where only the last is kept, turns alternate between two
@@ -217,7 +239,7 @@ class Loop {
   }
   float* NextHidden(int64_t t) {
     float* const out = ctx_.out<float>(0);
-    if (!last_only_) return out + t * batch_ * units_;
+    if (!cell_.last_only) return out + t * batch_ * units_;
     return (turns_ - t) % 2 == 1 ? out : static_cast<float*>(other_.raw_mutable_data());
   }
 
@@ -229,15 +251,16 @@ class Loop {
   TurnArgs ArgsOf(int64_t t, int64_t first, int64_t rows) {
     TurnArgs args;
     args.weights = blocks_.data<float>();
-    args.bias = Bias(2);
-    args.x = ctx_.in<float>(0) + (t * batch_ + first) * gates_;
+    args.x =
+        Projects() ? Projected(t, first, rows) : ctx_.in<float>(0) + (t * batch_ + first) * gates_;
+    if (!Projects() || !cell_.is_lstm) args.bias = Bias(3);
     args.hidden = Hidden(t) + first * units_;
     args.next_hidden = NextHidden(t) + first * units_;
     if (cell_.is_lstm) {
       args.next_state = ctx_.out<float>(2) + first * units_;
       args.state = t == 0 ? ctx_.in<float>(cell_.hidden + 1) + first * units_ : args.next_state;
-    } else {
-      args.input_bias = Bias(3);
+    } else if (!Projects()) {
+      args.input_bias = Bias(InputBias());
     }
     args.rows = rows;
     args.units = units_;
@@ -251,6 +274,7 @@ class Loop {
   // All turns of some rows.
   void RunRows(int64_t first, int64_t rows, bool divide_products) {
     for (int64_t t = 0; t < turns_; ++t) {
+      if (Projects() && t % chunk_ == 0) Project(t, first, rows, rows == batch_);
       const TurnArgs args = ArgsOf(t, first, rows);
       ctx_.ParallelFor(1, CostOfTurn(rows), [&](int64_t, int64_t) {  // sees whether the run is over
         if (reduced_ != nullptr) {
@@ -279,6 +303,7 @@ class Loop {
       RunBlocks(ArgsOf(t, 0, batch_), Blocks() * part / parts, Blocks() * (part + 1) / parts);
       return true;
     };
+    if (Projects()) Project(0, 0, batch_, true);
     SharedTurns turns(turns_, parts);
     const double share = static_cast<double>(turns_) * cost / static_cast<double>(parts);
     ctx_.ParallelFor(parts, share, [&](int64_t begin, int64_t) { turns.Work(begin, turn); });
@@ -292,20 +317,16 @@ class Loop {
     epilogue.bias = args.bias;
     if (cell_.is_lstm) epilogue.steps.push_back(Add(args.x, gates_));
     const EvenRuns runs{args.hidden, units_};
-    const Product product{.rows = args.rows,
-                          .columns = gates_,
-                          .depth = units_,
-                          .runs = runs,
-                          .packed = reduced_,
-                          .c = products,
-                          .c_stride = gates_,
-                          .epilogue = &epilogue,
-                          .is_part = batch_ > 1};
-    if (divide) {
-      RunProduct(ctx_, product);
-    } else {
-      RunProductSerially(product);
-    }
+    Multiply({.rows = args.rows,
+              .columns = gates_,
+              .depth = units_,
+              .runs = runs,
+              .packed = reduced_,
+              .c = products,
+              .c_stride = gates_,
+              .epilogue = &epilogue,
+              .is_part = batch_ > 1},
+             divide);
     cell_.is_lstm ? ApplyLstm(args, products) : ApplyGru(args, products, first);
   }
 
@@ -342,37 +363,42 @@ class Loop {
 
   OpContext& ctx_;
   const Cell& cell_;
+  const PackedMatrix* const input_;    // null where input weights are not constant
   const PackedMatrix* const reduced_;  // null where weights are in blocks
-  const int64_t turns_, batch_, units_, gates_;
-  const bool last_only_;
+  const int64_t turns_, batch_, inputs_, units_, gates_;
+  int64_t chunk_ = turns_;
+  Tensor projected_;
   Tensor blocks_;
   Tensor other_;            // hidden states
   Tensor products_, sums_;  // of weights of fewer bits
 };
 
-StatusOr<KernelPtr> BuildLoop(BuildContext& build, const Cell& cell) {
+StatusOr<KernelPtr> BuildLoop(BuildContext& build, Cell cell) {
+  cell.last_only = build.attrs().Bool("last_only");
+  cell.batch_major = build.attrs().Bool("batch_major");
   SM_ASSIGN_OR_RETURN(Weights weights, PackWeights(build, cell));
-  const bool last_only = build.attrs().Bool("last_only");
-  return MakeKernel([cell, weights, last_only](OpContext& ctx) {
-    return Loop(ctx, cell, weights, last_only).Run();
-  });
+  return MakeKernel([cell, weights](OpContext& ctx) { return Loop(ctx, cell, weights).Run(); });
 }
 
 StatusOr<KernelPtr> BuildLstmLoop(BuildContext& build) {
   SM_ASSIGN_OR_RETURN(const LstmArgs attributes, ReadLstmAttrs(build.attrs()));
-  return BuildLoop(build, {.is_lstm = true, .gates = 4, .hidden = 3, .lstm = attributes});
+  return BuildLoop(build, {.is_lstm = true, .gates = 4, .hidden = 4, .lstm = attributes});
 }
 StatusOr<KernelPtr> BuildGruLoop(BuildContext& build) { return BuildLoop(build, Cell()); }
 
 constexpr OpDef kOps[] = {
-    {.signature = "_GruLoop(x: float, weights: float, bias: float, input_bias: float, "
-                  "hidden: float) -> (output: float, last_hidden: float); last_only: bool",
+    {.signature = "_GruLoop(x: float, input_weights: float, weights: float, bias: float, "
+                  "input_bias: float, hidden: float) -> (output: float, last_hidden: float); "
+                  "last_only: bool; "
+                  "batch_major: bool = false",
      .shape = GruLoopShape,
      .build = BuildGruLoop,
      .is_long = true},
-    {.signature = "_LstmLoop(x: float, weights: float, bias: float, hidden: float, state: float) "
-                  "-> (output: float, last_hidden: float, last_state: float); order: list(int); "
-                  "forget_bias: float = 0.0; last_only: bool",
+    {.signature = "_LstmLoop(x: float, input_weights: float, weights: float, bias: float, "
+                  "hidden: float, state: float) -> (output: float, last_hidden: float, last_state: "
+                  "float); order: list(int); "
+                  "forget_bias: float = 0.0; last_only: bool; "
+                  "batch_major: bool = false",
      .shape = LstmLoopShape,
      .build = BuildLstmLoop,
      .is_long = true},

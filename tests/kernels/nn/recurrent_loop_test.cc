@@ -13,8 +13,8 @@ namespace savedmodel {
 namespace {
 
 struct Sizes {
-  int64_t turns, batch, units;
-  bool last_only, constant_weights;
+  int64_t turns, batch, inputs, units;  // 0 inputs: rows are not multiplied by weights
+  bool last_only, constant_weights, batch_major = false;
 };
 
 Tensor Numbers(const std::vector<int64_t>& dims, int seed) {
@@ -47,12 +47,19 @@ class RecurrentLoopTest : public testing::TestWithParam<Sizes> {
       if (!constant) feeds_.push_back(name + ":0");
       values_.push_back(value);
     };
-    add(Numbers({s.turns, s.batch, gates * s.units}, 1), false);
-    add(Numbers({s.units, gates * s.units}, 2), s.constant_weights);
+    const int64_t columns = gates * s.units;
+    add(Numbers({s.batch_major ? s.batch : s.turns, s.batch_major ? s.turns : s.batch,
+                 s.inputs == 0 ? columns : s.inputs},
+                1),
+        false);
+    add(s.inputs == 0 ? Numbers({0}, 1) : Numbers({s.inputs, columns}, 9), s.constant_weights);
+    add(Numbers({s.units, columns}, 2), s.constant_weights);
     for (const int64_t bias : biases) add(Numbers({bias}, 3 + static_cast<int>(bias % 7)), true);
     for (int i = 0; i < states; ++i) add(Numbers({s.batch, s.units}, 5 + i), false);
     graph_ += "node { name: 'y' op: '" + op + "'" + uses + " " + attrs +
-              "attr { key: 'last_only' value { b: " + (s.last_only ? "true" : "false") + " } } }";
+              "attr { key: 'last_only' value { b: " + (s.last_only ? "true" : "false") +
+              " } } attr { key: 'batch_major' value { b: " + (s.batch_major ? "true" : "false") +
+              " } } }";
   }
 
   StatusOr<std::vector<Tensor>> Run(int threads, int outputs, const RunOptions& run = {},
@@ -78,9 +85,20 @@ class RecurrentLoopTest : public testing::TestWithParam<Sizes> {
   }
   // Column j of the product of the hidden state of row r and the weights, with the bias.
   double Product(const std::vector<double>& hidden, int64_t r, int64_t j, int64_t columns) const {
-    double sum = Bias(2, j);
+    double sum = Bias(3, j);
     for (int64_t k = 0; k < GetParam().units; ++k) {
-      sum += hidden[r * GetParam().units + k] * In(1, k * columns + j);
+      sum += hidden[r * GetParam().units + k] * In(2, k * columns + j);
+    }
+    return sum;
+  }
+  // Column j of what row r gets of the input in turn t.
+  double OfInput(int64_t t, int64_t r, int64_t j, int64_t columns) const {
+    const Sizes& s = GetParam();
+    const int64_t row = s.batch_major ? r * s.turns + t : t * s.batch + r;
+    if (s.inputs == 0) return In(0, row * columns + j);
+    double sum = 0;
+    for (int64_t k = 0; k < s.inputs; ++k) {
+      sum += static_cast<double>(In(0, row * s.inputs + k)) * In(1, k * columns + j);
     }
     return sum;
   }
@@ -134,14 +152,14 @@ constexpr char kLstmAttrs[] =
 TEST_P(RecurrentLoopTest, Lstm) {
   const Sizes& s = GetParam();
   MakeInputs("_LstmLoop", kLstmAttrs, 4, {s.units % 2 == 0 ? 4 * s.units : 0}, 2);
-  std::vector<double> hidden = InitialState(3), state = InitialState(4), outputs;
+  std::vector<double> hidden = InitialState(4), state = InitialState(5), outputs;
   for (int64_t t = 0; t < s.turns; ++t) {
     std::vector<double> next(hidden.size());
     for (int64_t i = 0; i < s.batch * s.units; ++i) {
       const int64_t r = i / s.units, columns = 4 * s.units;
       const auto gate = [&](int64_t block) {
         const int64_t j = block * s.units + i % s.units;
-        return In(0, (t * s.batch + r) * columns + j) + Product(hidden, r, j, columns);
+        return OfInput(t, r, j, columns) + Product(hidden, r, j, columns);
       };
       // The order says: input, candidate, forget, output.
       state[i] = Sigmoid(gate(2) + 0.5) * state[i] + Sigmoid(gate(0)) * std::tanh(gate(1));
@@ -158,14 +176,14 @@ TEST_P(RecurrentLoopTest, Gru) {
   const int64_t columns = 3 * s.units;
   MakeInputs("_GruLoop", "", 3, {s.units % 2 == 0 ? columns : 0, s.units % 3 == 0 ? 0 : columns},
              1);
-  std::vector<double> hidden = InitialState(4), outputs;
+  std::vector<double> hidden = InitialState(5), outputs;
   for (int64_t t = 0; t < s.turns; ++t) {
     std::vector<double> next(hidden.size());
     for (int64_t i = 0; i < s.batch * s.units; ++i) {
       const int64_t r = i / s.units, u = i % s.units;
       const auto x = [&](int64_t block) {
         const int64_t j = block * s.units + u;
-        return In(0, (t * s.batch + r) * columns + j) + Bias(3, j);
+        return OfInput(t, r, j, columns) + Bias(4, j);
       };
       const auto product = [&](int64_t block) {
         return Product(hidden, r, block * s.units + u, columns);
@@ -194,13 +212,15 @@ TEST_P(RecurrentLoopTest, FewerBits) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(AllSizes, RecurrentLoopTest,
-                         testing::Values(Sizes{1, 1, 1, false, true}, Sizes{3, 1, 5, false, true},
-                                         Sizes{4, 1, 128, false, true},
-                                         Sizes{5, 1, 131, true, true},
-                                         Sizes{3, 2, 100, false, false},
-                                         Sizes{4, 7, 33, false, true}, Sizes{3, 8, 64, true, true},
-                                         Sizes{2, 19, 48, false, false}));
+INSTANTIATE_TEST_SUITE_P(
+    AllSizes, RecurrentLoopTest,
+    testing::Values(Sizes{1, 1, 0, 1, false, true}, Sizes{3, 1, 3, 5, false, true},
+                    Sizes{4, 1, 0, 128, false, true}, Sizes{4, 1, 7, 128, false, true},
+                    Sizes{5, 1, 10, 131, true, true}, Sizes{3, 2, 0, 100, false, false},
+                    Sizes{3, 2, 4, 100, false, false}, Sizes{4, 7, 0, 33, false, true},
+                    Sizes{9, 7, 5, 33, false, true, true}, Sizes{8, 8, 16, 64, true, true},
+                    Sizes{3, 8, 0, 64, true, true}, Sizes{3, 0, 4, 8, false, true},
+                    Sizes{2, 19, 1, 48, false, false}));
 
 using RecurrentLoopLimitsTest = RecurrentLoopTest;
 
@@ -217,7 +237,7 @@ TEST_P(RecurrentLoopLimitsTest, Deadline) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Long, RecurrentLoopLimitsTest,
-                         testing::Values(Sizes{4000, 1, 1024, true, true}));
+                         testing::Values(Sizes{4000, 1, 0, 1024, true, true}));
 
 }  // namespace
 }  // namespace savedmodel

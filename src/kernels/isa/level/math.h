@@ -198,7 +198,11 @@ inline Vec Log1p(Vec x) {
   return u == Splat(__builtin_inff()) ? u : result;
 }
 
-inline Vec Tanh(Vec x) {
+// The hyperbolic tangent in two parts of a quotient, the lower in [0.0048, 1].
+struct Quotient {
+  Vec above, below;
+};
+inline Quotient TanhQuotient(Vec x) {
   const Vec c = AtMost(AtLeast(x, -7.90531110763549805f), 7.90531110763549805f);
   const Vec z = c * c;
   Vec p = Splat(-2.76076847742355e-16f);
@@ -212,16 +216,22 @@ inline Vec Tanh(Vec x) {
   q = q * z + 1.18534705686654e-04f;
   q = q * z + 2.26843463243900e-03f;
   q = q * z + 4.89352518554385e-03f;
-  const Vec y = c * p * Inverse(q);
+  return {c * p, q};
+}
+inline Vec Tanh(Vec x) {
+  const Quotient tanh = TanhQuotient(x);
+  const Vec y = tanh.above * Inverse(tanh.below);
   return Abs(x) < Splat(0.0004f) ? x : y;
 }
 
-// For |x| <= 87, beyond which the result is 1, or too small for a normal number.
-inline Vec SmallSigmoid(Vec x) {
+// e^-x for |x| <= 87, beyond which a sigmoid is 1, or too small for a normal number.
+inline Vec SmallDecay(Vec x) {
   const ExpParts e = SplitExp<false>(-x);
-  return Inverse(1.0f + ScaleSmall(e.mantissa, e.exponent));
+  return ScaleSmall(e.mantissa, e.exponent);
 }
-inline Vec Sigmoid(Vec x) { return SmallSigmoid(AtMost(AtLeast(x, -87.0f), 87.0f)); }
+inline Vec Decay(Vec x) { return SmallDecay(AtMost(AtLeast(x, -87.0f), 87.0f)); }
+inline Vec SmallSigmoid(Vec x) { return Inverse(1.0f + SmallDecay(x)); }
+inline Vec Sigmoid(Vec x) { return Inverse(1.0f + Decay(x)); }
 
 inline Vec Swish(Vec x) {
 #if SM_LANES == 16

@@ -7,18 +7,27 @@
 namespace savedmodel {
 namespace {
 
+// tanh(x) / divisor, for divisors in [1, 2^126]. One over a sigmoid is one: 1 + Decay.
+inline Vec TanhOver(Vec divisor, Vec x) {
+  const Quotient tanh = TanhQuotient(x);
+  return tanh.above * Inverse(tanh.below * divisor);
+}
+
 struct LstmStep {
   Vec result, state;
 };
 inline LstmStep StepLstm(Vec input, Vec forget, Vec candidate, Vec output, Vec state) {
-  const Vec next = Sigmoid(forget) * state + Sigmoid(input) * Tanh(candidate);
-  return {Sigmoid(output) * Tanh(next), next};
+  const Vec next = Sigmoid(forget) * state + TanhOver(1.0f + Decay(input), candidate);
+  return {TanhOver(1.0f + Decay(output), next), next};
 }
 
+// k * state + (1 - k) * tanh(candidate), where k = 1 / (1 + decay).
+inline Vec NextGruState(Vec decay, Vec candidate, Vec state) {
+  const Quotient tanh = TanhQuotient(candidate);
+  return (tanh.below * state + decay * tanh.above) * Inverse(tanh.below * (1.0f + decay));
+}
 inline Vec StepGru(Vec update, Vec reset, Vec x_candidate, Vec recurrent_candidate, Vec state) {
-  const Vec kept = Sigmoid(update);
-  const Vec candidate = Tanh(x_candidate + Sigmoid(reset) * recurrent_candidate);
-  return kept * state + (1.0f - kept) * candidate;
+  return NextGruState(Decay(update), x_candidate + Sigmoid(reset) * recurrent_candidate, state);
 }
 
 void LstmCell(const LstmArgs& a, int64_t row_begin, int64_t row_end) {
@@ -51,26 +60,37 @@ void GruCell(const GruArgs& a, int64_t row_begin, int64_t row_end) {
   }
 }
 
-// What becomes of the products of one row and a vector of units, beginning at `unit`.
+// What becomes of the products of `count` rows from `row` on and a vector of units, beginning at
+// `unit`. In steps, each for all rows: within one row most instructions wait for the one before.
 struct LstmTurn {
   static constexpr int kGates = 4;
 
   template <class Load, class Store>
-  static __attribute__((always_inline)) void Finish(const TurnArgs& p, Vec (&sums)[kGates],
-                                                    int64_t row, int64_t unit, Load&& load,
-                                                    Store&& store) {
-    const float* x = p.x + row * kGates * p.units + unit;
+  static __attribute__((always_inline)) void Finish(const TurnArgs& p, Vec (*sums)[kGates],
+                                                    int count, int64_t row, int64_t unit,
+                                                    Load&& load, Store&& store) {
+    for (int r = 0; r < count; ++r) {
+      const float* x = p.x + (row + r) * kGates * p.units + unit;
+      Vec gates[kGates];
 #pragma GCC unroll 4
-    for (int g = 0; g < kGates; ++g) {
-      const int64_t gate = p.order[g] * p.units;
-      if (p.bias != nullptr) sums[g] += load(p.bias + gate + unit);
-      sums[g] += load(x + gate);
+      for (int g = 0; g < kGates; ++g) {
+        const int64_t gate = p.order[g] * p.units;
+        gates[g] = sums[r][g] + load(x + gate);
+        if (p.bias != nullptr) gates[g] += load(p.bias + gate + unit);
+      }
+      sums[r][0] = 1.0f + Decay(gates[0]);
+      sums[r][1] = Sigmoid(gates[1] + p.forget_bias);
+      sums[r][2] = gates[2];
+      sums[r][3] = 1.0f + Decay(gates[3]);
     }
-    const int64_t at = row * p.units + unit;
-    const LstmStep step =
-        StepLstm(sums[0], sums[1] + p.forget_bias, sums[2], sums[3], load(p.state + at));
-    store(p.next_state + at, step.state);
-    store(p.next_hidden + at, step.result);
+    for (int r = 0; r < count; ++r) {
+      const int64_t at = (row + r) * p.units + unit;
+      sums[r][2] = sums[r][1] * load(p.state + at) + TanhOver(sums[r][0], sums[r][2]);
+      store(p.next_state + at, sums[r][2]);
+    }
+    for (int r = 0; r < count; ++r) {
+      store(p.next_hidden + (row + r) * p.units + unit, TanhOver(sums[r][3], sums[r][2]));
+    }
   }
 };
 
@@ -78,43 +98,50 @@ struct GruTurn {
   static constexpr int kGates = 3;
 
   template <class Load, class Store>
-  static __attribute__((always_inline)) void Finish(const TurnArgs& p, Vec (&sums)[kGates],
-                                                    int64_t row, int64_t unit, Load&& load,
-                                                    Store&& store) {
-    Vec x[kGates];
+  static __attribute__((always_inline)) void Finish(const TurnArgs& p, Vec (*sums)[kGates],
+                                                    int count, int64_t row, int64_t unit,
+                                                    Load&& load, Store&& store) {
+    for (int r = 0; r < count; ++r) {
+      Vec x[kGates], products[kGates];
 #pragma GCC unroll 4
-    for (int g = 0; g < kGates; ++g) {
-      const int64_t column = p.order[g] * p.units + unit;
-      x[g] = load(p.x + row * kGates * p.units + column);
-      if (p.input_bias != nullptr) x[g] += load(p.input_bias + column);
-      if (p.bias != nullptr) sums[g] += load(p.bias + column);
+      for (int g = 0; g < kGates; ++g) {
+        const int64_t column = p.order[g] * p.units + unit;
+        x[g] = load(p.x + (row + r) * kGates * p.units + column);
+        products[g] = sums[r][g];
+        if (p.input_bias != nullptr) x[g] += load(p.input_bias + column);
+        if (p.bias != nullptr) products[g] += load(p.bias + column);
+      }
+      sums[r][0] = Decay(x[0] + products[0]);
+      sums[r][1] = x[2] + Sigmoid(x[1] + products[1]) * products[2];
     }
-    const int64_t at = row * p.units + unit;
-    store(p.next_hidden + at,
-          StepGru(x[0] + sums[0], x[1] + sums[1], x[2], sums[2], load(p.hidden + at)));
+    for (int r = 0; r < count; ++r) {
+      const int64_t at = (row + r) * p.units + unit;
+      store(p.next_hidden + at, NextGruState(sums[r][0], sums[r][1], load(p.hidden + at)));
+    }
   }
 };
 
-// The same for `count` rows from `row` on. A function of its own, so that the products' loop has
-// all registers.
+// A function of its own, so that the products' loop has all registers.
 template <class Cell>
 __attribute__((noinline)) void FinishRows(const TurnArgs& p, Vec (*sums)[Cell::kGates], int count,
                                           int64_t row, int64_t unit) {
   const int64_t n = p.units - unit;
-  for (int r = 0; r < count; ++r) {
-    if (n >= kLanes) {
-      Cell::Finish(p, sums[r], row + r, unit, Load, Store);
-    } else {
-      Cell::Finish(
-          p, sums[r], row + r, unit, [n](const float* from) { return LoadSome(from, n); },
-          [n](float* to, Vec v) { StoreSome(to, v, n); });
-    }
+  if (n < kLanes) {
+    Cell::Finish(
+        p, sums, count, row, unit, [n](const float* from) { return LoadSome(from, n); },
+        [n](float* to, Vec v) { StoreSome(to, v, n); });
+  } else if (count == 1) {  // all in registers
+    Cell::Finish(p, sums, 1, row, unit, Load, Store);
+  } else {
+    Cell::Finish(p, sums, count, row, unit, Load, Store);
   }
 }
 
-// A vector of units, beginning at `unit`, of some rows. Sums are kept kCopies times, as in Tile.
+// Products of some rows and the weights of a vector of units. Sums are kept kCopies times, as in
+// Tile.
 template <class Cell, int kRows, int kCopies>
-void TurnTile(const TurnArgs& p, const float* weights, int64_t unit, int64_t row, Ahead ahead) {
+void TurnTile(const TurnArgs& p, const float* weights, int64_t row, Ahead ahead,
+              Vec (*results)[Cell::kGates]) {
   constexpr int kGates = Cell::kGates, kWidth = kGates * kLanes;
   Vec sums[kCopies][kRows][kGates];
 #pragma GCC unroll 4
@@ -157,7 +184,6 @@ void TurnTile(const TurnArgs& p, const float* weights, int64_t unit, int64_t row
   const int64_t last = p.backward || depth < kLanes ? 0 : kLanes;
   add_units(last, depth);
   add_units(0, last);
-  Vec results[kRows][kGates];
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
@@ -167,20 +193,19 @@ void TurnTile(const TurnArgs& p, const float* weights, int64_t unit, int64_t row
       for (int i = 1; i < kCopies; ++i) results[r][g] += sums[i][r][g];
     }
   }
-  FinishRows<Cell>(p, results, kRows, row, unit);
 }
 
 template <class Cell, int kRows>
-void CallTurnTile(int rows, const TurnArgs& p, const float* weights, int64_t unit, int64_t row,
-                  Ahead ahead) {
+void CallTurnTile(int rows, const TurnArgs& p, const float* weights, int64_t row, Ahead ahead,
+                  Vec (*results)[Cell::kGates]) {
   if (rows == kRows) {
     if (kRows == 1 && p.is_alone) {
-      TurnTile<Cell, kRows, 2>(p, weights, unit, row, ahead);
+      TurnTile<Cell, kRows, 2>(p, weights, row, ahead, results);
     } else {
-      TurnTile<Cell, kRows, 1>(p, weights, unit, row, ahead);
+      TurnTile<Cell, kRows, 1>(p, weights, row, ahead, results);
     }
   } else if constexpr (kRows > 1) {
-    CallTurnTile<Cell, kRows - 1>(rows, p, weights, unit, row, ahead);
+    CallTurnTile<Cell, kRows - 1>(rows, p, weights, row, ahead, results);
   }
 }
 
@@ -188,13 +213,15 @@ template <class Cell>
 void Turn(const TurnArgs& p, int64_t block_begin, int64_t block_end) {
   constexpr int kWidth = Cell::kGates * kLanes;
   const int64_t size = p.units * kWidth;
+  Vec sums[MaxRows(Cell::kGates)][Cell::kGates];
   for (int64_t i = block_begin; i < block_end; ++i) {
     const int64_t block = p.backward ? block_begin + block_end - 1 - i : i;
     const float* weights = p.weights + block * size;
     const bool last = i + 1 == block_end;
     const float* next = last ? weights : p.backward ? weights - size : weights + size;
     TileRows<Cell::kGates>(p.rows, p.units, next, [&](int64_t row, int n, Ahead ahead) {
-      CallTurnTile<Cell, MaxRows(Cell::kGates)>(n, p, weights, block * kLanes, row, ahead);
+      CallTurnTile<Cell, MaxRows(Cell::kGates)>(n, p, weights, row, ahead, sums);
+      FinishRows<Cell>(p, sums, n, row, block * kLanes);
     });
   }
 }
