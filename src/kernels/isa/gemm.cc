@@ -77,6 +77,9 @@ class Parts {
   int64_t groups_ = 1, pieces_ = 1;
 };
 
+// The first row of B that a part is multiplied with.
+int64_t RowOfB(const Product& p, const Part& part) { return part.tap * p.depth + part.offset; }
+
 bool IsFloat32(const PackedMatrix& b) { return b.precision() == Precision::kFloat32; }
 // Null where the numbers that are multiplied are float32.
 const ReducedCode* ReducedCodeOf(const Product& p) {
@@ -346,16 +349,23 @@ void RunBlock(const VectorCode& code, const Product& p, const Panels& panels, in
     args.a_offset = part.offset;
     args.depth = part.depth;
     args.accumulate = i > 0;
-    const int64_t k = part.tap * p.depth + part.offset;
+    const int64_t k = RowOfB(p, part);
     Panels::Panel panel = panels[panel_begin];
     for (int64_t n = panel_begin; n < panel_end; ++n) {
       const bool is_last = n + 1 == panel_end;
-      const Panels::Panel after = panels[is_last ? panel_begin : n + 1];
+      // Of a last part, what the thread's next job will most likely begin with.
+      const int64_t next = !is_last        ? n + 1
+                           : !is_last_part ? panel_begin
+                                           : panel_end % panels.size();
+      const Panels::Panel after = panels[next];
       take(panel);
       PointToB(code, p, panel, k, part.taps * part.depth, &args);
       args.next = args.b;
       if (p.packed != nullptr) {
-        const int64_t skipped = k * args.b_stride;
+        const int64_t skipped = (!is_last        ? k
+                                 : !is_last_part ? RowOfB(p, parts[i + 1])
+                                                 : 0) *
+                                after.width;
         args.next = IsFloat32(*p.packed)
                         ? p.packed->panel(after.begin) + skipped
                         : reinterpret_cast<const float*>(p.packed->halves(after.begin) + skipped);
