@@ -138,14 +138,14 @@ Jobs Cut(const VectorCode& code, const Product& p, int64_t panels, int64_t threa
   jobs.blocks = std::max<int64_t>(1, CeilDiv(p.rows, MostRows(code, p)));
   // Rows are what other ops are cut by; but what is shorter is read by all jobs, and widened by
   // each.
-  const bool by_rows = p.rows >= 2 * kRowsOfTiles * threads && !IsWidened(p) &&
+  const bool by_rows = p.rows >= kRowsOfTiles * threads && !IsWidened(p) &&
                        (p.columns <= p.rows || p.taps * p.depth * p.columns <= kSmallMatrix);
   if (!by_rows) jobs.groups = std::min(panels, CeilDiv(wanted, jobs.blocks));
   jobs.groups = std::max<int64_t>(1, jobs.groups);
   if (jobs.blocks * jobs.groups < wanted) {
-    const int64_t least_rows = by_rows ? kRowsOfTiles : 2 * kRowsOfTiles;
-    jobs.blocks = std::clamp(CeilDiv(p.rows, least_rows), jobs.blocks,
-                             std::max(jobs.blocks, CeilDiv(wanted, jobs.groups)));
+    const int64_t most = by_rows ? p.rows / kRowsOfTiles : CeilDiv(p.rows, 2 * kRowsOfTiles);
+    jobs.blocks =
+        std::clamp(most, jobs.blocks, std::max(jobs.blocks, CeilDiv(wanted, jobs.groups)));
     jobs.groups = std::min(panels, CeilDiv(wanted, jobs.blocks));
   }
   if (jobs.groups == 1 && jobs.blocks > threads) {  // as many for each
