@@ -358,19 +358,17 @@ void RunBlock(const VectorCode& code, const Product& p, const Panels& panels, in
     Panels::Panel panel = panels[panel_begin];
     for (int64_t n = panel_begin; n < panel_end; ++n) {
       const bool is_last = n + 1 == panel_end;
-      // Of a last part, what the thread's next job will most likely begin with.
-      const int64_t next = !is_last        ? n + 1
-                           : !is_last_part ? panel_begin
-                                           : panel_end % panels.size();
+      int64_t next = n + 1, next_k = k;
+      if (is_last) {  // the next part, or what the thread's next job will most likely begin with
+        next = !is_last_part ? panel_begin : panel_end < panels.size() ? panel_end : 0;
+        next_k = is_last_part ? 0 : RowOfB(p, parts[i + 1]);
+      }
       const Panels::Panel after = panels[next];
       take(panel);
       PointToB(code, p, panel, k, part.taps * part.depth, &args);
       args.next = args.b;
       if (p.packed != nullptr) {
-        const int64_t skipped = (!is_last        ? k
-                                 : !is_last_part ? RowOfB(p, parts[i + 1])
-                                                 : 0) *
-                                after.width;
+        const int64_t skipped = next_k * after.width;
         args.next = IsFloat32(*p.packed)
                         ? p.packed->panel(after.begin) + skipped
                         : reinterpret_cast<const float*>(p.packed->halves(after.begin) + skipped);
