@@ -77,6 +77,9 @@ class Parts {
   int64_t groups_ = 1, pieces_ = 1;
 };
 
+// The first row of B that a part is multiplied with.
+int64_t RowOfB(const Product& p, const Part& part) { return part.tap * p.depth + part.offset; }
+
 bool IsFloat32(const PackedMatrix& b) { return b.precision() == Precision::kFloat32; }
 // Null where the numbers that are multiplied are float32.
 const ReducedCode* ReducedCodeOf(const Product& p) {
@@ -111,8 +114,15 @@ bool IsSmall(const Product& p) { return CostOf(p.rows, static_cast<double>(p.col
 
 // How a product is cut into jobs: blocks of rows times groups of panels.
 struct Jobs {
-  int64_t rows;  // of a block
   int64_t blocks, groups;
+
+  // The first row of a block. They are even, so that threads have as many rows, or the first, which
+  // begins before the others, one more; of whole tiles where that adds little.
+  int64_t RowOf(const Product& p, int64_t block) const {
+    const int64_t row = CeilDiv(p.rows * block, blocks);
+    const bool is_tall = p.rows >= 8 * kRowsOfTiles * blocks && block < blocks;
+    return is_tall ? row / kRowsOfTiles * kRowsOfTiles : row;
+  }
 };
 
 // Jobs for `threads` threads: several for each, where there are so many rows or panels, so that a
@@ -122,27 +132,25 @@ Jobs Cut(const VectorCode& code, const Product& p, int64_t panels, int64_t threa
   const int64_t wanted = threads == 1 ? 1 : 4 * threads;
   if (threads == 1 && p.rows <= kRowsOfTiles && p.taps == 1) {
     // What follows finds the same, but takes as long as small products.
-    return {kRowsOfTiles, 1, 1};
+    return {1, 1};
   }
   Jobs jobs{};
   jobs.blocks = std::max<int64_t>(1, CeilDiv(p.rows, MostRows(code, p)));
   // Rows are what other ops are cut by; but what is shorter is read by all jobs, and widened by
   // each.
-  const bool by_rows = p.rows >= 2 * kRowsOfTiles * threads && !IsWidened(p) &&
+  const bool by_rows = p.rows >= kRowsOfTiles * threads && !IsWidened(p) &&
                        (p.columns <= p.rows || p.taps * p.depth * p.columns <= kSmallMatrix);
   if (!by_rows) jobs.groups = std::min(panels, CeilDiv(wanted, jobs.blocks));
   jobs.groups = std::max<int64_t>(1, jobs.groups);
   if (jobs.blocks * jobs.groups < wanted) {
-    const int64_t least_rows = by_rows ? kRowsOfTiles : 2 * kRowsOfTiles;
-    jobs.blocks = std::clamp(CeilDiv(p.rows, least_rows), jobs.blocks,
-                             std::max(jobs.blocks, CeilDiv(wanted, jobs.groups)));
+    const int64_t most = by_rows ? p.rows / kRowsOfTiles : CeilDiv(p.rows, 2 * kRowsOfTiles);
+    jobs.blocks =
+        std::clamp(most, jobs.blocks, std::max(jobs.blocks, CeilDiv(wanted, jobs.groups)));
     jobs.groups = std::min(panels, CeilDiv(wanted, jobs.blocks));
   }
-  // Even blocks, so that the last one is not left with a few rows; of whole tiles where that adds
-  // little.
-  jobs.rows = CeilDiv(p.rows, jobs.blocks);
-  if (jobs.rows >= 4 * kRowsOfTiles) jobs.rows = CeilDiv(jobs.rows, kRowsOfTiles) * kRowsOfTiles;
-  jobs.blocks = CeilDiv(p.rows, jobs.rows);
+  if (jobs.groups == 1 && jobs.blocks > threads) {  // as many for each
+    jobs.blocks = CeilDiv(jobs.blocks, threads) * threads;
+  }
   return jobs;
 }
 
@@ -346,16 +354,21 @@ void RunBlock(const VectorCode& code, const Product& p, const Panels& panels, in
     args.a_offset = part.offset;
     args.depth = part.depth;
     args.accumulate = i > 0;
-    const int64_t k = part.tap * p.depth + part.offset;
+    const int64_t k = RowOfB(p, part);
     Panels::Panel panel = panels[panel_begin];
     for (int64_t n = panel_begin; n < panel_end; ++n) {
       const bool is_last = n + 1 == panel_end;
-      const Panels::Panel after = panels[is_last ? panel_begin : n + 1];
+      int64_t next = n + 1, next_k = k;
+      if (is_last) {  // the next part, or what the thread's next job will most likely begin with
+        next = !is_last_part ? panel_begin : panel_end < panels.size() ? panel_end : 0;
+        next_k = is_last_part ? 0 : RowOfB(p, parts[i + 1]);
+      }
+      const Panels::Panel after = panels[next];
       take(panel);
       PointToB(code, p, panel, k, part.taps * part.depth, &args);
       args.next = args.b;
       if (p.packed != nullptr) {
-        const int64_t skipped = k * args.b_stride;
+        const int64_t skipped = next_k * after.width;
         args.next = IsFloat32(*p.packed)
                         ? p.packed->panel(after.begin) + skipped
                         : reinterpret_cast<const float*>(p.packed->halves(after.begin) + skipped);
@@ -372,11 +385,11 @@ using RunJob =
     FunctionRef<void(int64_t row_begin, int64_t row_end, int64_t panel_begin, int64_t panel_end)>;
 void RunJobs(OpContext& ctx, const Product& p, const Jobs& jobs, int64_t panels, RunJob run) {
   const double columns = static_cast<double>(p.columns) / static_cast<double>(jobs.groups);
-  const double cost = CostOf(std::min(jobs.rows, p.rows), columns, p);
+  const double cost = CostOf(CeilDiv(p.rows, jobs.blocks), columns, p);
   ctx.ParallelFor(jobs.blocks * jobs.groups, cost + 100, [&](int64_t begin, int64_t end) {
     for (int64_t job = begin; job < end; ++job) {
-      const int64_t row = job / jobs.groups * jobs.rows, group = job % jobs.groups;
-      run(row, std::min(p.rows, row + jobs.rows), panels * group / jobs.groups,
+      const int64_t block = job / jobs.groups, group = job % jobs.groups;
+      run(jobs.RowOf(p, block), jobs.RowOf(p, block + 1), panels * group / jobs.groups,
           panels * (group + 1) / jobs.groups);
     }
   });
@@ -409,8 +422,8 @@ void RunProductSerially(const Product& p) {
   const VectorCode& code = Vectors();
   const Panels panels(code, p.columns);
   const Jobs jobs = Cut(code, p, panels.size(), 1);
-  for (int64_t row = 0; row < p.rows; row += jobs.rows) {
-    RunBlock(code, p, panels, row, std::min(p.rows, row + jobs.rows), 0, panels.size());
+  for (int64_t block = 0; block < jobs.blocks; ++block) {
+    RunBlock(code, p, panels, jobs.RowOf(p, block), jobs.RowOf(p, block + 1), 0, panels.size());
   }
 }
 

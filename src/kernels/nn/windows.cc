@@ -116,16 +116,22 @@ void Windows::FindRuns(int64_t channel, int64_t begin, int64_t end, const float*
     }
     const size_t taps = steps.size();
     const int64_t last = std::min(end, (row + 1) * g_.out[2]);
-    bool was_inside = false;
-    for (int64_t column = begin - row * g_.out[2]; begin < last; ++begin, ++column, runs += taps) {
-      const bool inside = IsInside(Left(column));
-      if (inside && was_inside) {
-        const float* const* before = runs - taps;
-        for (size_t t = 0; t < taps; ++t) runs[t] = before[t] + steps[t];
-      } else {
-        PixelRuns(rows, column, channel, runs);
+    for (int64_t column = begin - row * g_.out[2]; begin < last;) {
+      PixelRuns(rows, column, channel, runs);
+      const int64_t left = Left(column);
+      // Pixels of the row that are as this one.
+      int64_t pixels = 1;
+      if (IsInside(left)) {
+        const int64_t most_left = g_.in[2] - 1 - (g_.window[2] - 1) * g_.dilation[2];
+        pixels = std::min(last - begin, (most_left - left) / g_.stride[2] + 1);
       }
-      was_inside = inside;
+      for (size_t t = 0; t < taps; ++t) {
+        const float* run = runs[t];
+        for (int64_t i = 1; i < pixels; ++i) runs[i * taps + t] = run += steps[t];
+      }
+      begin += pixels;
+      column += pixels;
+      runs += pixels * taps;
     }
   }
 }

@@ -221,15 +221,29 @@ TEST_P(GemmTest, AreTheSameForAnyNumberOfThreads) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, GemmTest,
-                         testing::Values(Sizes{1, 1, 1, 1}, Sizes{1, 70, 1, 2000},
-                                         Sizes{7, 64, 1, 0}, Sizes{5, 17, 1, 33},
-                                         Sizes{100, 70, 9, 50}, Sizes{30, 33, 3, 1300},
-                                         Sizes{401, 48, 1, 600}, Sizes{13, 128, 49, 3},
-                                         Sizes{1000, 20, 1, 65}, Sizes{60, 1000, 1, 200},
-                                         Sizes{1, 512, 1, 900}, Sizes{11, 520, 2, 140},
-                                         Sizes{29, 24, 1, 700}, Sizes{70, 40, 2, 21},
-                                         Sizes{7, 88, 1, 1600}, Sizes{49, 160, 1, 40}));
+// Products of few steps have rows pass by vectors of B unless something is added to the sums.
+TEST_P(GemmTest, WithoutResidual) {
+  epilogue_.steps.erase(epilogue_.steps.begin());
+  std::fill(residual_.begin(), residual_.end(), 0.0f);
+  auto packed = PackedMatrix::Pack({b_.data(), GetParam().columns, 1}, k_, GetParam().columns);
+  ASSERT_TRUE(packed.ok());
+  Check({}, &*packed);
+  const std::vector<float> alone = Run({}, &*packed);
+  const auto pool = MakeThreadPool(3);
+  run_.pool = pool.get();
+  EXPECT_EQ(Run({}, &*packed), alone);
+  run_.pool = nullptr;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Shapes, GemmTest,
+    testing::Values(Sizes{1, 1, 1, 1}, Sizes{1, 70, 1, 2000}, Sizes{7, 64, 1, 0},
+                    Sizes{5, 17, 1, 33}, Sizes{100, 70, 9, 50}, Sizes{30, 33, 3, 1300},
+                    Sizes{401, 48, 1, 600}, Sizes{13, 128, 49, 3}, Sizes{1000, 20, 1, 65},
+                    Sizes{60, 1000, 1, 200}, Sizes{1, 512, 1, 900}, Sizes{11, 520, 2, 140},
+                    Sizes{29, 24, 1, 700}, Sizes{70, 40, 2, 21}, Sizes{7, 88, 1, 1600},
+                    Sizes{49, 160, 1, 40}, Sizes{1231, 90, 1, 16}, Sizes{2345, 40, 1, 16},
+                    Sizes{1771, 13, 1, 32}));
 
 // Rows of `depth` floats times a matrix in int8, without anything behind it.
 std::vector<float> Multiply(const std::vector<float>& a, const PackedMatrix& b, int64_t depth,

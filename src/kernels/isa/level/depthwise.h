@@ -48,11 +48,12 @@ struct DenseWindow {
   template <int kWidth>
   static void Tile(const DepthwiseArgs& a, const float* const* rows, int out_rows, float* out,
                    int64_t column, int64_t c) {
+    const Vec bias = a.bias == nullptr ? Vec{} : Load(a.bias + c);
     Vec sums[kRows][kWidth];
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
-      for (int p = 0; p < kWidth; ++p) sums[r][p] = Vec{};
+      for (int p = 0; p < kWidth; ++p) sums[r][p] = bias;
     }
     const int64_t left = a.left + column * kStride;
     for (int ih = 0; ih < kInRows; ++ih) {
@@ -74,12 +75,11 @@ struct DenseWindow {
       }
     }
     out += column * a.channels + c;
-    const Vec bias = a.bias == nullptr ? Vec{} : Load(a.bias + c);
     for (int r = 0; r < out_rows; ++r, out += a.out_width * a.channels) {
 #pragma GCC unroll 8
       for (int p = 0; p < kWidth; ++p) {
         const Vec y = r == 0 ? sums[0][p] : sums[kRows - 1][p];
-        Store(out + p * a.channels, AtMost(AtLeast(y + bias, a.low), a.high));
+        Store(out + p * a.channels, AtMost(AtLeast(y, a.low), a.high));
       }
     }
   }

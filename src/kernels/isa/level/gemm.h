@@ -181,11 +181,81 @@ void PanelOf(const PanelArgs& p) {
                      });
 }
 
+#if SM_LANES == 16
+// Rows of A with one vector of B whose rows stay in registers, all that find room: where these are
+// few, a tile spends a third of its time at its beginning and end, and with one vector it would
+// wait for loads. The sums are those of tiles.
+template <int kDepth, int kRows>
+void PassRows(const PanelArgs& p, int64_t row, int64_t end, int v) {
+  constexpr int kHeld = kDepth + kRows <= 28 ? kDepth : 28 - kRows;
+  const float* const b = p.b + v * kLanes;
+  Vec held[kHeld];
+#pragma GCC unroll 32
+  for (int k = 0; k < kHeld; ++k) {
+    held[k] = Load(b + k * p.b_stride);
+    KeepInRegister(&held[k]);
+  }
+  const int64_t valid = p.columns - v * kLanes;
+  const __mmask16 lanes = FirstLanes(valid < kLanes ? valid : kLanes);
+  const Vec bias =
+      p.bias == nullptr ? Vec{} : Vec(_mm512_maskz_loadu_ps(lanes, p.bias + v * kLanes));
+  const Vec low = Splat(p.low), high = Splat(p.high);
+  const float* const* a = p.a + (row - p.row_begin) * p.taps_stride;
+  float* c = p.c + row * p.c_stride + v * kLanes;
+  for (; row < end; row += kRows, a += kRows * p.taps_stride, c += kRows * p.c_stride) {
+    if (row + kRows > end) {  // some rows once more
+      a -= (row + kRows - end) * p.taps_stride;
+      c -= (row + kRows - end) * p.c_stride;
+    }
+    Vec sums[kRows];
+    const float* rows[kRows];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      sums[r] = bias;
+      rows[r] = a[r * p.taps_stride] + p.a_offset;
+    }
+#pragma GCC unroll 32
+    for (int k = 0; k < kDepth; ++k) {
+      const Vec row_b = k < kHeld ? held[k] : Load(b + k * p.b_stride);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) sums[r] += Splat(rows[r][k]) * row_b;
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const Vec sum = _mm512_min_ps(high, _mm512_max_ps(low, sums[r]));
+      _mm512_mask_storeu_ps(c + r * p.c_stride, lanes, sum);
+    }
+  }
+}
+
+// All rows of the panel, of which there are at least kRows.
+template <int kDepth, int kRows>
+void PassPanel(const PanelArgs& p) {
+  constexpr int64_t kMost = 64;  // at a time: they stay in the first cache level
+  const int64_t rows = p.row_end - p.row_begin, parts = (rows + kMost - 1) / kMost;
+  for (int64_t i = 0; i < parts; ++i) {
+    const int64_t row = p.row_begin + rows * i / parts, end = p.row_begin + rows * (i + 1) / parts;
+    for (int v = 0; v < p.vectors; ++v) PassRows<kDepth, kRows>(p, row, end, v);
+    if (p.num_steps > 0) {
+      ApplySteps(p.steps, p.num_steps, p.c, p.c_stride, row, end, p.first_column, p.columns);
+    }
+  }
+}
+#endif
+
 void Panel(const PanelArgs& p) {
   VisitWidth(p, [&](auto vectors, auto is_paired) {
     if constexpr (vectors() == kMaxVectors) {
       if (p.halves != nullptr) return PanelOf<uint16_t, vectors(), false>(p);
     }
+#if SM_LANES == 16
+    if constexpr (!is_paired()) {
+      const bool is_plain =
+          p.taps == 1 && !p.accumulate && p.residual == nullptr && p.row_end - p.row_begin >= 24;
+      if (is_plain && p.depth == 16) return PassPanel<16, 8>(p);
+      if (vectors() == 1 && is_plain && p.depth == 32) return PassPanel<32, 4>(p);
+    }
+#endif
     PanelOf<float, vectors(), is_paired()>(p);
   });
 }
