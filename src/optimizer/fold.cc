@@ -48,27 +48,12 @@ int FactorOfOne(const Graph& graph, NodeId id) {
   return -1;
 }
 
-// The dimensions that a transposition by a constant takes, of inputs of that rank; none otherwise.
-std::vector<int64_t> TakenDimensions(const Graph& graph, const Node& node) {
-  if (node.op != "Transpose" || node.inputs.size() != 2 || !node.control_inputs.empty()) return {};
-  const Tensor* perm = graph.constant(node.inputs[1]);
-  const int64_t rank = graph.shape(node.inputs[0]).rank();
-  if (perm == nullptr || perm->num_elements() != rank) return {};
-  std::vector<int64_t> taken;
-  for (int64_t i = 0; i < rank; ++i) {
-    const int64_t d = IntegerAt(*perm, i);
-    taken.push_back(d < 0 ? d + rank : d);
-    if (taken.back() < 0 || taken.back() >= rank) return {};
-  }
-  return taken;
-}
-
 // A transposition that moves only dimensions of size 1, if any: elements stay where they are.
 bool KeepsElements(const Graph& graph, NodeId id) {
-  const std::vector<int64_t> taken = TakenDimensions(graph, graph.node(id));
+  const std::vector<int> taken = PermutationOf(graph, graph.node(id));
   const Shape out = graph.shape({id, 0});
   if (taken.empty() || !out.fully_known()) return false;
-  int64_t last = -1;
+  int last = -1;
   for (int i = 0; i < out.rank(); ++i) {
     if (out[i] == 1) continue;
     if (taken[i] < last) return false;
@@ -80,12 +65,12 @@ bool KeepsElements(const Graph& graph, NodeId id) {
 // Whether a transposition undoes the one that its input is.
 bool UndoesTranspose(const Graph& graph, NodeId id) {
   const Node& node = graph.node(id);
-  const std::vector<int64_t> outer = TakenDimensions(graph, node);
+  const std::vector<int> outer = PermutationOf(graph, node);
   if (outer.empty()) return false;
-  const std::vector<int64_t> inner = TakenDimensions(graph, graph.node(node.inputs[0].node));
+  const std::vector<int> inner = PermutationOf(graph, graph.node(node.inputs[0].node));
   if (inner.size() != outer.size()) return false;
   for (size_t i = 0; i < outer.size(); ++i) {
-    if (inner[outer[i]] != static_cast<int64_t>(i)) return false;
+    if (inner[outer[i]] != static_cast<int>(i)) return false;
   }
   return true;
 }

@@ -1,6 +1,8 @@
 // The order of the passes, and what they share.
 #include "src/optimizer/optimizer.h"
 
+#include <algorithm>
+
 #include "src/base/status_macros.h"
 
 namespace savedmodel {
@@ -88,6 +90,20 @@ bool IsScalarFunction(const Node& node) {
   return op != ScalarOp::kNone && node.control_inputs.empty() && node.num_outputs() == 1 &&
          node.output_types[0] == DType::kFloat && node.attrs.String("data_format") != "NCHW" &&
          node.inputs.size() == (IsBinary(op) ? 2u : 1u);
+}
+
+std::vector<int> PermutationOf(const Graph& graph, const Node& node) {
+  if (node.op != "Transpose" || node.inputs.size() != 2 || !node.control_inputs.empty()) return {};
+  const Tensor* dims = graph.constant(node.inputs[1]);
+  const int rank = graph.shape(node.inputs[0]).rank();
+  if (dims == nullptr || dims->num_elements() != rank) return {};
+  std::vector<int> p;
+  for (int i = 0; i < rank; ++i) {
+    const int64_t from = IntegerAt(*dims, i);
+    p.push_back(static_cast<int>(from < 0 ? from + rank : from));
+    if (p[i] < 0 || p[i] >= rank || std::count(p.begin(), p.end(), p[i]) != 1) return {};
+  }
+  return p;
 }
 
 void MakeIdentity(const OptimizeContext& context, Graph* graph, NodeId id, NodeOutput input) {

@@ -176,6 +176,10 @@ std::vector<int> CountUses(const Graph& graph);
 // Whether the node is a scalar function of floats (of two with broadcasting) and waits for nothing.
 bool IsScalarFunction(const Node& node);
 
+// The dimensions p that `node` takes when it is a Transpose by a constant of inputs of known rank
+// (output dimension i is input dimension p[i]); none otherwise.
+std::vector<int> PermutationOf(const Graph& graph, const Node& node);
+
 // A node to wait for in order to wait for `v`: its producer, or an Identity put behind it.
 NodeId ControlOf(const OptimizeContext& context, Graph* graph, NodeOutput v);
 

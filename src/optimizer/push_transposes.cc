@@ -26,8 +26,8 @@ class TransposePusher {
     for (const NodeId id : order) {
       for (NodeOutput& v : graph_->node(id).inputs) v = redirects_.Resolve(v);
       if (!graph_->node(id).control_inputs.empty() || graph_->node(id).num_outputs() != 1) continue;
-      if (const std::optional<Permutation> p = PermutationOf(id)) {
-        Join(id, *p);
+      if (const Permutation p = PermutationOf(*graph_, graph_->node(id)); !p.empty()) {
+        Join(id, p);
       } else if (MayPush(graph_->node(id))) {
         Push(id);
       }
@@ -38,25 +38,6 @@ class TransposePusher {
 
  private:
   // ----------------------------------------------------------------------------- what is there
-
-  // The permutation of a Transpose with constant dimensions.
-  std::optional<Permutation> PermutationOf(NodeId id) const {
-    const Node& node = graph_->node(id);
-    if (node.op != "Transpose" || node.inputs.size() != 2 || !node.control_inputs.empty())
-      return {};
-    const Tensor* dims = graph_->constant(node.inputs[1]);
-    const Shape shape = graph_->shape(node.inputs[0]);
-    if (dims == nullptr || dims->shape().rank() != 1 || shape.rank() != dims->num_elements()) {
-      return {};
-    }
-    Permutation p;
-    for (int i = 0; i < shape.rank(); ++i) {
-      const int64_t from = IntegerAt(*dims, i);
-      p.push_back(static_cast<int>(from < 0 ? from + shape.rank() : from));
-      if (p[i] < 0 || p[i] >= shape.rank() || std::count(p.begin(), p.end(), p[i]) != 1) return {};
-    }
-    return p;
-  }
 
   // Whether it moves the channels of images from the end to dimension 1, or back.
   static bool IsLayout(const Permutation& p) {
@@ -102,8 +83,8 @@ class TransposePusher {
   // The permutation of the transpose that makes `v`, where all users of `v` may follow.
   std::optional<Permutation> Before(NodeOutput v) const {
     if (!is_movable_[v.node]) return {};
-    std::optional<Permutation> p = PermutationOf(v.node);
-    return p && IsLayout(*p) ? p : std::nullopt;
+    Permutation p = PermutationOf(*graph_, graph_->node(v.node));
+    return IsLayout(p) ? std::optional<Permutation>(std::move(p)) : std::nullopt;
   }
 
   // ------------------------------------------------------------------------------ what is made
@@ -162,10 +143,11 @@ class TransposePusher {
   void Join(NodeId id, const Permutation& outer) {
     const NodeOutput v = graph_->node(id).inputs[0];
     const std::string name = graph_->node(id).name;
-    if (const std::optional<Permutation> inner = PermutationOf(v.node)) {
+    const Permutation inner = PermutationOf(*graph_, graph_->node(v.node));
+    if (!inner.empty()) {
       const NodeOutput x = graph_->node(v.node).inputs[0];
       Permutation both;
-      for (const int from : outer) both.push_back((*inner)[from]);
+      for (const int from : outer) both.push_back(inner[from]);
       const bool cancel = std::is_sorted(both.begin(), both.end());
       Replace(id, cancel ? x : AddTranspose(name, x, both, is_movable_[id]));
     } else if (IsPad(graph_->node(v.node)) && uses_[v.node] == 1 && IsLayout(outer) &&
