@@ -22,8 +22,10 @@ class SharedTurns {
   // Takes part as the thread of part `own` until no turn is left: run(turn, part) is called once
   // for each. When it is false, all turns end early.
   void Work(int64_t own, FunctionRef<bool(int64_t turn, int64_t part)> run) {
-    while (done_.load(std::memory_order_acquire) < turns_ * parts_) {
+    for (;;) {
+      // Read once: the turn that it says must be one that there is.
       const int64_t turn = done_.load(std::memory_order_acquire) / parts_;
+      if (turn >= turns_) return;
       for (int64_t i = 0; i < parts_; ++i) {
         const int64_t part = (own + i) % parts_;
         int64_t next = turn;
