@@ -39,14 +39,17 @@ class Recorder:
         self.format = load_format()
         self.files = {}
 
-    def add(self, op, rtol=0.0, atol=0.0, **arguments):
-        """One call of tf.raw_ops.<op>: numpy arrays are fed, lists of them are lists of inputs."""
+    def add(self, op, rtol=0.0, atol=0.0, known_ranks=False, **arguments):
+        """One call of tf.raw_ops.<op>: numpy arrays are fed, lists of them are lists of inputs.
+
+        The graph does not know their shapes; with known_ranks, all ranks and integers' shapes."""
         feeds = {}
 
         def feed(value):
             if isinstance(value, np.ndarray):
                 name = f"in{len(feeds)}"
-                tensor = tf.compat.v1.placeholder(value.dtype, name=name)
+                ranks = value.shape if value.dtype.kind == "i" else [None] * value.ndim
+                tensor = tf.compat.v1.placeholder(value.dtype, ranks if known_ranks else None, name)
                 feeds[tensor] = value
                 return tensor
             if isinstance(value, list) and value and isinstance(value[0], np.ndarray):
@@ -193,6 +196,68 @@ def fake_quant_gradients(record):
                inputs=inputs, min=f([-1, 0, -3]), max=f([2, 0, 0.5]), **options)
 
 
+def mirrored_convolutions(record_any):
+    def record(op, **arguments):
+        record_any(op, known_ranks=True, **arguments)
+
+    x, w = (random.rand(*shape).astype("f4") for shape in ((1, 7, 6, 2), (3, 2, 2, 5)))
+    edges = np.array([[0, 0], [1, 2], [2, 1], [0, 0]], np.int32)
+    for mode in ("REFLECT", "SYMMETRIC"):
+        for padding in ("VALID", "SAME"):
+            for stride in (1, 2, 4, 5):
+                options = {"mode": mode, "padding": padding, "strides": [1, stride, stride, 1]}
+                record("FusedPadConv2D", rtol=1e-5, input=x, paddings=edges, filter=w, **options)
+                for corners in (False, True):
+                    size = np.array((9, 4) if stride % 2 else (3, 13), np.int32)
+                    record("FusedResizeAndPadConv2D", rtol=1e-5, input=x, size=size,
+                           paddings=edges, filter=w, resize_align_corners=corners, **options)
+    options = {"mode": "REFLECT", "padding": "SAME", "strides": [1, 1, 1, 1]}
+    for dtype, rtol in ((np.float64, 1e-12), (np.float16, 0.01)):
+        record("FusedPadConv2D", rtol=rtol, input=x.astype(dtype), paddings=edges,
+               filter=w.astype(dtype), **options)
+        record("FusedResizeAndPadConv2D", rtol=rtol, input=x.astype(dtype), paddings=edges,
+               filter=w.astype(dtype), size=np.array([5, 9], np.int32), **options)
+    infinite = x.copy()
+    infinite[0, 0, 0] = float("inf"), float("nan")
+    for values, paddings, kernel in (
+            (infinite, edges, w), (x[:0], edges, w), (x, edges + np.int32(6), w), (x, -edges, w),
+            (x, edges, w[:, :, :1]), (x, edges, w[..., :0])):
+        record("FusedPadConv2D", rtol=1e-5, input=values, paddings=paddings, filter=kernel, **options)
+    record("FusedResizeAndPadConv2D", input=x, size=np.array([0, 3], np.int32), paddings=edges,
+           filter=w, **options)
+    record("FusedPadConv2D", input=x, paddings=edges, filter=np.ones((20, 1, 2, 1), "f4"),
+           mode="REFLECT", padding="VALID", strides=[1, 1, 1, 1])
+
+
+def convolutions(record):
+    images = random.rand(2, 3, 5, 6, 4).astype("f4")
+    filters = random.rand(3, 2, 4, 3).astype("f4"), random.rand(2, 3, 2, 4, 3).astype("f4")
+    ones = [1, 1, 1, 1]
+    record("Conv", rtol=1e-5, input=images[0], filter=filters[0], strides=[1, 2, 1, 1],
+           padding="SAME")
+    record("Conv", rtol=1e-5, input=images[0], filter=filters[0], strides=ones, padding="VALID",
+           dilations=[1, 1, 2, 1])
+    record("Conv", rtol=1e-5, input=images[0], filter=filters[0], strides=ones, padding="EXPLICIT",
+           explicit_paddings=[0, 0, 1, 2, 0, 1, 0, 0])
+    for batch_dims, values in ((2, images), (0, images[0, 0]), (4, images[None, None])):
+        record("Conv", rtol=1e-5, input=values, filter=filters[0], strides=ones, padding="SAME",
+               batch_dims=batch_dims)
+    for dtype, rtol in (("f4", 1e-5), ("f2", 0.01), ("f8", 1e-12), ("i4", 0)):
+        for value in (images, images[None]):
+            record("Conv", rtol=rtol, input=(value * 9).astype(dtype), strides=[1, 1, 2, 1, 1],
+                   filter=(filters[1] * 9).astype(dtype), padding="SAME",
+                   batch_dims=value.ndim - 4)
+    record("Conv", input=images[0, :0], filter=filters[0], strides=ones, padding="SAME")
+    for values, kernel, change in (
+            (images[0], filters[0], {"groups": 2}), (images[0], filters[0][:, :, :2], {}),
+            (images[0], filters[0][..., :0], {}), (images, filters[0], {}),
+            (images[0], filters[0], {"strides": [1, 1, 1]}),
+            (images[0], filters[0], {"strides": [1, 0, 1, 1]}),
+            (images[0], filters[0], {"dilations": [1, 1]}),
+            (images[0], filters[0], {"batch_dims": -1})):
+        record("Conv", input=values, filter=kernel, padding="SAME", **{"strides": ones, **change})
+
+
 def main():
     recorder = Recorder()
     quantized_products(recorder.add)
@@ -200,6 +265,8 @@ def main():
     candidate_samplers(recorder.add)
     batching(recorder.add)
     fake_quant_gradients(recorder.add)
+    mirrored_convolutions(recorder.add)
+    convolutions(recorder.add)
     recorder.write(ROOT / "tests/data/ops")
 
 

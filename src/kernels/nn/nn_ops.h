@@ -13,6 +13,7 @@ Span<const OpDef> AttentionOps();
 Span<const OpDef> BatchNormOps();
 Span<const OpDef> BiasOps();
 Span<const OpDef> ConvBackpropOps();
+Span<const OpDef> ConvOfMirroredOps();
 Span<const OpDef> ConvOps();
 Span<const OpDef> CrossEntropyOps();
 Span<const OpDef> CtcOps();
