@@ -33,6 +33,8 @@ std::vector<Span<const OpDef>> NnFamilies() {
       RnnOps(),
       SoftmaxOps(),
       SpectrogramOps(),
+      UniformProductOps(),
+      UniformValueOps(),
   };
 }
 

@@ -36,6 +36,8 @@ Span<const OpDef> RecurrentOps();
 Span<const OpDef> RnnOps();
 Span<const OpDef> SoftmaxOps();
 Span<const OpDef> SpectrogramOps();
+Span<const OpDef> UniformProductOps();
+Span<const OpDef> UniformValueOps();
 
 // Every family of this folder, listed in nn_ops.cc.
 std::vector<Span<const OpDef>> NnFamilies();
