@@ -5,6 +5,7 @@ usage: tools/record_op_cases.py      (needs tensorflow and protoc)
 
 A case is one node whose tensors are fed; tests/replay/conformance.proto has the format.
 """
+import functools
 import importlib
 import pathlib
 import subprocess
@@ -13,6 +14,7 @@ import tempfile
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework import op_def_library
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 random = np.random.RandomState(7)
@@ -32,6 +34,17 @@ def quantized(dtype, *shape):
     return random.randint(info.min, info.max + 1, shape, "i8").astype(dtype.as_numpy_dtype)
 
 
+class Constant:
+    """An argument that is a constant of the graph."""
+
+    def __init__(self, value):
+        self.value = np.asarray(value)
+
+
+class Computed(Constant):
+    """An argument that a node of the graph computes: some kernels want its memory."""
+
+
 class Recorder:
     """Cases by op."""
 
@@ -46,6 +59,11 @@ class Recorder:
         feeds = {}
 
         def feed(value):
+            if isinstance(value, Computed):
+                tensor = feed(value.value)
+                return tf.concat([tensor[:1], tensor[1:]], 0)
+            if isinstance(value, Constant):
+                return tf.constant(value.value)
             if isinstance(value, np.ndarray):
                 name = f"in{len(feeds)}"
                 ranks = value.shape if value.dtype.kind == "i" else [None] * value.ndim
@@ -63,7 +81,8 @@ class Recorder:
             case = file.cases.add(name=f"{len(file.cases):03}", rtol=rtol, atol=atol)
             step = case.steps.add()
             try:
-                out = getattr(tf.raw_ops, op)(name="out", **call)
+                make = getattr(tf.raw_ops, op, functools.partial(op_def_library.apply_op, op))
+                out = make(name="out", **call)
                 outputs = [out] if isinstance(out, tf.Tensor) else list(out)
                 with tf.compat.v1.Session(graph=graph) as session:
                     values = session.run(outputs, feeds)
@@ -196,6 +215,14 @@ def fake_quant_gradients(record):
                inputs=inputs, min=f([-1, 0, -3]), max=f([2, 0, 0.5]), **options)
 
 
+def signed_filters(record):
+    for stride, padding in ((1, "SAME"), (2, "VALID")):
+        record("QuantizedConv2D", input=quantized(tf.quint8, 2, 5, 6, 3),
+               filter=Constant(quantized(tf.qint8, 3, 2, 3, 4)), min_input=f(-0.7),
+               max_input=f(5.1), min_filter=f(-1.3), max_filter=f(1.1),
+               strides=[1, stride, stride, 1], padding=padding)
+
+
 def mirrored_convolutions(record_any):
     def record(op, **arguments):
         record_any(op, known_ranks=True, **arguments)
@@ -267,6 +294,7 @@ def main():
     fake_quant_gradients(recorder.add)
     mirrored_convolutions(recorder.add)
     convolutions(recorder.add)
+    signed_filters(recorder.add)
     recorder.write(ROOT / "tests/data/ops")
 
 

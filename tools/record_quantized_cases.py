@@ -2,12 +2,14 @@
 """Records what TensorFlow answers to ops on quantised values, as tools/record_op_cases.py does.
 
 usage: tools/record_quantized_cases.py      (needs tensorflow and protoc)
+
+The fused products run only where oneDNN is on, on a processor with AVX512-VNNI.
 """
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.util.quantization import uniform_quant_ops_attr_pb2
 
-from record_op_cases import ROOT, Recorder, f, quantized
+from record_op_cases import ROOT, Computed, Constant, Recorder, f, quantized
 
 random = np.random.RandomState(11)
 
@@ -187,11 +189,133 @@ def uniform_convolutions(record):
     one(image, (6, 4, 9, 2), "VALID")
 
 
+def ranges(channels):
+    """Ranges of an input of 8 bits, and of a filter: one, or one for each channel."""
+    spread = () if channels is None else (channels,)
+    return {"min_input": f(-0.7), "max_input": f(5.1),
+            "min_filter": -np.asarray(random.rand(*spread) + 0.1, np.float32),
+            "max_filter": np.asarray(random.rand(*spread) + 0.1, np.float32)}
+
+
+def given(low, high):
+    return {"min_freezed_output": f(low), "max_freezed_output": f(high)}
+
+
+def fused_convolutions(record):
+    biases = (random.randn(8) * 20).astype("f4"), quantized(tf.qint32, 8)
+    biases[1][:] = random.randint(-100000, 100000, 8).astype(biases[1].dtype)
+    conv = "QuantizedConv2D"
+
+    def each(image, kernel, channels, unsigned, **window):
+        x = {"input": image, "filter": Constant(kernel), **ranges(channels), **window}
+        for bias in biases:
+            record(conv + "WithBiasAndRequantize", **x, bias=Constant(bias), **given(-30, 40))
+            record(conv + "WithBiasAndReluAndRequantize", **x, bias=Constant(bias), **given(0, 40))
+        record(conv + "WithBias", **x, bias=Constant(biases[0]))
+        record(conv + "WithBiasAndRelu", **x, bias=Constant(biases[0]))
+        if not unsigned:
+            return
+        record(conv + "PerChannel", **x)
+        record(conv + "AndRelu", **x)
+        record(conv + "AndRequantize", **x, **given(-30, 40))
+        record(conv + "AndReluAndRequantize", **x, **given(0, 40))
+        shape = tf.nn.conv2d(np.zeros(image.shape, "f4"), np.zeros(kernel.shape, "f4"),
+                             window["strides"], window["padding"]).shape
+        record(conv + "WithBiasSumAndRelu", **x, bias=Constant(biases[0]),
+               summand=Computed((random.randn(*shape) * 20).astype("f4")))
+        for bias in biases:
+            sum_of = {"min_summand": f(-3), "max_summand": f(20), **given(0, 40)}
+            record(conv + "WithBiasSumAndReluAndRequantize", **x, bias=Constant(bias), **sum_of,
+                   summand=Computed(quantized(tf.quint8, *shape)))
+            record(conv + "WithBiasSignedSumAndReluAndRequantize", **x, bias=Constant(bias),
+                   **sum_of, summand=Computed(quantized(tf.qint8, *shape)))
+
+    kernel = quantized(tf.qint8, 3, 2, 5, 8)
+    for dtype in (tf.quint8, tf.qint8):
+        image = quantized(dtype, 2, 7, 6, 5)
+        for channels in (None, 8):
+            each(image, kernel, channels, dtype == tf.quint8, strides=[1, 1, 1, 1], padding="SAME")
+            each(image, kernel, channels, dtype == tf.quint8, strides=[1, 2, 2, 1],
+                 padding="VALID")
+    common = {"input": quantized(tf.quint8, 2, 7, 6, 5), "filter": Constant(kernel),
+              "bias": Constant(biases[0]), "strides": [1, 1, 1, 1]}
+    for padding in ("SAME", "VALID"):
+        record(conv + "WithBiasAndRelu", **common, **ranges(None), padding=padding,
+               padding_list=[0, 0, 1, 2, 0, 1, 0, 0])
+        record(conv + "WithBiasAndRelu", **common, **ranges(8), padding=padding,
+               padding_list=[0] * 8, dilations=[1, 2, 2, 1])
+
+
+def fused_depthwise(record):
+    depthwise = "QuantizedDepthwiseConv2D"
+    x = quantized(tf.quint8, 2, 7, 6, 4)
+    for multiplier in (1, 2):
+        kernel = Constant(quantized(tf.qint8, 3, 3, 4, multiplier))
+        bias = Constant((random.randn(4 * multiplier) * 20).astype("f4"))
+        for channels, stride in ((None, 1), (4 * multiplier, 2)):
+            common = {"input": x, "filter": kernel, **ranges(channels), "padding": "SAME",
+                      "strides": [1, stride, stride, 1]}
+            record(depthwise, **common)
+            record(depthwise + "WithBias", bias=bias, **common)
+            record(depthwise + "WithBiasAndRelu", bias=bias, **common)
+            record(depthwise + "WithBiasAndReluAndRequantize", bias=bias, **common, **given(0, 40))
+
+
+def fused_matrix_products(record):
+    matmul = "QuantizedMatMulWithBias"
+    a, b = quantized(tf.quint8, 5, 17), quantized(tf.qint8, 17, 8)
+    whole = quantized(tf.qint32, 8)
+    whole[:] = random.randint(-100000, 100000, 8).astype(whole.dtype)
+    for mode, low, bias in (("SCALED", 0, (random.randn(8) * 20).astype("f4")),
+                            ("SCALED", 0, whole), ("MIN_FIRST", -0.7, whole)):
+        common = {"a": a, "b": Constant(b), "bias": Constant(bias), "input_quant_mode": mode,
+                  "min_a": f(low), "max_a": f(5.1), "min_b": f(-1.3), "max_b": f(1.1)}
+        record(matmul, **common)
+        if bias is not whole:
+            record(matmul + "AndRelu", **common)
+        record(matmul + "AndRequantize", **common, **given(-2, 40))
+        record(matmul + "AndReluAndRequantize", **common, **given(0, 40))
+        record(matmul + "AndDequantize", rtol=1e-5, atol=1e-5, Toutput=tf.float32, **common,
+               **given(-2, 40))
+
+
+def channels_and_resizing(record):
+    x = quantized(tf.qint32, 2, 3, 3, 5)
+    low, high = ((sign * random.rand(5) * 3).astype("f4") for sign in (-1, 1))
+    for dtype, least, most in ((tf.qint8, -3, 4), (tf.quint8, 0, 5), (tf.quint8, -1, 0.1),
+                               (tf.qint8, 0, 4)):
+        record("RequantizePerChannel", input=x, input_min=low, input_max=high,
+               requested_output_min=f(least), requested_output_max=f(most), out_type=dtype)
+    for values, clip in ((x, 6.0), (x, 1e9), (x[:0], 6.0), (x[0], 6.0), (x[..., :4], 6.0)):
+        record("RequantizationRangePerChannel", input=values, input_min=low, input_max=high,
+               clip_value_max=clip)
+    record("RequantizationRangePerChannel", input=np.zeros_like(x), input_min=low, input_max=high,
+           clip_value_max=6.0)
+    for dtype in (tf.quint8, tf.qint8):
+        parts = [quantized(dtype, 1, 2, 2, n) for n in (3, 2)]
+        for axis, ends in ((3, (1, 1)), (-1, (1, 2)), (3, (0.3, 0.2)), (1, (1, 1))):
+            record("QuantizedConcatV2", values=parts, axis=i32(axis), input_mins=[f(-1), f(-0.5)],
+                   input_maxes=[f(ends[0]), f(ends[1])])
+    for dtype in (tf.quint8, tf.qint32, tf.float32):
+        for channels in (1, 3, 4):
+            images = (random.randn(2, 4, 5, channels).astype("f4") if dtype == tf.float32
+                      else quantized(dtype, 2, 4, 5, channels))
+            for size, corners, centers in (((7, 11), False, False), ((3, 9), True, False),
+                                           ((9, 3), False, True), ((4, 5), False, True),
+                                           ((6, 6), True, True), ((0, 3), False, False)):
+                record("QuantizedResizeBilinear", rtol=1e-6, images=images, size=i32(size),
+                       min=f(-1), max=f(2), align_corners=corners, half_pixel_centers=centers)
+
+
 def main():
     recorder = Recorder()
     uniform_values(recorder.add)
     uniform_dots(recorder.add)
     uniform_convolutions(recorder.add)
+    fused_convolutions(recorder.add)
+    fused_depthwise(recorder.add)
+    fused_matrix_products(recorder.add)
+    channels_and_resizing(recorder.add)
     recorder.write(ROOT / "tests/data/ops")
 
 

@@ -25,6 +25,8 @@ std::vector<Span<const OpDef>> NnFamilies() {
       PoolArgmaxOps(),
       PoolOps(),
       QuantizeOps(),
+      QuantizedChannelOps(),
+      QuantizedFusedOps(),
       QuantizedProductOps(),
       QuantizedValueOps(),
       RecognizedOps(),

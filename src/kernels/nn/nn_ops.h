@@ -28,6 +28,8 @@ Span<const OpDef> MatMulOps();
 Span<const OpDef> PoolArgmaxOps();
 Span<const OpDef> PoolOps();
 Span<const OpDef> QuantizeOps();
+Span<const OpDef> QuantizedChannelOps();
+Span<const OpDef> QuantizedFusedOps();
 Span<const OpDef> QuantizedProductOps();
 Span<const OpDef> QuantizedValueOps();
 Span<const OpDef> RecognizedOps();
