@@ -36,14 +36,13 @@ struct Inputs {
 };
 
 StatusOr<WindowAttrs> ReadWindow(const Attrs& list) {
+  SM_ASSIGN_OR_RETURN(WindowAttrs attrs, ReadWindowAttrs(list, 2));
   const std::vector<int64_t>& paddings = list.Ints("padding_list");
-  if (std::all_of(paddings.begin(), paddings.end(), [](int64_t p) { return p == 0; })) {
-    return ReadWindowAttrs(list, 2);
+  if (std::any_of(paddings.begin(), paddings.end(), [](int64_t p) { return p != 0; })) {
+    attrs.padding = "EXPLICIT";
+    SM_RETURN_IF_ERROR(SetExplicitPaddings(paddings, &attrs));
   }
-  Attrs padded = list;
-  padded.Set("padding", std::string("EXPLICIT"));
-  padded.Set("explicit_paddings", paddings);
-  return ReadWindowAttrs(padded, 2);
+  return attrs;
 }
 
 // The matrix product of `a` and `b` is a convolution of images of one pixel.
@@ -99,9 +98,8 @@ void AddScaledRow(int16_t x, const int8_t* row, int64_t n, uint32_t* sums) {
 }
 
 // One output pixel of a filter [height, width, in, out] or [height, width, channels, multiplier].
-template <class T>
-void ConvPixel(const WindowGeometry& g, bool depthwise, const T* image, const int8_t* filter,
-               int64_t top, int64_t left, int64_t channels, uint32_t* sums) {
+void ConvPixel(const WindowGeometry& g, bool depthwise, bool is_signed, const uint8_t* image,
+               const int8_t* filter, int64_t top, int64_t left, int64_t channels, uint32_t* sums) {
   std::fill_n(sums, channels, 0u);
   const TapRange rows = TapsInside(top, g.window[1], g.dilation[1], g.in[1]);
   const TapRange columns = TapsInside(left, g.window[2], g.dilation[2], g.in[2]);
@@ -109,10 +107,11 @@ void ConvPixel(const WindowGeometry& g, bool depthwise, const T* image, const in
   for (int64_t r = rows.begin; r < rows.end; ++r) {
     for (int64_t c = columns.begin; c < columns.end; ++c) {
       const int64_t y = top + r * g.dilation[1], x = left + c * g.dilation[2];
-      const T* pixel = image + (y * g.in[2] + x) * g.channels;
+      const uint8_t* pixel = image + (y * g.in[2] + x) * g.channels;
       const int8_t* taps = filter + (r * g.window[2] + c) * g.channels * row;
       for (int64_t k = 0; k < g.channels; ++k) {
-        AddScaledRow(pixel[k], taps + k * row, row, sums + (depthwise ? k * row : 0));
+        const int16_t value = is_signed ? static_cast<int8_t>(pixel[k]) : pixel[k];
+        AddScaledRow(value, taps + k * row, row, sums + (depthwise ? k * row : 0));
       }
     }
   }
@@ -227,10 +226,10 @@ Status SetSummand(OpContext& ctx, unsigned parts, Output* out) {
   return Status();
 }
 
-template <class T>
 void Compute(OpContext& ctx, unsigned parts, const WindowGeometry& g, int64_t channels,
              const Output& out) {
-  const T* x = ctx.in<T>(0);
+  const uint8_t* x = static_cast<const uint8_t*>(ctx.input(0).raw_data());
+  const bool is_signed = ctx.input(0).dtype() == DType::kQInt8;
   const int8_t* filter = ctx.in<int8_t>(1);
   const DType dtype = ctx.output_dtype(0);
   void* y = ctx.output(0).raw_mutable_data();
@@ -239,9 +238,10 @@ void Compute(OpContext& ctx, unsigned parts, const WindowGeometry& g, int64_t ch
     std::vector<uint32_t> sums(channels);
     for (int64_t pixel = begin; pixel < end; ++pixel) {
       const int64_t row = pixel / g.out[2], column = pixel % g.out[2];
-      ConvPixel(g, (parts & kDepthwise) != 0, x + row / g.out[1] * g.in_pixels() * g.channels,
-                filter, row % g.out[1] * g.stride[1] - g.before[1],
-                column * g.stride[2] - g.before[2], channels, sums.data());
+      ConvPixel(g, (parts & kDepthwise) != 0, is_signed,
+                x + row / g.out[1] * g.in_pixels() * g.channels, filter,
+                row % g.out[1] * g.stride[1] - g.before[1], column * g.stride[2] - g.before[2],
+                channels, sums.data());
       for (int64_t c = 0; c < channels; ++c) {
         const int64_t i = pixel * channels + c;
         if (dtype == DType::kFloat) {
@@ -284,11 +284,7 @@ Status RunFused(OpContext& ctx, unsigned parts, WindowAttrs attrs, bool min_firs
       }
     }
   }
-  if (ctx.input(0).dtype() == DType::kQUInt8) {
-    Compute<uint8_t>(ctx, parts, g, channels, out);
-  } else {
-    Compute<int8_t>(ctx, parts, g, channels, out);
-  }
+  Compute(ctx, parts, g, channels, out);
   return Status();
 }
 

@@ -255,8 +255,7 @@ Status RunUsedRange(OpContext& ctx) {
 // covers those of all values and zero; for signed integers it is symmetric. With the axis behind
 // the values, TensorFlow's oneDNN takes ranges that are one as they are, and others of bytes from
 // zero.
-template <bool axis_first>
-Status RunConcat(OpContext& ctx) {
+Status RunConcat(OpContext& ctx, bool axis_first) {
   const int n = ctx.num_inputs() / 3;
   const int axis_input = axis_first ? 0 : n, values = axis_first ? 1 : 0;
   SM_CHECK_ARG(ctx.input(axis_input).num_elements() == 1, "the axis has shape ",
@@ -311,6 +310,11 @@ Status RunConcat(OpContext& ctx) {
   });
 }
 
+template <bool axis_first>
+StatusOr<KernelPtr> BuildConcat(BuildContext&) {
+  return MakeKernel([](OpContext& ctx) { return RunConcat(ctx, axis_first); });
+}
+
 Status ConcatShape(ShapeContext& ctx) {
   ctx.set_output(1, Shape());
   ctx.set_output(2, Shape());
@@ -341,12 +345,12 @@ constexpr OpDef kOps[] = {
                   "input_maxes: N * float) -> (output: T, output_min: float, "
                   "output_max: float); N: int >= 2; T: {quint8,qint32}",
      .shape = ConcatShape,
-     .build = BuildPlain<RunConcat<true>>},
+     .build = BuildConcat<true>},
     {.signature = "QuantizedConcatV2(values: N * T, axis: Tidx, input_mins: N * float, "
                   "input_maxes: N * float) -> (output: T, output_min: float, "
                   "output_max: float); N: int >= 2; T: {quint8,qint8}; Tidx: {int32,int64} = int32",
      .shape = ConcatShape,
-     .build = BuildPlain<RunConcat<false>>},
+     .build = BuildConcat<false>},
     {.signature = "QuantizedInstanceNorm(x: T, x_min: float, x_max: float) -> (y: T, "
                   "y_min: float, y_max: float); T: {quint8}; output_range_given: bool = false; "
                   "given_y_min: float = 0.0; given_y_max: float = 0.0; "
