@@ -285,6 +285,16 @@ def convolutions(record):
         record("Conv", input=values, filter=kernel, padding="SAME", **{"strides": ones, **change})
 
 
+def clustering(record):
+    points, centers = (random.randn(n, 6).astype("f4") for n in (7, 20))
+    for k in (1, 3, 20, 50, 0):
+        record("NearestNeighbors", rtol=1e-4, points=points, centers=centers,
+               k=np.array(k, np.int64))
+    for x, c in ((points[:0], centers), (points, centers[:, :5]), (points, centers[:0]),
+                 (points[0], centers)):
+        record("NearestNeighbors", points=x, centers=c, k=np.array(2, np.int64))
+
+
 def main():
     recorder = Recorder()
     quantized_products(recorder.add)
@@ -295,6 +305,7 @@ def main():
     mirrored_convolutions(recorder.add)
     convolutions(recorder.add)
     signed_filters(recorder.add)
+    clustering(recorder.add)
     recorder.write(ROOT / "tests/data/ops")
 
 
