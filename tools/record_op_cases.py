@@ -14,6 +14,7 @@ import tempfile
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from tensorflow.python.framework import op_def_library
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -83,7 +84,7 @@ class Recorder:
             try:
                 make = getattr(tf.raw_ops, op, functools.partial(op_def_library.apply_op, op))
                 out = make(name="out", **call)
-                outputs = [out] if isinstance(out, tf.Tensor) else list(out)
+                outputs = tf.nest.flatten(out)
                 with tf.compat.v1.Session(graph=graph) as session:
                     values = session.run(outputs, feeds)
             except tf.errors.OpError as error:
@@ -295,6 +296,69 @@ def clustering(record):
         record("NearestNeighbors", points=x, centers=c, k=np.array(2, np.int64))
 
 
+def message_fields(record):
+    kinds = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="a.proto", package="p.q", syntax="proto2")
+    enum = file.enum_type.add(name="E")
+    for name, number in (("X", 5), ("Y", -7)):
+        enum.value.add(name=name, number=number)
+    message = file.message_type.add(name="M")
+    message.nested_type.add(name="N").field.add(name="z", number=1, label=1, type=kinds.TYPE_INT32)
+    dtypes = {}
+    for kind, dtype, default in (
+            ("DOUBLE", "f8", "1.5"), ("FLOAT", "f4", "-inf"), ("INT64", "i8", "-9"),
+            ("UINT64", "u8", "18446744073709551615"), ("INT32", "i4", "-3"), ("FIXED64", "u8", "8"),
+            ("FIXED32", "u4", "4294967295"), ("BOOL", "?", "true"), ("STRING", "S", "a\\nb"),
+            ("MESSAGE", "S", ""), ("BYTES", "S", "a\\n\\001\\377\\\""), ("UINT32", "u4", "7"),
+            ("ENUM", "i4", "Y"), ("SFIXED32", "i4", "-5"), ("SFIXED64", "i8", "5"),
+            ("SINT32", "i4", "-6"), ("SINT64", "i8", "6")):
+        for label, prefix in ((1, "one"), (3, "many"), (1, "set")):
+            name = f"{prefix}_{kind.lower()}"
+            field = message.field.add(name=name, number=len(message.field) + 1, label=label,
+                                      type=getattr(kinds, f"TYPE_{kind}"))
+            if kind in ("MESSAGE", "ENUM"):
+                field.type_name = {"MESSAGE": ".p.q.M.N", "ENUM": ".p.q.E"}[kind]
+            if prefix == "set" and default:
+                field.default_value = default
+            dtypes[name] = tf.string if dtype == "S" else tf.as_dtype(np.dtype(dtype))
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    make = message_factory.GetMessageClass(pool.FindMessageTypeByName("p.q.M"))
+    some, more = make(), make()
+    for name in dtypes:
+        value = {"string": "x", "bytes": b"y\0", "bool": True, "enum": -7, "float": 0.5,
+                 "double": 0.25}.get(name.split("_")[1], 3)
+        if "_message" in name:
+            continue
+        if name.startswith("many"):
+            getattr(some, name).extend([value] * 3)
+            getattr(more, name).append(value)
+        else:
+            setattr(some, name, value)
+    some.one_message.z = 4
+    some.many_message.add().z = -1
+    descriptors = b"bytes://" + descriptor_pb2.FileDescriptorSet(file=[file]).SerializeToString()
+    common = {"message_type": "p.q.M", "descriptor_source": descriptors}
+    serialized = np.array([[some.SerializeToString(), more.SerializeToString(), b""]], object)
+    for sanitize in (False, True):
+        record("DecodeProtoV2", bytes=serialized, field_names=list(dtypes),
+               output_types=list(dtypes.values()), sanitize=sanitize, **common)
+    number = message.field[1].number << 3 | 2
+    packed = bytes([number, 16]) + np.array([1.5, 2.5]).tobytes()
+    wrong = bytes([number & ~7, 9]) + bytes([message.field[0].number << 3 | 2, 8]) + bytes(8)
+    for one in (packed, packed + packed, wrong, packed[:-1], b"\x0a", b"\x9a\x7f\x01x"):
+        record("DecodeProtoV2", bytes=np.array(one, object), field_names=["many_double", "one_double"],
+               output_types=[tf.float64, tf.float64], **common)
+    record("DecodeProtoV2", bytes=np.array([b""], object), field_names=["z"],
+           output_types=[tf.int64], **{**common, "message_type": "p.q.M.N"})
+    for change in ({"message_type": "q.M"}, {"field_names": ["none"]}, {"message_format": "json"},
+                   {"output_types": [tf.float32]}, {"descriptor_source": "local://"},
+                   {"descriptor_source": ""}, {"descriptor_source": "/none"},
+                   {"output_types": [tf.float64, tf.int32]}, {"bytes": np.array([], object)}):
+        record("DecodeProtoV2", **{"bytes": np.array([b""], object), "field_names": ["one_double"],
+                                   "output_types": [tf.float64], **common, **change})
+
+
 def main():
     recorder = Recorder()
     quantized_products(recorder.add)
@@ -306,6 +370,7 @@ def main():
     convolutions(recorder.add)
     signed_filters(recorder.add)
     clustering(recorder.add)
+    message_fields(recorder.add)
     recorder.write(ROOT / "tests/data/ops")
 
 

@@ -9,6 +9,7 @@ namespace savedmodel {
 
 Span<const OpDef> CheckpointOps();
 Span<const OpDef> DecodeOps();
+Span<const OpDef> DecodeProtoOps();
 Span<const OpDef> FileOps();
 Span<const OpDef> JsonExampleOps();
 Span<const OpDef> ParseExampleOps();
