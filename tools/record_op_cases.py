@@ -351,6 +351,13 @@ def message_fields(record):
                output_types=[tf.float64, tf.float64], **common)
     record("DecodeProtoV2", bytes=np.array([b""], object), field_names=["z"],
            output_types=[tf.int64], **{**common, "message_type": "p.q.M.N"})
+    example = tf.train.SequenceExample()
+    example.context.feature["a"].float_list.value.append(1.5)
+    record("DecodeProtoV2", bytes=np.array([example.SerializeToString()], object),
+           message_type="tensorflow.SequenceExample", field_names=["feature_lists", "context"],
+           output_types=[tf.string, tf.string])
+    record("DecodeProtoV2", bytes=np.array(example.context.SerializeToString(), object),
+           message_type="tensorflow.Features", field_names=["feature"], output_types=[tf.string])
     for change in ({"message_type": "q.M"}, {"field_names": ["none"]}, {"message_format": "json"},
                    {"output_types": [tf.float32]}, {"descriptor_source": "local://"},
                    {"descriptor_source": ""}, {"descriptor_source": "/none"},

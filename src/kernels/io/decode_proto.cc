@@ -276,6 +276,40 @@ StatusOr<Field> FindField(std::string_view set, std::string_view message, const 
   return InvalidArgument("the message has no field ", name);
 }
 
+// What "local://" knows: the messages of tf.Example.
+struct LinkedField {
+  std::string_view message, name;
+  uint64_t number, type;
+  bool is_repeated;
+};
+constexpr LinkedField kLinked[] = {
+    {"tensorflow.BytesList", "value", 1, kBytes, true},
+    {"tensorflow.Example", "features", 1, kMessage, false},
+    {"tensorflow.Feature", "bytes_list", 1, kMessage, false},
+    {"tensorflow.Feature", "float_list", 2, kMessage, false},
+    {"tensorflow.Feature", "int64_list", 3, kMessage, false},
+    {"tensorflow.FeatureList", "feature", 1, kMessage, true},
+    {"tensorflow.FeatureLists", "feature_list", 1, kMessage, true},
+    {"tensorflow.FeatureLists.FeatureListEntry", "key", 1, kString, false},
+    {"tensorflow.FeatureLists.FeatureListEntry", "value", 2, kMessage, false},
+    {"tensorflow.Features", "feature", 1, kMessage, true},
+    {"tensorflow.Features.FeatureEntry", "key", 1, kString, false},
+    {"tensorflow.Features.FeatureEntry", "value", 2, kMessage, false},
+    {"tensorflow.FloatList", "value", 1, kFloat, true},
+    {"tensorflow.Int64List", "value", 1, kInt64, true},
+    {"tensorflow.SequenceExample", "context", 1, kMessage, false},
+    {"tensorflow.SequenceExample", "feature_lists", 2, kMessage, false},
+};
+
+StatusOr<Field> FindLinkedField(const std::string& message, const std::string& name) {
+  for (const LinkedField& f : kLinked) {
+    if (f.message == message && f.name == name) {
+      return Field{.number = f.number, .type = f.type, .is_repeated = f.is_repeated};
+    }
+  }
+  return InvalidArgument("there is no descriptor of field ", name, " of message type ", message);
+}
+
 // --------------------------------------------------------------------------------------- decoding
 
 Status AppendPacked(const Field& field, std::string_view packed, std::vector<Value>* values) {
@@ -381,10 +415,11 @@ StatusOr<KernelPtr> Build(BuildContext& build) {
   const std::string_view set =
       local ? std::string_view() : std::string_view(source).substr(kInline.size());
   const std::string_view message = FindDescriptor(set, type, false);
-  SM_CHECK_ARG(!message.empty(), "there is no descriptor of message type ", type);
+  SM_CHECK_ARG(local || !message.empty(), "there is no descriptor of message type ", type);
   std::vector<Field> fields;
   for (size_t i = 0; i < names.size(); ++i) {
-    SM_ASSIGN_OR_RETURN(Field field, FindField(set, message, names[i]));
+    SM_ASSIGN_OR_RETURN(
+        Field field, local ? FindLinkedField(type, names[i]) : FindField(set, message, names[i]));
     const DType dtype = build.output_dtype(static_cast<int>(i) + 1);
     SM_CHECK_ARG(Fits(field.type, dtype), "field ", names[i], " cannot be of ", dtype);
     fields.push_back(std::move(field));
