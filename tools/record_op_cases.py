@@ -320,6 +320,8 @@ def message_fields(record):
                 field.type_name = {"MESSAGE": ".p.q.M.N", "ENUM": ".p.q.E"}[kind]
             if prefix == "set" and default:
                 field.default_value = default
+            if kind in ("SINT32", "FLOAT") and prefix == "many":
+                field.options.packed = True
             dtypes[name] = tf.string if dtype == "S" else tf.as_dtype(np.dtype(dtype))
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
@@ -358,6 +360,25 @@ def message_fields(record):
            output_types=[tf.string, tf.string])
     record("DecodeProtoV2", bytes=np.array(example.context.SerializeToString(), object),
            message_type="tensorflow.Features", field_names=["feature"], output_types=[tf.string])
+    names = [name for name in dtypes if not name.startswith("set")]
+    sizes = random.randint(0, 3, (2, len(names))).astype("i4")
+    values = []
+    for name in names:
+        dtype = dtypes[name]
+        value = (np.array([[b"a", b""], [b"cd", b"\\xff"]], object) if dtype == tf.string else
+                 (random.randn(2, 2) * 1000).astype(dtype.as_numpy_dtype))
+        if name.endswith("string"):
+            value[1, 1] = b"e"
+        values.append(value)
+    for count, kinds_of in ((len(names), {}), (1, {"sizes": np.array([[3], [0]], np.int32)}),
+                            (1, {"sizes": np.array([[1, 0]], np.int32)}),
+                            (2, {"field_names": ["none", names[1]]}), (2, {"values": values[:1]}),
+                            (1, {"values": [values[0][0]]}), (1, {"field_names": ["one_bool"]}),
+                            (1, {"message_type": "q.M"})):
+        record("EncodeProto", **{"sizes": sizes[:, :count], "values": values[:count],
+                                 "field_names": names[:count], **common, **kinds_of})
+    record("EncodeProto", sizes=np.array([[2]], np.int32), values=[np.array([[1.5, 2, 3]], "f4")],
+           field_names=["value"], message_type="tensorflow.FloatList")
     for change in ({"message_type": "q.M"}, {"field_names": ["none"]}, {"message_format": "json"},
                    {"output_types": [tf.float32]}, {"descriptor_source": "local://"},
                    {"descriptor_source": ""}, {"descriptor_source": "/none"},
