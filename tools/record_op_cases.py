@@ -5,6 +5,7 @@ usage: tools/record_op_cases.py      (needs tensorflow and protoc)
 
 A case is one node whose tensors are fed; tests/replay/conformance.proto has the format.
 """
+import functools
 import importlib
 import pathlib
 import subprocess
@@ -13,6 +14,8 @@ import tempfile
 
 import numpy as np
 import tensorflow as tf
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from tensorflow.python.framework import op_def_library
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 random = np.random.RandomState(7)
@@ -32,6 +35,17 @@ def quantized(dtype, *shape):
     return random.randint(info.min, info.max + 1, shape, "i8").astype(dtype.as_numpy_dtype)
 
 
+class Constant:
+    """An argument that is a constant of the graph."""
+
+    def __init__(self, value):
+        self.value = np.asarray(value)
+
+
+class Computed(Constant):
+    """An argument that a node of the graph computes: some kernels want its memory."""
+
+
 class Recorder:
     """Cases by op."""
 
@@ -39,14 +53,22 @@ class Recorder:
         self.format = load_format()
         self.files = {}
 
-    def add(self, op, rtol=0.0, atol=0.0, **arguments):
-        """One call of tf.raw_ops.<op>: numpy arrays are fed, lists of them are lists of inputs."""
+    def add(self, op, rtol=0.0, atol=0.0, known_ranks=False, **arguments):
+        """One call of tf.raw_ops.<op>: numpy arrays are fed, lists of them are lists of inputs.
+
+        The graph does not know their shapes; with known_ranks, all ranks and integers' shapes."""
         feeds = {}
 
         def feed(value):
+            if isinstance(value, Computed):
+                tensor = feed(value.value)
+                return tf.concat([tensor[:1], tensor[1:]], 0)
+            if isinstance(value, Constant):
+                return tf.constant(value.value)
             if isinstance(value, np.ndarray):
                 name = f"in{len(feeds)}"
-                tensor = tf.compat.v1.placeholder(value.dtype, name=name)
+                ranks = value.shape if value.dtype.kind == "i" else [None] * value.ndim
+                tensor = tf.compat.v1.placeholder(value.dtype, ranks if known_ranks else None, name)
                 feeds[tensor] = value
                 return tensor
             if isinstance(value, list) and value and isinstance(value[0], np.ndarray):
@@ -60,8 +82,9 @@ class Recorder:
             case = file.cases.add(name=f"{len(file.cases):03}", rtol=rtol, atol=atol)
             step = case.steps.add()
             try:
-                out = getattr(tf.raw_ops, op)(name="out", **call)
-                outputs = [out] if isinstance(out, tf.Tensor) else list(out)
+                make = getattr(tf.raw_ops, op, functools.partial(op_def_library.apply_op, op))
+                out = make(name="out", **call)
+                outputs = tf.nest.flatten(out)
                 with tf.compat.v1.Session(graph=graph) as session:
                     values = session.run(outputs, feeds)
             except tf.errors.OpError as error:
@@ -193,6 +216,177 @@ def fake_quant_gradients(record):
                inputs=inputs, min=f([-1, 0, -3]), max=f([2, 0, 0.5]), **options)
 
 
+def signed_filters(record):
+    for stride, padding in ((1, "SAME"), (2, "VALID")):
+        record("QuantizedConv2D", input=quantized(tf.quint8, 2, 5, 6, 3),
+               filter=Constant(quantized(tf.qint8, 3, 2, 3, 4)), min_input=f(-0.7),
+               max_input=f(5.1), min_filter=f(-1.3), max_filter=f(1.1),
+               strides=[1, stride, stride, 1], padding=padding)
+
+
+def mirrored_convolutions(record_any):
+    def record(op, **arguments):
+        record_any(op, known_ranks=True, **arguments)
+
+    x, w = (random.rand(*shape).astype("f4") for shape in ((1, 7, 6, 2), (3, 2, 2, 5)))
+    edges = np.array([[0, 0], [1, 2], [2, 1], [0, 0]], np.int32)
+    for mode in ("REFLECT", "SYMMETRIC"):
+        for padding in ("VALID", "SAME"):
+            for stride in (1, 2, 4, 5):
+                options = {"mode": mode, "padding": padding, "strides": [1, stride, stride, 1]}
+                record("FusedPadConv2D", rtol=1e-5, input=x, paddings=edges, filter=w, **options)
+                for corners in (False, True):
+                    size = np.array((9, 4) if stride % 2 else (3, 13), np.int32)
+                    record("FusedResizeAndPadConv2D", rtol=1e-5, input=x, size=size,
+                           paddings=edges, filter=w, resize_align_corners=corners, **options)
+    options = {"mode": "REFLECT", "padding": "SAME", "strides": [1, 1, 1, 1]}
+    for dtype, rtol in ((np.float64, 1e-12), (np.float16, 0.01)):
+        record("FusedPadConv2D", rtol=rtol, input=x.astype(dtype), paddings=edges,
+               filter=w.astype(dtype), **options)
+        record("FusedResizeAndPadConv2D", rtol=rtol, input=x.astype(dtype), paddings=edges,
+               filter=w.astype(dtype), size=np.array([5, 9], np.int32), **options)
+    infinite = x.copy()
+    infinite[0, 0, 0] = float("inf"), float("nan")
+    for values, paddings, kernel in (
+            (infinite, edges, w), (x[:0], edges, w), (x, edges + np.int32(6), w), (x, -edges, w),
+            (x, edges, w[:, :, :1]), (x, edges, w[..., :0])):
+        record("FusedPadConv2D", rtol=1e-5, input=values, paddings=paddings, filter=kernel, **options)
+    record("FusedResizeAndPadConv2D", input=x, size=np.array([0, 3], np.int32), paddings=edges,
+           filter=w, **options)
+    record("FusedPadConv2D", input=x, paddings=edges, filter=np.ones((20, 1, 2, 1), "f4"),
+           mode="REFLECT", padding="VALID", strides=[1, 1, 1, 1])
+
+
+def convolutions(record):
+    images = random.rand(2, 3, 5, 6, 4).astype("f4")
+    filters = random.rand(3, 2, 4, 3).astype("f4"), random.rand(2, 3, 2, 4, 3).astype("f4")
+    ones = [1, 1, 1, 1]
+    record("Conv", rtol=1e-5, input=images[0], filter=filters[0], strides=[1, 2, 1, 1],
+           padding="SAME")
+    record("Conv", rtol=1e-5, input=images[0], filter=filters[0], strides=ones, padding="VALID",
+           dilations=[1, 1, 2, 1])
+    record("Conv", rtol=1e-5, input=images[0], filter=filters[0], strides=ones, padding="EXPLICIT",
+           explicit_paddings=[0, 0, 1, 2, 0, 1, 0, 0])
+    for batch_dims, values in ((2, images), (0, images[0, 0]), (4, images[None, None])):
+        record("Conv", rtol=1e-5, input=values, filter=filters[0], strides=ones, padding="SAME",
+               batch_dims=batch_dims)
+    for dtype, rtol in (("f4", 1e-5), ("f2", 0.01), ("f8", 1e-12), ("i4", 0)):
+        for value in (images, images[None]):
+            record("Conv", rtol=rtol, input=(value * 9).astype(dtype), strides=[1, 1, 2, 1, 1],
+                   filter=(filters[1] * 9).astype(dtype), padding="SAME",
+                   batch_dims=value.ndim - 4)
+    record("Conv", input=images[0, :0], filter=filters[0], strides=ones, padding="SAME")
+    for values, kernel, change in (
+            (images[0], filters[0], {"groups": 2}), (images[0], filters[0][:, :, :2], {}),
+            (images[0], filters[0][..., :0], {}), (images, filters[0], {}),
+            (images[0], filters[0], {"strides": [1, 1, 1]}),
+            (images[0], filters[0], {"strides": [1, 0, 1, 1]}),
+            (images[0], filters[0], {"dilations": [1, 1]}),
+            (images[0], filters[0], {"batch_dims": -1})):
+        record("Conv", input=values, filter=kernel, padding="SAME", **{"strides": ones, **change})
+
+
+def clustering(record):
+    points, centers = (random.randn(n, 6).astype("f4") for n in (7, 20))
+    for k in (1, 3, 20, 50, 0):
+        record("NearestNeighbors", rtol=1e-4, points=points, centers=centers,
+               k=np.array(k, np.int64))
+    for x, c in ((points[:0], centers), (points, centers[:, :5]), (points, centers[:0]),
+                 (points[0], centers)):
+        record("NearestNeighbors", points=x, centers=c, k=np.array(2, np.int64))
+
+
+def message_fields(record):
+    kinds = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="a.proto", package="p.q", syntax="proto2")
+    enum = file.enum_type.add(name="E")
+    for name, number in (("X", 5), ("Y", -7)):
+        enum.value.add(name=name, number=number)
+    message = file.message_type.add(name="M")
+    message.nested_type.add(name="N").field.add(name="z", number=1, label=1, type=kinds.TYPE_INT32)
+    dtypes = {}
+    for kind, dtype, default in (
+            ("DOUBLE", "f8", "1.5"), ("FLOAT", "f4", "-inf"), ("INT64", "i8", "-9"),
+            ("UINT64", "u8", "18446744073709551615"), ("INT32", "i4", "-3"), ("FIXED64", "u8", "8"),
+            ("FIXED32", "u4", "4294967295"), ("BOOL", "?", "true"), ("STRING", "S", "a\\nb"),
+            ("MESSAGE", "S", ""), ("BYTES", "S", "a\\n\\001\\377\\\""), ("UINT32", "u4", "7"),
+            ("ENUM", "i4", "Y"), ("SFIXED32", "i4", "-5"), ("SFIXED64", "i8", "5"),
+            ("SINT32", "i4", "-6"), ("SINT64", "i8", "6")):
+        for label, prefix in ((1, "one"), (3, "many"), (1, "set")):
+            name = f"{prefix}_{kind.lower()}"
+            field = message.field.add(name=name, number=len(message.field) + 1, label=label,
+                                      type=getattr(kinds, f"TYPE_{kind}"))
+            if kind in ("MESSAGE", "ENUM"):
+                field.type_name = {"MESSAGE": ".p.q.M.N", "ENUM": ".p.q.E"}[kind]
+            if prefix == "set" and default:
+                field.default_value = default
+            if kind in ("SINT32", "FLOAT") and prefix == "many":
+                field.options.packed = True
+            dtypes[name] = tf.string if dtype == "S" else tf.as_dtype(np.dtype(dtype))
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    make = message_factory.GetMessageClass(pool.FindMessageTypeByName("p.q.M"))
+    some, more = make(), make()
+    for name in dtypes:
+        value = {"string": "x", "bytes": b"y\0", "bool": True, "enum": -7, "float": 0.5,
+                 "double": 0.25}.get(name.split("_")[1], 3)
+        if "_message" in name:
+            continue
+        if name.startswith("many"):
+            getattr(some, name).extend([value] * 3)
+            getattr(more, name).append(value)
+        else:
+            setattr(some, name, value)
+    some.one_message.z = 4
+    some.many_message.add().z = -1
+    descriptors = b"bytes://" + descriptor_pb2.FileDescriptorSet(file=[file]).SerializeToString()
+    common = {"message_type": "p.q.M", "descriptor_source": descriptors}
+    serialized = np.array([[some.SerializeToString(), more.SerializeToString(), b""]], object)
+    for sanitize in (False, True):
+        record("DecodeProtoV2", bytes=serialized, field_names=list(dtypes),
+               output_types=list(dtypes.values()), sanitize=sanitize, **common)
+    number = message.field[1].number << 3 | 2
+    packed = bytes([number, 16]) + np.array([1.5, 2.5]).tobytes()
+    wrong = bytes([number & ~7, 9]) + bytes([message.field[0].number << 3 | 2, 8]) + bytes(8)
+    for one in (packed, packed + packed, wrong, packed[:-1], b"\x0a", b"\x9a\x7f\x01x"):
+        record("DecodeProtoV2", bytes=np.array(one, object), field_names=["many_double", "one_double"],
+               output_types=[tf.float64, tf.float64], **common)
+    record("DecodeProtoV2", bytes=np.array([b""], object), field_names=["z"],
+           output_types=[tf.int64], **{**common, "message_type": "p.q.M.N"})
+    example = tf.train.SequenceExample()
+    example.context.feature["a"].float_list.value.append(1.5)
+    record("DecodeProtoV2", bytes=np.array([example.SerializeToString()], object),
+           message_type="tensorflow.SequenceExample", field_names=["feature_lists", "context"],
+           output_types=[tf.string, tf.string])
+    record("DecodeProtoV2", bytes=np.array(example.context.SerializeToString(), object),
+           message_type="tensorflow.Features", field_names=["feature"], output_types=[tf.string])
+    names = [name for name in dtypes if not name.startswith("set")]
+    sizes = random.randint(0, 3, (2, len(names))).astype("i4")
+    values = []
+    for name in names:
+        dtype = dtypes[name]
+        value = (np.array([[b"a", b""], [b"cd", b"\\xff"]], object) if dtype == tf.string else
+                 (random.randn(2, 2) * 1000).astype(dtype.as_numpy_dtype))
+        if name.endswith("string"):
+            value[1, 1] = b"e"
+        values.append(value)
+    for count, kinds_of in ((len(names), {}), (1, {"sizes": np.array([[3], [0]], np.int32)}),
+                            (1, {"sizes": np.array([[1, 0]], np.int32)}),
+                            (2, {"field_names": ["none", names[1]]}), (2, {"values": values[:1]}),
+                            (1, {"values": [values[0][0]]}), (1, {"field_names": ["one_bool"]}),
+                            (1, {"message_type": "q.M"})):
+        record("EncodeProto", **{"sizes": sizes[:, :count], "values": values[:count],
+                                 "field_names": names[:count], **common, **kinds_of})
+    record("EncodeProto", sizes=np.array([[2]], np.int32), values=[np.array([[1.5, 2, 3]], "f4")],
+           field_names=["value"], message_type="tensorflow.FloatList")
+    for change in ({"message_type": "q.M"}, {"field_names": ["none"]}, {"message_format": "json"},
+                   {"output_types": [tf.float32]}, {"descriptor_source": "local://"},
+                   {"descriptor_source": ""}, {"descriptor_source": "/none"},
+                   {"output_types": [tf.float64, tf.int32]}, {"bytes": np.array([], object)}):
+        record("DecodeProtoV2", **{"bytes": np.array([b""], object), "field_names": ["one_double"],
+                                   "output_types": [tf.float64], **common, **change})
+
+
 def main():
     recorder = Recorder()
     quantized_products(recorder.add)
@@ -200,6 +394,11 @@ def main():
     candidate_samplers(recorder.add)
     batching(recorder.add)
     fake_quant_gradients(recorder.add)
+    mirrored_convolutions(recorder.add)
+    convolutions(recorder.add)
+    signed_filters(recorder.add)
+    clustering(recorder.add)
+    message_fields(recorder.add)
     recorder.write(ROOT / "tests/data/ops")
 
 

@@ -44,26 +44,16 @@ StatusOr<ResizeDims> ReadResizeDims(const OpContext& ctx) {
 
 namespace {
 
-// What output position takes of the two input positions around it.
-struct Pair {
-  int64_t lower, upper;
-  float weight;  // of `upper`
-};
-
-std::vector<Pair> Pairs(const ResizeMapping& mapping, int64_t in, int64_t out) {
+std::vector<ResizePair> Pairs(const ResizeMapping& mapping, int64_t in, int64_t out) {
   const float scale = mapping.Scale(in, out);
-  std::vector<Pair> pairs(out);
-  for (int64_t i = 0; i < out; ++i) {
-    const float at = mapping.Position(i, scale), floor = std::floor(at);
-    pairs[i] = {std::clamp<int64_t>(static_cast<int64_t>(floor), 0, in - 1),
-                std::clamp<int64_t>(static_cast<int64_t>(std::ceil(at)), 0, in - 1), at - floor};
-  }
+  std::vector<ResizePair> pairs(out);
+  for (int64_t i = 0; i < out; ++i) pairs[i] = PairAt(mapping, scale, in, i);
   return pairs;
 }
 
 // A row of an image, interpolated at the output's columns.
 template <class T>
-void InterpolateRow(const T* row, const std::vector<Pair>& xs, int64_t channels, float* out) {
+void InterpolateRow(const T* row, const std::vector<ResizePair>& xs, int64_t channels, float* out) {
   constexpr int64_t kVector = 8;
   if constexpr (std::is_same_v<T, float>) {
     for (size_t i = 0; channels >= kVector && i < xs.size(); ++i, out += channels) {
@@ -73,7 +63,7 @@ void InterpolateRow(const T* row, const std::vector<Pair>& xs, int64_t channels,
     if (channels >= kVector) return;
   }
   const auto each = [&](auto count) {
-    for (const Pair& x : xs) {
+    for (const ResizePair& x : xs) {
       const T *left = row + x.lower * count, *right = row + x.upper * count;
       for (int64_t k = 0; k < count; ++k) {
         const float from(left[k]), to(right[k]);
@@ -89,8 +79,8 @@ void InterpolateRow(const T* row, const std::vector<Pair>& xs, int64_t channels,
 template <class T>
 void Bilinear(const OpContext& ctx, const ResizeDims& d, const ResizeMapping& mapping, const T* in,
               float* out) {
-  const std::vector<Pair> ys = Pairs(mapping, d.in_height, d.out_height);
-  const std::vector<Pair> xs = Pairs(mapping, d.in_width, d.out_width);
+  const std::vector<ResizePair> ys = Pairs(mapping, d.in_height, d.out_height);
+  const std::vector<ResizePair> xs = Pairs(mapping, d.in_width, d.out_width);
   const int64_t in_row = d.in_width * d.channels, out_row = d.out_width * d.channels;
   ctx.ParallelFor(d.batch * d.out_height, 1.0 * static_cast<double>(out_row),
                   [&](int64_t begin, int64_t end) {
@@ -108,7 +98,7 @@ void Bilinear(const OpContext& ctx, const ResizeDims& d, const ResizeMapping& ma
                       return to;
                     };
                     for (int64_t r = begin; r < end; ++r) {
-                      const Pair& y = ys[r % d.out_height];
+                      const ResizePair& y = ys[r % d.out_height];
                       const int64_t image = r / d.out_height * d.in_height;
                       const float* upper = find(image + y.lower, image + y.upper);
                       const float* lower = find(image + y.upper, image + y.lower);
@@ -345,8 +335,8 @@ StatusOr<KernelPtr> BuildBilinearGrad(BuildContext& build) {
                      grads[2] > 0,
                  "grads and original_image have shapes ", grads, " and ", image,
                  ", expected [batch, height, width, channels] of equal batch and channels");
-    const std::vector<Pair> ys = Pairs(mapping, image[1], grads[1]);
-    const std::vector<Pair> xs = Pairs(mapping, image[2], grads[2]);
+    const std::vector<ResizePair> ys = Pairs(mapping, image[1], grads[1]);
+    const std::vector<ResizePair> xs = Pairs(mapping, image[2], grads[2]);
     const int64_t c = image[3];
     return VisitDType<kFloats>(ctx.output_dtype(0), [&](auto tag) -> Status {
       using T = typename decltype(tag)::type;
@@ -355,8 +345,8 @@ StatusOr<KernelPtr> BuildBilinearGrad(BuildContext& build) {
       std::fill_n(out, ctx.output(0).num_elements(), T(0));
       for (int64_t b = 0; b < grads[0]; ++b) {
         T* to = out + b * image[1] * image[2] * c;
-        for (const Pair& y : ys) {
-          for (const Pair& x : xs) {
+        for (const ResizePair& y : ys) {
+          for (const ResizePair& x : xs) {
             const auto add = [&](int64_t row, int64_t col, float weight) {
               T* o = to + (row * image[2] + col) * c;
               for (int64_t k = 0; k < c; ++k) o[k] = o[k] + T(g[k] * weight);

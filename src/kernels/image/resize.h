@@ -34,4 +34,15 @@ struct ResizeMapping {
 // INVALID_ARGUMENT when both are asked for.
 StatusOr<ResizeMapping> ReadResizeMapping(const Attrs& attrs);
 
+// What an output position takes of the two input positions around it.
+struct ResizePair {
+  int64_t lower, upper;
+  float weight;  // of `upper`
+};
+inline ResizePair PairAt(const ResizeMapping& mapping, float scale, int64_t in, int64_t position) {
+  const float at = mapping.Position(position, scale), floor = std::floor(at);
+  return {std::clamp<int64_t>(static_cast<int64_t>(floor), 0, in - 1),
+          std::clamp<int64_t>(static_cast<int64_t>(std::ceil(at)), 0, in - 1), at - floor};
+}
+
 }  // namespace savedmodel

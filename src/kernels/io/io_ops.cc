@@ -4,8 +4,8 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> IoFamilies() {
   return {
-      CheckpointOps(),           DecodeOps(),      FileOps(), JsonExampleOps(), ParseExampleOps(),
-      ParseSequenceExampleOps(), TensorProtoOps(),
+      CheckpointOps(),           DecodeOps(), FileOps(),        JsonExampleOps(), ParseExampleOps(),
+      ParseSequenceExampleOps(), ProtoOps(),  TensorProtoOps(),
   };
 }
 

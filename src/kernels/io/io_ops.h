@@ -13,6 +13,7 @@ Span<const OpDef> FileOps();
 Span<const OpDef> JsonExampleOps();
 Span<const OpDef> ParseExampleOps();
 Span<const OpDef> ParseSequenceExampleOps();
+Span<const OpDef> ProtoOps();
 Span<const OpDef> TensorProtoOps();
 
 // Every family of this folder, listed in io_ops.cc.

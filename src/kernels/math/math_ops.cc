@@ -11,6 +11,7 @@ std::vector<Span<const OpDef>> MathFamilies() {
       CandidateSamplingOps(),
       CastOps(),
       CheckOps(),
+      ClusteringOps(),
       ComparisonOps(),
       ComplexOps(),
       CountingOps(),

@@ -15,6 +15,7 @@ Span<const OpDef> BitwiseOps();
 Span<const OpDef> CandidateSamplingOps();
 Span<const OpDef> CastOps();
 Span<const OpDef> CheckOps();
+Span<const OpDef> ClusteringOps();
 Span<const OpDef> ComparisonOps();
 Span<const OpDef> ComplexOps();
 Span<const OpDef> CountingOps();

@@ -37,20 +37,45 @@ Status TakeFilter(const Shape& input, const Shape& filter, WindowAttrs* attrs) {
   return Status();
 }
 
-template <int rank>
-Status ConvShape(ShapeContext& ctx) {
-  SM_ASSIGN_OR_RETURN(WindowAttrs attrs, ReadWindowAttrs(ctx.attrs(), rank));
-  SM_RETURN_IF_ERROR(ctx.ExpectRank(0, rank + 2));
+// `shape` with its leading `batch_dims` dimensions as one.
+Shape WithOneBatch(const Shape& shape, int batch_dims) {
+  if (batch_dims == 1 || !shape.known_rank()) return shape;
+  std::vector<int64_t> dims = {1};
+  for (int i = 0; i < shape.rank(); ++i) {
+    if (i >= batch_dims) {
+      dims.push_back(shape[i]);
+    } else {
+      const bool known = dims[0] >= 0 && shape[i] >= 0;
+      if (!known || __builtin_mul_overflow(dims[0], shape[i], &dims[0])) dims[0] = -1;
+    }
+  }
+  return Shape(dims);
+}
+
+Status ShapeOfConv(ShapeContext& ctx, WindowAttrs attrs, int batch_dims) {
+  const int rank = attrs.rank;
+  SM_RETURN_IF_ERROR(ctx.ExpectRank(0, rank + 1 + batch_dims));
   SM_RETURN_IF_ERROR(ctx.ExpectRank(1, rank + 2));
-  const Shape& filter = ctx.input(1);
-  if (!filter.known_rank()) {
-    ctx.set_output(0, Shape::UnknownOfRank(rank + 2));
+  const Shape in = WithOneBatch(ctx.input(0), batch_dims), &filter = ctx.input(1);
+  if (!filter.known_rank() || !in.known_rank()) {
+    ctx.set_output(0, Shape::UnknownOfRank(rank + 1 + batch_dims));
     return Status();
   }
-  SM_RETURN_IF_ERROR(TakeFilter(ctx.input(0), filter, &attrs));
-  SM_ASSIGN_OR_RETURN(Shape out, WindowOutputShape(attrs, ctx.input(0), filter[rank + 1]));
+  SM_RETURN_IF_ERROR(TakeFilter(in, filter, &attrs));
+  SM_ASSIGN_OR_RETURN(Shape out, WindowOutputShape(attrs, in, filter[rank + 1]));
+  if (batch_dims != 1) {
+    std::vector<int64_t> dims = ctx.input(0).ToVector();
+    std::copy_n(&out.dims()[1], rank + 1, &dims[batch_dims]);
+    SM_ASSIGN_OR_RETURN(out, Shape::Make(dims));
+  }
   ctx.set_output(0, std::move(out));
   return Status();
+}
+
+template <int rank>
+Status ConvShape(ShapeContext& ctx) {
+  SM_ASSIGN_OR_RETURN(const WindowAttrs attrs, ReadWindowAttrs(ctx.attrs(), rank));
+  return ShapeOfConv(ctx, attrs, 1);
 }
 
 // The sum over one output pixel's window, added to `y` (all output channels).
@@ -96,9 +121,10 @@ void ConvDirect(OpContext& ctx, const WindowGeometry& g, const T* x, const T* fi
   });
 }
 
-// Channels last, double or int32.
-Status RunPlain(OpContext& ctx, const WindowGeometry& g, const Tensor& x, const Tensor& filter,
-                Tensor* y) {
+}  // namespace
+
+Status RunPlainConv(OpContext& ctx, const WindowGeometry& g, const Tensor& x, const Tensor& filter,
+                    Tensor* y) {
   const Shape& f = filter.shape();
   return VisitDType<Only(DType::kDouble) | Only(DType::kInt32)>(x.dtype(), [&](auto tag) -> Status {
     using T = typename decltype(tag)::type;
@@ -111,9 +137,12 @@ Status RunPlain(OpContext& ctx, const WindowGeometry& g, const Tensor& x, const 
   });
 }
 
+namespace {
+
 // A node's attributes, fused steps and packed filter.
 struct ConvNode {
   WindowAttrs attrs;
+  int batch_dims = 1;
   std::vector<EpilogueStep> epilogue;
   PackedMatrices packed;
   WinogradTile winograd;
@@ -124,7 +153,7 @@ struct ConvNode {
 Status RunConv(OpContext& ctx, const ConvNode& node) {
   if (ctx.output(0).num_elements() == 0) return Status();
   WindowAttrs attrs = node.attrs;
-  const Shape& shape = ctx.input(0).shape();
+  const Shape shape = WithOneBatch(ctx.input(0).shape(), node.batch_dims);
   const Shape& f = ctx.input(1).shape();
   SM_RETURN_IF_ERROR(TakeFilter(shape, f, &attrs));
   SM_ASSIGN_OR_RETURN(const WindowGeometry g, ResolveWindow(attrs, shape));
@@ -132,7 +161,7 @@ Status RunConv(OpContext& ctx, const ConvNode& node) {
   SM_RETURN_IF_ERROR(epilogue.Resolve(ctx, node.epilogue, ctx.output(0).shape()));
   return RunAsPlain(ctx, attrs.channels_first, 0, 1,
                     [&](const Tensor& x, const Tensor& filter, Tensor* y) -> Status {
-                      if (x.dtype() != DType::kFloat) return RunPlain(ctx, g, x, filter, y);
+                      if (x.dtype() != DType::kFloat) return RunPlainConv(ctx, g, x, filter, y);
                       const int64_t depth = f[f.rank() - 2];
                       const float* scale = node.is_scaled ? ctx.in<float>(2) : nullptr;
                       const FloatFilter weights{.data = filter.data<float>(),
@@ -168,7 +197,7 @@ Status Pack(BuildContext& build, const Tensor& filter, int64_t groups, ConvNode*
   const Tensor* scale = node->is_scaled ? build.constant_input(2) : nullptr;
   if (node->is_scaled && scale == nullptr) return Status();
   // Nothing depends on the batch.
-  const Shape input = build.input_shape(0).WithDim(0, 1);
+  const Shape input = WithOneBatch(build.input_shape(0), node->batch_dims).WithDim(0, 1);
   if (filter.dtype() == DType::kFloat && input.fully_known() && input.num_elements() > 0) {
     WindowAttrs attrs = node->attrs;
     SM_RETURN_IF_ERROR(TakeFilter(input, filter.shape(), &attrs));
@@ -195,14 +224,11 @@ Status Pack(BuildContext& build, const Tensor& filter, int64_t groups, ConvNode*
   return Status();
 }
 
-template <int rank, bool is_scaled = false>
-StatusOr<KernelPtr> BuildConv(BuildContext& build) {
-  ConvNode node;
-  node.is_scaled = is_scaled;
-  SM_ASSIGN_OR_RETURN(node.attrs, ReadWindowAttrs(build.attrs(), rank));
+StatusOr<KernelPtr> BuildNode(BuildContext& build, ConvNode node) {
+  const int rank = node.attrs.rank;
   node.epilogue.assign(build.epilogue().begin(), build.epilogue().end());
   const Tensor* filter = build.constant_input(1);
-  const Shape& input = build.input_shape(0);
+  const Shape input = WithOneBatch(build.input_shape(0), node.batch_dims);
   // The number of groups, which packing depends on, follows from the input's channels.
   if (filter != nullptr && filter->shape().rank() == rank + 2 && input.rank() == rank + 2) {
     const int64_t channels = input[node.attrs.channel_dim()], depth = filter->shape()[rank];
@@ -215,6 +241,53 @@ StatusOr<KernelPtr> BuildConv(BuildContext& build) {
                     node.narrow     ? "sums of taps"
                     : node.winograd ? DebugString(node.winograd)
                                     : DebugString(node.packed));
+}
+
+template <int rank, bool is_scaled = false>
+StatusOr<KernelPtr> BuildConv(BuildContext& build) {
+  ConvNode node;
+  node.is_scaled = is_scaled;
+  SM_ASSIGN_OR_RETURN(node.attrs, ReadWindowAttrs(build.attrs(), rank));
+  return BuildNode(build, std::move(node));
+}
+
+// Of Conv, which is for images of any number of spatial dimensions, the attributes as Conv2D's or
+// Conv3D's.
+StatusOr<ConvNode> ReadGeneric(const Attrs& list) {
+  ConvNode node;
+  if (list.Int("groups") != 1) return Unimplemented("a Conv of ", list.Int("groups"), " groups");
+  const int64_t batch_dims = list.Int("batch_dims");
+  SM_CHECK_ARG(batch_dims >= 0 && batch_dims < Shape::kMaxRank, "batch_dims is ", batch_dims);
+  node.batch_dims = static_cast<int>(batch_dims);
+  const size_t rank = list.Ints("strides").size() - 2;
+  SM_CHECK_ARG(rank == 2 || rank == 3, "strides are ", list.Ints("strides"),
+               ", expected those of 2 or 3 spatial dimensions, batch and channels");
+  Attrs plain = list;
+  if (list.Ints("dilations").empty()) plain.Set("dilations", std::vector<int64_t>(rank + 2, 1));
+  plain.Set("data_format", std::string("NHWC"));
+  if (list.String("data_format") == "CHANNELS_FIRST") {
+    if (batch_dims != 1) return Unimplemented("CHANNELS_FIRST with batch_dims ", batch_dims);
+    plain.Set("data_format", std::string("NCHW"));
+  }
+  SM_ASSIGN_OR_RETURN(node.attrs, ReadWindowAttrs(plain, static_cast<int>(rank)));
+  return node;
+}
+
+Status GenericConvShape(ShapeContext& ctx) {
+  SM_ASSIGN_OR_RETURN(const ConvNode node, ReadGeneric(ctx.attrs()));
+  const Shape &in = ctx.input(0), &filter = ctx.input(1);
+  SM_RETURN_IF_ERROR(ShapeOfConv(ctx, node.attrs, node.batch_dims));
+  if (!in.known_rank() || !filter.known_rank()) return Status();
+  const int64_t channels = in[node.attrs.channels_first ? 1 : in.rank() - 1];
+  SM_CHECK_ARG(channels < 0 || filter[node.attrs.rank] < 0 || channels == filter[node.attrs.rank],
+               "input ", in, " has ", channels, " channels, filter ", filter, " takes ",
+               filter[node.attrs.rank]);
+  return Status();
+}
+
+StatusOr<KernelPtr> BuildGeneric(BuildContext& build) {
+  SM_ASSIGN_OR_RETURN(ConvNode node, ReadGeneric(build.attrs()));
+  return BuildNode(build, std::move(node));
 }
 
 }  // namespace
@@ -234,6 +307,14 @@ Status ScaledConv2DShape(ShapeContext& ctx) {
 }
 
 constexpr OpDef kOps[] = {
+    {.signature = "Conv(input: T, filter: T) -> (output: T); "
+                  "T: {half,bfloat16,float,double,int32}; strides: list(int); "
+                  "padding: {'SAME','VALID','EXPLICIT'}; explicit_paddings: list(int) = []; "
+                  "data_format: {'CHANNELS_FIRST','CHANNELS_LAST'} = 'CHANNELS_LAST'; "
+                  "dilations: list(int) = []; batch_dims: int = 1; groups: int = 1",
+     .shape = GenericConvShape,
+     .build = BuildGeneric,
+     .fusion = {.accepts_epilogue = true}},
     {.signature = "Conv2D(input: T, filter: T) -> (output: T); "
                   "T: {half,bfloat16,float,double,int32}; strides: list(int); "
                   "use_cudnn_on_gpu: bool = true; padding: {'SAME','VALID','EXPLICIT'}; "

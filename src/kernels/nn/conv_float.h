@@ -39,6 +39,10 @@ StatusOr<PackedMatrices> PackFilter(BuildContext& build, int input, const Tensor
 Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& filter,
                     const float* x, const Epilogue& epilogue, float* y);
 
+// y = conv(x, filter) of double or int32.
+Status RunPlainConv(OpContext& ctx, const WindowGeometry& g, const Tensor& x, const Tensor& filter,
+                    Tensor* y);
+
 // y = depthwise convolution of x with one filter per channel, then the epilogue.
 void RunFloatDepthwise(OpContext& ctx, const WindowGeometry& g, const float* filter, const float* x,
                        const Epilogue& epilogue, float* y);

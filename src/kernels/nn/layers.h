@@ -11,4 +11,8 @@ StatusOr<KernelPtr> BuildMatMul(BuildContext& build);
 Status Conv2DShape(ShapeContext& ctx);
 StatusOr<KernelPtr> BuildConv2D(BuildContext& build);
 
+// Of a filter of qint8.
+Status QuantizedConv2DShape(ShapeContext& ctx);
+StatusOr<KernelPtr> BuildQuantizedConv2D(BuildContext& build);
+
 }  // namespace savedmodel

@@ -13,6 +13,7 @@ Span<const OpDef> AttentionOps();
 Span<const OpDef> BatchNormOps();
 Span<const OpDef> BiasOps();
 Span<const OpDef> ConvBackpropOps();
+Span<const OpDef> ConvOfMirroredOps();
 Span<const OpDef> ConvOps();
 Span<const OpDef> CrossEntropyOps();
 Span<const OpDef> CtcOps();
@@ -27,6 +28,8 @@ Span<const OpDef> MatMulOps();
 Span<const OpDef> PoolArgmaxOps();
 Span<const OpDef> PoolOps();
 Span<const OpDef> QuantizeOps();
+Span<const OpDef> QuantizedChannelOps();
+Span<const OpDef> QuantizedFusedOps();
 Span<const OpDef> QuantizedProductOps();
 Span<const OpDef> QuantizedValueOps();
 Span<const OpDef> RecognizedOps();
@@ -35,6 +38,8 @@ Span<const OpDef> RecurrentOps();
 Span<const OpDef> RnnOps();
 Span<const OpDef> SoftmaxOps();
 Span<const OpDef> SpectrogramOps();
+Span<const OpDef> UniformProductOps();
+Span<const OpDef> UniformValueOps();
 
 // Every family of this folder, listed in nn_ops.cc.
 std::vector<Span<const OpDef>> NnFamilies();

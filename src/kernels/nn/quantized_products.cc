@@ -90,6 +90,7 @@ StatusOr<WindowAttrs> ReadConvAttrs(const Attrs& list) {
 }
 
 Status Conv2DShape(ShapeContext& ctx) {
+  if (ctx.input_dtype(1) == DType::kQInt8) return QuantizedConv2DShape(ctx);
   SM_ASSIGN_OR_RETURN(WindowAttrs attrs, ReadConvAttrs(ctx.attrs()));
   ctx.set_output(1, Shape());
   ctx.set_output(2, Shape());
@@ -149,6 +150,7 @@ Status RunConv2D(OpContext& ctx, WindowAttrs attrs) {
 }
 
 StatusOr<KernelPtr> BuildConv2D(BuildContext& build) {
+  if (build.input_dtype(1) == DType::kQInt8) return BuildQuantizedConv2D(build);
   SM_ASSIGN_OR_RETURN(const WindowAttrs attrs, ReadConvAttrs(build.attrs()));
   return MakeKernel([attrs](OpContext& ctx) { return RunConv2D(ctx, attrs); });
 }
@@ -233,11 +235,12 @@ constexpr OpDef kOps[] = {
                   "T2: {quint8}; Toutput: {qint32} = qint32",
      .shape = BroadcastWithRange,
      .build = BuildPlain<RunAdd>},
-    {.signature = "QuantizedConv2D(input: Tinput, filter: Tfilter, min_input: float, "
-                  "max_input: float, min_filter: float, max_filter: float) -> (output: out_type, "
-                  "min_output: float, max_output: float); Tinput: {quint8}; Tfilter: {quint8}; "
-                  "out_type: {qint32} = qint32; strides: list(int); padding: {'SAME','VALID'}; "
-                  "dilations: list(int) = [1, 1, 1, 1]",
+    {.signature =
+         "QuantizedConv2D(input: Tinput, filter: Tfilter, min_input: float, "
+         "max_input: float, min_filter: float, max_filter: float) -> (output: out_type, "
+         "min_output: float, max_output: float); Tinput: {quint8}; Tfilter: {quint8,qint8}; "
+         "out_type: {qint32} = qint32; strides: list(int); padding: {'SAME','VALID'}; "
+         "dilations: list(int) = [1, 1, 1, 1]",
      .shape = Conv2DShape,
      .build = BuildConv2D},
     {.signature = "QuantizedMatMul(a: T1, b: T2, min_a: float, max_a: float, min_b: float, "

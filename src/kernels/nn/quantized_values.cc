@@ -251,19 +251,22 @@ Status RunUsedRange(OpContext& ctx) {
 
 // ---------------------------------------------------------------------------------- concatenation
 
-// Inputs: the axis, N values, N minima, N maxima. The result's range covers those of all values and
-// zero; for signed integers it is symmetric.
-Status RunConcat(OpContext& ctx) {
+// Inputs: the axis and N values, in either order, then N minima and N maxima. The result's range
+// covers those of all values and zero; for signed integers it is symmetric. With the axis behind
+// the values, TensorFlow's oneDNN takes ranges that are one as they are, and others of bytes from
+// zero.
+Status RunConcat(OpContext& ctx, bool axis_first) {
   const int n = ctx.num_inputs() / 3;
-  SM_CHECK_ARG(ctx.input(0).num_elements() == 1, "concat_dim has shape ", ctx.input(0).shape(),
-               ", expected a scalar");
-  const Shape& first = ctx.input(1).shape();
-  SM_ASSIGN_OR_RETURN(const int axis, shape::NormalizeAxis(ctx.IntInput(0), first.rank()));
+  const int axis_input = axis_first ? 0 : n, values = axis_first ? 1 : 0;
+  SM_CHECK_ARG(ctx.input(axis_input).num_elements() == 1, "the axis has shape ",
+               ctx.input(axis_input).shape(), ", expected a scalar");
+  const Shape& first = ctx.input(values).shape();
+  SM_ASSIGN_OR_RETURN(const int axis, shape::NormalizeAxis(ctx.IntInput(axis_input), first.rank()));
   std::vector<QuantizedRange> ranges(n);
   QuantizedRange all = {0, std::numeric_limits<float>::lowest()};
   int64_t size = 0;
   for (int i = 0; i < n; ++i) {
-    const Shape& s = ctx.input(1 + i).shape();
+    const Shape& s = ctx.input(values + i).shape();
     SM_CHECK_ARG(s.rank() == first.rank() && s.WithDim(axis, first[axis]) == first, "value ", i,
                  " has shape ", s, ", expected one that agrees with ", first, " but for dimension ",
                  axis);
@@ -275,21 +278,28 @@ Status RunConcat(OpContext& ctx) {
     all = {std::min(all.min, ranges[i].min), std::max(all.max, ranges[i].max)};
     SM_CHECK_ARG(!__builtin_add_overflow(size, s[axis], &size), "the result is too large");
   }
-  if (ctx.output_dtype(0) == DType::kQInt32) {
+  const bool is_one = !axis_first && std::all_of(ranges.begin(), ranges.end(), [&](auto r) {
+    return std::fabs(r.min - ranges[0].min) <= 1e-6f && std::fabs(r.max - ranges[0].max) <= 1e-6f;
+  });
+  if (is_one) {
+    all = ranges[0];
+  } else if (ctx.output_dtype(0) == DType::kQUInt8) {
+    if (!axis_first) all.min = 0;
+  } else {
     const float most = std::max(std::fabs(all.min), std::fabs(all.max));
     all = {-most, most};
   }
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(0, first.WithDim(axis, size)));
   SetRangeOutput(ctx, all);
   const int64_t outer = first.Product(0, axis), inner = first.Product(axis + 1, first.rank());
-  return VisitDType<kUnsigned8Or32>(ctx.output_dtype(0), [&](auto tag) -> Status {
+  return VisitDType<kBytes | kUnsigned8Or32>(ctx.output_dtype(0), [&](auto tag) -> Status {
     using T = typename decltype(tag)::type;
     int64_t at = 0;
     for (int i = 0; i < n; ++i) {
-      const bool same = ranges[i].min == all.min && ranges[i].max == all.max;
+      const bool same = is_one || (ranges[i].min == all.min && ranges[i].max == all.max);
       const Requantizer<T, T> requantize(ranges[i], all);
-      const T* x = ctx.in<T>(1 + i);
-      const int64_t row = ctx.input(1 + i).shape()[axis] * inner;
+      const T* x = ctx.in<T>(values + i);
+      const int64_t row = ctx.input(values + i).shape()[axis] * inner;
       for (int64_t o = 0; o < outer; ++o) {
         T* y = ctx.out<T>(0) + o * size * inner + at;
         for (int64_t k = 0; k < row; ++k, ++x) y[k] = same ? *x : requantize(*x);
@@ -298,6 +308,11 @@ Status RunConcat(OpContext& ctx) {
     }
     return Status();
   });
+}
+
+template <bool axis_first>
+StatusOr<KernelPtr> BuildConcat(BuildContext&) {
+  return MakeKernel([](OpContext& ctx) { return RunConcat(ctx, axis_first); });
 }
 
 Status ConcatShape(ShapeContext& ctx) {
@@ -330,7 +345,12 @@ constexpr OpDef kOps[] = {
                   "input_maxes: N * float) -> (output: T, output_min: float, "
                   "output_max: float); N: int >= 2; T: {quint8,qint32}",
      .shape = ConcatShape,
-     .build = BuildPlain<RunConcat>},
+     .build = BuildConcat<true>},
+    {.signature = "QuantizedConcatV2(values: N * T, axis: Tidx, input_mins: N * float, "
+                  "input_maxes: N * float) -> (output: T, output_min: float, "
+                  "output_max: float); N: int >= 2; T: {quint8,qint8}; Tidx: {int32,int64} = int32",
+     .shape = ConcatShape,
+     .build = BuildConcat<false>},
     {.signature = "QuantizedInstanceNorm(x: T, x_min: float, x_max: float) -> (y: T, "
                   "y_min: float, y_max: float); T: {quint8}; output_range_given: bool = false; "
                   "given_y_min: float = 0.0; given_y_max: float = 0.0; "

@@ -31,27 +31,6 @@ Status ReadDilations(const Attrs& list, WindowAttrs* attrs) {
   return Status();
 }
 
-Status ReadExplicitPaddings(const std::vector<int64_t>& paddings, WindowAttrs* attrs) {
-  if (attrs->padding != "EXPLICIT") {
-    SM_CHECK_ARG(paddings.empty(), "explicit_paddings must be empty unless padding is EXPLICIT");
-    return Status();
-  }
-  SM_CHECK_ARG(static_cast<int>(paddings.size()) == 2 * (attrs->rank + 2), "explicit_paddings has ",
-               paddings.size(), " values, expected ", 2 * (attrs->rank + 2));
-  const int channel = attrs->channel_dim();
-  SM_CHECK_ARG(paddings[0] == 0 && paddings[1] == 0 && paddings[2 * channel] == 0 &&
-                   paddings[2 * channel + 1] == 0,
-               "explicit_paddings of batch and channels must be 0, found ", paddings);
-  for (int i = attrs->first(); i < 3; ++i) {
-    attrs->before[i] = paddings[2 * attrs->spatial_dim(i)];
-    attrs->after[i] = paddings[2 * attrs->spatial_dim(i) + 1];
-    SM_CHECK_ARG(attrs->before[i] >= 0 && attrs->after[i] >= 0 && attrs->before[i] < kLargest &&
-                     attrs->after[i] < kLargest,
-                 "explicit_paddings must not be negative, found ", paddings);
-  }
-  return Status();
-}
-
 // Output size and leading padding of dimension `i`.
 StatusOr<shape::WindowSize> OutputSize(const WindowAttrs& attrs, int i, int64_t input) {
   const int64_t window = (attrs.window[i] - 1) * attrs.dilation[i] + 1;
@@ -119,6 +98,27 @@ Status SetStride(Span<const int64_t> strides, bool over_channels, WindowAttrs* a
   return Status();
 }
 
+Status SetExplicitPaddings(const std::vector<int64_t>& paddings, WindowAttrs* attrs) {
+  if (attrs->padding != "EXPLICIT") {
+    SM_CHECK_ARG(paddings.empty(), "explicit_paddings must be empty unless padding is EXPLICIT");
+    return Status();
+  }
+  SM_CHECK_ARG(static_cast<int>(paddings.size()) == 2 * (attrs->rank + 2), "explicit_paddings has ",
+               paddings.size(), " values, expected ", 2 * (attrs->rank + 2));
+  const int channel = attrs->channel_dim();
+  SM_CHECK_ARG(paddings[0] == 0 && paddings[1] == 0 && paddings[2 * channel] == 0 &&
+                   paddings[2 * channel + 1] == 0,
+               "explicit_paddings of batch and channels must be 0, found ", paddings);
+  for (int i = attrs->first(); i < 3; ++i) {
+    attrs->before[i] = paddings[2 * attrs->spatial_dim(i)];
+    attrs->after[i] = paddings[2 * attrs->spatial_dim(i) + 1];
+    SM_CHECK_ARG(attrs->before[i] >= 0 && attrs->after[i] >= 0 && attrs->before[i] < kLargest &&
+                     attrs->after[i] < kLargest,
+                 "explicit_paddings must not be negative, found ", paddings);
+  }
+  return Status();
+}
+
 StatusOr<WindowAttrs> ReadWindowAttrs(const Attrs& list, int rank) {
   WindowAttrs attrs;
   attrs.rank = rank;
@@ -131,7 +131,7 @@ StatusOr<WindowAttrs> ReadWindowAttrs(const Attrs& list, int rank) {
     SM_RETURN_IF_ERROR(SetStride(list.Ints("strides"), pooling, &attrs));
   }
   if (list.Has("dilations")) SM_RETURN_IF_ERROR(ReadDilations(list, &attrs));
-  SM_RETURN_IF_ERROR(ReadExplicitPaddings(list.Ints("explicit_paddings"), &attrs));
+  SM_RETURN_IF_ERROR(SetExplicitPaddings(list.Ints("explicit_paddings"), &attrs));
   if (pooling) SM_RETURN_IF_ERROR(SetWindow(list.Ints("ksize"), &attrs));
   return attrs;
 }

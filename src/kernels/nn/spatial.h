@@ -3,6 +3,7 @@
 
 #include <array>
 #include <string>
+#include <vector>
 
 #include "savedmodel/op.h"
 
@@ -36,6 +37,9 @@ StatusOr<WindowAttrs> ReadWindowAttrs(const Attrs& attrs, int rank);
 // Fills `window`, `stride` and their channel parts from lists of rank + 2 in the data format.
 Status SetWindow(Span<const int64_t> ksize, WindowAttrs* attrs);
 Status SetStride(Span<const int64_t> strides, bool over_channels, WindowAttrs* attrs);
+// Fills `before` and `after` from a list of 2 * (rank + 2) in the data format, which is empty
+// unless padding is EXPLICIT.
+Status SetExplicitPaddings(const std::vector<int64_t>& paddings, WindowAttrs* attrs);
 
 // Sizes of one application: all tensors as [batch, depth, height, width, channels].
 struct WindowGeometry {
