@@ -2,18 +2,17 @@
 //
 // A reducer is a struct with an accumulator type Acc and static functions: Identity, Load (element
 // to accumulator), Combine, Finish (accumulator and number of elements to result).
-#include "src/kernels/math/reduction.h"
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <memory>
 
+#include "src/base/status_macros.h"
 #include "src/graph/op_signature.h"
 #include "src/kernels/math/convert.h"
 #include "src/kernels/math/elementwise.h"
 #include "src/kernels/math/integer_math.h"
 #include "src/kernels/math/math_ops.h"
+#include "src/kernels/math/reduction_loops.h"
 
 namespace savedmodel {
 namespace {
@@ -124,10 +123,6 @@ struct AnyReducer {
   static bool Finish(bool a, int64_t) { return a; }
 };
 
-// Elements of a contiguous run that are combined one after another; longer runs are combined
-// by blocks, which keeps rounding errors of sums small.
-inline constexpr int64_t kBlock = 2048;
-
 template <class R>
 inline constexpr bool kIsSum = false;
 template <class T>
@@ -135,7 +130,7 @@ inline constexpr bool kIsSum<SumReducer<T>> = true;
 template <class T>
 inline constexpr bool kIsSum<MeanReducer<T>> = true;
 
-// A contiguous run of at most kBlock elements, in 16 interleaved chains that vectorise.
+// A contiguous run of at most Reducer::kBlock elements, in 16 interleaved chains that vectorise.
 template <class R, class T>
 typename R::Acc ReduceBlock(const T* x, int64_t n) {
   using Acc = typename R::Acc;
@@ -158,141 +153,64 @@ typename R::Acc ReduceBlock(const T* x, int64_t n) {
   return acc;
 }
 
-// A contiguous run, halved down to blocks.
+// R of elements T, with what it knows of types left out.
 template <class R, class T>
-typename R::Acc ReduceRun(const T* x, int64_t n) {
-  if (n <= kBlock) return ReduceBlock<R>(x, n);
-  const int64_t half_n = (n / 2 + kBlock - 1) / kBlock * kBlock;
-  return R::Combine(ReduceRun<R>(x, half_n), ReduceRun<R>(x + half_n, n - half_n));
-}
-
-// All elements to one: long runs are cut at fixed places, so that threads do not change the result.
-template <class R, class T>
-typename R::Acc ReduceAll(OpContext& ctx, const T* x, int64_t n) {
-  constexpr int64_t kPart = 32 * kBlock;
-  const int64_t parts = (n + kPart - 1) / kPart;
-  if (parts <= 1) return ReduceRun<R>(x, n);
-  std::unique_ptr<typename R::Acc[]> results(new typename R::Acc[parts]);
-  ctx.ParallelFor(parts, 0.4 * kPart, [&](int64_t begin, int64_t end) {
-    for (int64_t p = begin; p < end; ++p) {
-      results[p] = ReduceRun<R>(x + p * kPart, std::min(kPart, n - p * kPart));
-    }
-  });
-  typename R::Acc acc = results[0];
-  for (int64_t p = 1; p < parts; ++p) acc = R::Combine(acc, results[p]);
-  return acc;
-}
-
-// The innermost dimension is reduced: each output combines contiguous runs.
-template <class R, class T>
-void ReduceInner(OpContext& ctx, const ReductionPlan& plan, const T* x, T* y) {
-  const int64_t run = plan.reduced.back().size;
-  const ReductionPlan::Dims runs(plan.reduced.begin(), plan.reduced.end() - 1);
-  if (plan.outputs == 1 && runs.empty()) {
-    y[0] = R::Finish(ReduceAll<R>(ctx, x, run), plan.inputs);
-    return;
-  }
-  ctx.ParallelFor(plan.outputs, 0.4 * plan.inputs, [&](int64_t begin, int64_t end) {
-    T* out = y + begin;
-    ForEachOffset(plan.kept, begin, end, [&](int64_t base) {
-      typename R::Acc acc = R::Identity();
-      ForEachOffset(runs, 0, plan.inputs / run, [&](int64_t offset) {
-        acc = R::Combine(acc, ReduceRun<R>(x + base + offset, run));
-      });
-      *out++ = R::Finish(acc, plan.inputs);
-    });
-  });
-}
-
-// The innermost dimension is kept: rows are combined element by element, in strips that stay in
-// the cache, through partial results so that rounding errors of sums stay small.
-template <class R, class T>
-void ReduceOuter(OpContext& ctx, const ReductionPlan& plan, const T* x, T* y) {
+struct Untyped {
   using Acc = typename R::Acc;
-  constexpr int64_t kStrip = 256;
-  constexpr int64_t kRows = 128;  // rows per partial result
-  const int64_t width = plan.kept.back().size;
-  const int64_t strips = (width + kStrip - 1) / kStrip;
-  const ReductionPlan::Dims outer(plan.kept.begin(), plan.kept.end() - 1);
-  const double cost = 0.4 * static_cast<double>(plan.inputs) * std::min(width, kStrip);
-  ctx.ParallelFor(plan.outputs / width * strips, cost, [&](int64_t begin, int64_t end) {
-    for (int64_t unit = begin; unit < end; ++unit) {
-      const int64_t column = unit % strips * kStrip, row = unit / strips;
-      const int64_t n = std::min(kStrip, width - column);
-      ForEachOffset(outer, row, row + 1, [&](int64_t base) {
-        Acc total[kStrip], partial[kStrip];
-        std::fill_n(total, n, R::Identity());
-        for (int64_t r = 0; r < plan.inputs; r += kRows) {
-          std::fill_n(partial, n, R::Identity());
-          ForEachOffset(plan.reduced, r, std::min(r + kRows, plan.inputs), [&](int64_t offset) {
-            const T* from = x + base + offset + column;
-            for (int64_t i = 0; i < n; ++i) partial[i] = R::Combine(partial[i], R::Load(from[i]));
-          });
-          for (int64_t i = 0; i < n; ++i) total[i] = R::Combine(total[i], partial[i]);
-        }
-        T* out = y + row * width + column;
-        for (int64_t i = 0; i < n; ++i) out[i] = R::Finish(total[i], plan.inputs);
-      });
-    }
-  });
-}
+  static_assert(sizeof(Acc) <= Reducer::kMostBytes);
 
-// Floats of rows that are evenly apart put together, column by column: in the compute core, through
-// partial results of a fixed number of rows.
-template <class R>
-void ReduceRows(OpContext& ctx, const ReductionPlan& plan, const float* x, float* y) {
-  constexpr int64_t kRows = 128;
-  const int64_t width = plan.kept.back().size, step = plan.reduced[0].step;
-  const int64_t parts = (plan.inputs + kRows - 1) / kRows, outer = plan.outputs / width;
-  const ReductionPlan::Dims outer_dims(plan.kept.begin(), plan.kept.end() - 1);
-  std::vector<float> results(static_cast<size_t>(plan.outputs * parts), R::Identity());
-  ctx.ParallelFor(outer * parts, 0.05 * kRows * static_cast<double>(width),
-                  [&](int64_t begin, int64_t end) {
-                    for (int64_t job = begin; job < end; ++job) {
-                      const int64_t row = job % parts * kRows, at = job / parts;
-                      ForEachOffset(outer_dims, at, at + 1, [&](int64_t base) {
-                        Vectors().combine_rows(R::kOp, x + base + row * step, step,
-                                               std::min(kRows, plan.inputs - row), width,
-                                               &results[job * width]);
-                      });
-                    }
-                  });
-  for (int64_t at = 0; at < outer; ++at) {
-    float* total = &results[at * parts * width];
-    Vectors().combine_rows(R::kOp, total + width, width, parts - 1, width, total);
-    for (int64_t i = 0; i < width; ++i) y[at * width + i] = R::Finish(total[i], plan.inputs);
+  static void Identity(int64_t n, void* accumulators) {
+    std::fill_n(static_cast<Acc*>(accumulators), n, R::Identity());
   }
-}
-
-template <DTypeSet set, template <class> class Reducer>
-Status RunReduction(OpContext& ctx) {
-  const ReductionPlan plan = PlanReduction(ctx.input(0).shape(), ctx.IntsInput(1));
-  return VisitDType<set>(ctx.input(0).dtype(), [&](auto tag) -> Status {
-    using T = typename decltype(tag)::type;
-    using R = Reducer<T>;
-    const T* x = ctx.in<T>(0);
-    T* y = ctx.out<T>(0);
-    if (plan.outputs == 0) return Status();
-    if (plan.inputs <= 1) {
-      for (int64_t i = 0; i < plan.outputs; ++i) {
-        y[i] = R::Finish(plan.inputs == 0 ? R::Identity() : R::Load(x[i]), plan.inputs);
-      }
-    } else if (plan.reduced.back().step == 1) {
-      ReduceInner<R>(ctx, plan, x, y);
-    } else {
-      if constexpr (std::is_same_v<T, float> && requires { R::kOp; }) {
-        // Partial results; there are as many times fewer than inputs.
-        constexpr int64_t kMostPartial = 1 << 20;
-        if (plan.reduced.size() == 1 && plan.kept.back().step == 1 &&
-            plan.outputs <= kMostPartial) {
-          ReduceRows<R>(ctx, plan, x, y);
-          return Status();
-        }
-      }
-      ReduceOuter<R>(ctx, plan, x, y);
+  static void Load(const void* x, int64_t n, void* accumulators) {
+    for (int64_t i = 0; i < n; ++i) {
+      static_cast<Acc*>(accumulators)[i] = R::Load(static_cast<const T*>(x)[i]);
     }
+  }
+  static void Add(const void* x, int64_t n, void* accumulators) {
+    Acc* const to = static_cast<Acc*>(accumulators);
+    const T* const from = static_cast<const T*>(x);
+    for (int64_t i = 0; i < n; ++i) to[i] = R::Combine(to[i], R::Load(from[i]));
+  }
+  static void Combine(const void* from, int64_t n, void* accumulators) {
+    Acc* const to = static_cast<Acc*>(accumulators);
+    for (int64_t i = 0; i < n; ++i) to[i] = R::Combine(to[i], static_cast<const Acc*>(from)[i]);
+  }
+  [[gnu::noinline]] static void Block(const void* x, int64_t n, void* accumulator) {
+    *static_cast<Acc*>(accumulator) = ReduceBlock<R>(static_cast<const T*>(x), n);
+  }
+  static void Lines(const void* x, int64_t step, int64_t count, int64_t n, void* y) {
+    for (int64_t i = 0; i < count; ++i) {
+      Acc acc;
+      Block(static_cast<const T*>(x) + i * step, n, &acc);
+      static_cast<T*>(y)[i] = R::Finish(R::Combine(R::Identity(), acc), n);
+    }
+  }
+  static void Finish(const void* accumulators, int64_t n, int64_t inputs, void* y) {
+    for (int64_t i = 0; i < n; ++i) {
+      static_cast<T*>(y)[i] = R::Finish(static_cast<const Acc*>(accumulators)[i], inputs);
+    }
+  }
+  static constexpr ScalarOp Op() {
+    if constexpr (std::is_same_v<T, float> && requires { R::kOp; }) return R::kOp;
+    return ScalarOp::kNone;
+  }
+
+  static constexpr Reducer kReducer = {sizeof(T), sizeof(Acc), Op(),  Identity, Load,
+                                       Add,       Combine,     Block, Lines,    Finish};
+};
+
+template <DTypeSet set, template <class> class R>
+Status RunReduction(OpContext& ctx) {
+  const Reducer* reducer = nullptr;
+  SM_RETURN_IF_ERROR(VisitDType<set>(ctx.input(0).dtype(), [&](auto tag) -> Status {
+    using T = typename decltype(tag)::type;
+    reducer = &Untyped<R<T>, T>::kReducer;
     return Status();
-  });
+  }));
+  Reduce(ctx, *reducer, PlanReduction(ctx.input(0).shape(), ctx.IntsInput(1)),
+         ctx.input(0).raw_data(), ctx.output(0).raw_mutable_data());
+  return Status();
 }
 
 constexpr OpDef kOps[] = {
