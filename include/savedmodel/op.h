@@ -137,6 +137,15 @@ enum class ScalarOp : uint8_t {
   kErfc,
   kSin,
   kCos,
+  kTan,
+  kAsin,
+  kAcos,
+  kAtan,
+  kSinh,
+  kCosh,
+  kAsinh,
+  kAcosh,
+  kAtanh,
   kFloor,
   kCeil,
   kRint,
@@ -144,6 +153,7 @@ enum class ScalarOp : uint8_t {
   kGelu,      // x * (1 + erf(x / sqrt(2))) / 2
   kGeluTanh,  // the same by tanh, as GPT-2 has it
   kSwish,     // x * sigmoid(x)
+  kMish,      // x * tanh(softplus(x))
   // binary
   kAdd,
   kSub,
@@ -152,10 +162,23 @@ enum class ScalarOp : uint8_t {
   kMaximum,
   kMinimum,
   kSquaredDifference,
+  kDivNoNan,  // 0 where the divisor is 0
+  kFloorDiv,
+  kAtan2,
+  kXlogy,  // 0 where x is 0
+  // 1 where it holds, 0 where not
+  kEqual,
+  kNotEqual,
+  kLess,
+  kLessEqual,
+  kGreater,
+  kGreaterEqual,
   kPow,
+  // of three operands
+  kSelect,  // the second where the first is not 0, otherwise the third
 };
 /// True for functions of two operands.
-constexpr bool IsBinary(ScalarOp op) { return op >= ScalarOp::kAdd; }
+constexpr bool IsBinary(ScalarOp op) { return op >= ScalarOp::kAdd && op <= ScalarOp::kPow; }
 
 /// What products and convolutions of floats with constants multiply:
 /// * kFloat32: values as they are.

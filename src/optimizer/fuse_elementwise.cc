@@ -1,6 +1,7 @@
 // Scalar functions of values of one shape, each used by the next alone, put into one op that
 // computes them in one pass; and with them the sum or mean of rows that alone uses the last,
-// and the functions of such sums and numbers.
+// and the functions of such sums and numbers. A choice by a comparison, and a comparison as a
+// number, are such functions of what is compared; the comparison stays for others that use it.
 #include <algorithm>
 #include <string>
 #include <vector>
@@ -22,6 +23,7 @@ class ElementwiseFuser {
         same_shapes_(*graph, order),
         root_(graph->num_nodes(), kNone),
         sum_of_(graph->num_nodes(), kNone),
+        num_functions_(graph->num_nodes(), 0),
         user_(graph->num_nodes(), kNone) {}
 
   void Run(const std::vector<NodeId>& order) {
@@ -31,16 +33,19 @@ class ElementwiseFuser {
     std::vector<std::vector<NodeId>> trees(graph_->num_nodes());
     for (auto it = order.rbegin(); it != order.rend(); ++it) {
       const NodeId id = *it;
+      // All that use it compare in their own trees.
+      if (user_[id] == kNone && IsComparison(id)) continue;
       if (CanFuse(id)) {
         const NodeId root = user_[id];
-        const bool joins =
-            root >= 0 && trees[root].size() < kMostFused && same_shapes_({id, 0}, Whole(root));
+        const bool joins = root >= 0 && num_functions_[root] + 2 <= kMostFused &&
+                           same_shapes_({id, 0}, Whole(root));
         root_[id] = joins ? root : id;
         trees[root_[id]].push_back(id);
+        num_functions_[root_[id]] += graph_->node(id).inputs.size() == 3 ? 2 : 1;
       } else if (SumsRows(id)) {
         const NodeId root = user_[id];
         const bool joins = root >= 0 && sum_of_[root] == kNone &&
-                           trees[root].size() + 1 < kMostFused &&
+                           num_functions_[root] + 2 <= kMostFused &&
                            same_shapes_({id, 0}, {root, 0}) && NeedOnly(trees[root], id);
         root_[id] = joins ? root : id;
         sum_of_[root_[id]] = id;
@@ -56,7 +61,9 @@ class ElementwiseFuser {
         tree.erase(tree.begin());
         sum_of_[root] = kNone;
       }
-      if (tree.size() >= 2) Replace(tree);
+      if (tree.size() >= 2 || (tree.size() == 1 && Condition(graph_->node(root)) != nullptr)) {
+        Replace(tree);
+      }
     }
     redirects_.Apply(graph_);
   }
@@ -64,10 +71,42 @@ class ElementwiseFuser {
  private:
   static constexpr NodeId kNone = -1, kSeveral = -2;
 
+  // Of floats, giving bool.
+  bool IsComparison(NodeId id) const {
+    const Node& node = graph_->node(id);
+    return node.registered != nullptr && node.registered->def->fusion.scalar >= ScalarOp::kEqual &&
+           node.registered->def->fusion.scalar <= ScalarOp::kGreaterEqual &&
+           node.control_inputs.empty() && graph_->type(node.inputs[0]) == DType::kFloat;
+  }
+
+  // The comparison that a choice of floats, or a cast to float, takes for each of its elements;
+  // null where it takes none.
+  const Node* Condition(const Node& node) const {
+    const bool may_have = node.op == "SelectV2" || node.op == "Select" || node.op == "Cast";
+    if (!may_have || !node.control_inputs.empty() || node.output_types[0] != DType::kFloat) {
+      return nullptr;
+    }
+    const NodeOutput condition = node.inputs[0];
+    return IsComparison(condition.node) ? &graph_->node(condition.node) : nullptr;
+  }
+
+  // What a function of a tree reads.
+  std::vector<NodeOutput> Operands(NodeId id) const {
+    std::vector<NodeOutput> operands = graph_->node(id).inputs;
+    if (const Node* condition = Condition(graph_->node(id))) {
+      operands.erase(operands.begin());
+      operands.insert(operands.begin(), condition->inputs.begin(), condition->inputs.end());
+    }
+    return operands;
+  }
+
   bool CanFuse(NodeId id) const {
     const Node& node = graph_->node(id);
-    return IsScalarFunction(node) &&
-           std::all_of(node.inputs.begin(), node.inputs.end(),
+    const bool is_function =
+        Condition(node) != nullptr ? same_shapes_(node.inputs[0], {id, 0}) : IsScalarFunction(node);
+    if (!is_function) return false;
+    const std::vector<NodeOutput> operands = Operands(id);
+    return std::all_of(operands.begin(), operands.end(),
                        [&](NodeOutput v) { return graph_->type(v) == DType::kFloat; });
   }
 
@@ -92,8 +131,8 @@ class ElementwiseFuser {
   // Whether the functions have no operands but each other, `sum` and single numbers.
   bool NeedOnly(const std::vector<NodeId>& functions, NodeId sum) const {
     return std::all_of(functions.begin(), functions.end(), [&](NodeId id) {
-      const Node& node = graph_->node(id);
-      return std::all_of(node.inputs.begin(), node.inputs.end(), [&](NodeOutput v) {
+      const std::vector<NodeOutput> operands = Operands(id);
+      return std::all_of(operands.begin(), operands.end(), [&](NodeOutput v) {
         return v.node == sum || graph_->shape(v).num_elements() == 1 ||
                std::find(functions.begin(), functions.end(), v.node) != functions.end();
       });
@@ -103,7 +142,7 @@ class ElementwiseFuser {
   // Tells what node `id` uses that it does: by the tree it is in.
   void NoteUse(NodeId id) {
     const Node& node = graph_->node(id);
-    for (const NodeOutput& v : node.inputs) {
+    for (const NodeOutput& v : root_[id] >= 0 ? Operands(id) : node.inputs) {
       NodeId& user = user_[v.node];
       user = root_[id] >= 0 && (user == kNone || user == root_[id]) ? root_[id] : kSeveral;
     }
@@ -134,12 +173,23 @@ class ElementwiseFuser {
         if (known == inputs.end()) return inputs.push_back(v), static_cast<int>(inputs.size()) - 1;
         return static_cast<int>(known - inputs.begin());
       };
+      const std::vector<NodeOutput> from = Operands(id);
+      const Node* condition = Condition(node);
       FusedFunction f;
-      f.op = node.registered->def->fusion.scalar;
+      f.op = (condition == nullptr ? node : *condition).registered->def->fusion.scalar;
       f.parameter = node.attrs.Float("alpha");
-      f.x = operand(node.inputs.front());
-      f.y = operand(node.inputs.back());
+      f.x = operand(from.front());
+      f.y = f.z = operand(from.size() == 1 ? from[0] : from[1]);
       functions.push_back(f);
+      if (from.size() == 4) {
+        FusedFunction select;
+        select.op = ScalarOp::kSelect;
+        select.x = -static_cast<int>(functions.size());
+        select.y = operand(from[2]);
+        select.z = operand(from[3]);
+        functions.push_back(select);
+        ++result_of.back();
+      }
     }
     Node node;
     node.name = graph_->node(root).name;
@@ -162,9 +212,10 @@ class ElementwiseFuser {
   OptimizeContext* context_;
   Graph* graph_;
   const SameShapes same_shapes_;
-  std::vector<NodeId> root_;    // of the tree that a node is in
-  std::vector<NodeId> sum_of_;  // the sum in the tree of a root
-  std::vector<NodeId> user_;    // root of the tree that all users of a node are in
+  std::vector<NodeId> root_;        // of the tree that a node is in
+  std::vector<NodeId> sum_of_;      // the sum in the tree of a root
+  std::vector<int> num_functions_;  // in the tree of a root
+  std::vector<NodeId> user_;        // root of the tree that all users of a node are in
   Redirects redirects_;
 };
 

@@ -23,7 +23,7 @@ class Recognizer : private PatternPass {
       const std::string op = graph_->node(id).op;
       if (op == "Pow") ReplacePower(id);
       if (op == "Maximum" || op == "Minimum") ReplaceClip(id);
-      if (op == "Mul" && !ReplaceGelu(id) && !ReplaceSwish(id)) ReplaceLstmOutput(id);
+      if (op == "Mul" && !ReplaceGelu(id) && !ReplaceGated(id)) ReplaceLstmOutput(id);
       if (op == "AddV2" || op == "Add") {
         if (!ReplaceLayerNorm(id) && !ReplaceLstm(id)) ReplaceGru(id);
       }
@@ -174,11 +174,14 @@ class Recognizer : private PatternPass {
     });
   }
 
-  bool ReplaceSwish(NodeId id) {
+  // x times a function of x: Swish, Mish.
+  bool ReplaceGated(NodeId id) {
     return Either({id, 0}, "Mul", [&](NodeOutput x, NodeOutput gate) {
-      const Node* sigmoid = As(gate, "Sigmoid", 1);
-      if (sigmoid == nullptr || sigmoid->inputs[0] != x) return false;
-      Redirect(id, Make(id, "_Swish", {x}));
+      const Node* tanh = As(gate, "Tanh", 1);
+      const Node* inner =
+          tanh == nullptr ? As(gate, "Sigmoid", 1) : As(tanh->inputs[0], "Softplus", 1);
+      if (inner == nullptr || inner->inputs[0] != x) return false;
+      Redirect(id, Make(id, tanh == nullptr ? "_Swish" : "_Mish", {x}));
       return true;
     });
   }

@@ -237,13 +237,13 @@ TEST(FuseElementwiseTest, UnsoundSumsAreRefused) {
   };
   const std::string add = "i: " + std::to_string(static_cast<int>(ScalarOp::kAdd));
   const std::string square = "i: " + std::to_string(static_cast<int>(ScalarOp::kSquare));
-  const std::string first = add + " i: 0 i: 1 ";
+  const std::string first = add + " i: 0 i: 1 i: 1 ";
   EXPECT_TRUE(run(first, 1, 0).ok()) << run(first, 1, 0);
-  EXPECT_TRUE(run(first + square + " i: -1 i: -1", 2, 1).ok());
+  EXPECT_TRUE(run(first + square + " i: -1 i: -1 i: -1", 2, 1).ok());
   EXPECT_FALSE(run(first, 1, 1).ok());  // nothing to sum
   EXPECT_FALSE(run(first, 1, -1).ok());
-  EXPECT_FALSE(run(first + add + " i: -1 i: 1", 2, 1).ok());  // a column, not one number
-  EXPECT_FALSE(run(first + square + " i: -1 i: -1 " + add + " i: -2 i: -1", 3, 1).ok());
+  EXPECT_FALSE(run(first + add + " i: -1 i: 1 i: 1", 2, 1).ok());  // a column, not one number
+  EXPECT_FALSE(run(first + square + " i: -1 i: -1 i: -1 " + add + " i: -2 i: -1 i: -1", 3, 1).ok());
 }
 
 TEST(FuseElementwiseTest, SumsOfOtherAxesAndLongRowsStay) {
@@ -253,6 +253,31 @@ TEST(FuseElementwiseTest, SumsOfOtherAxesAndLongRowsStay) {
   const Tensor x = Values({2, 1025}, 3);
   const Result r = RunGraph(g, {{"x:0", x}}, {"y:0", "z:0"});
   EXPECT_TRUE(Has(r, "Square") && Has(r, "Neg") && Count(r, "Sum") == 2) << r.plan;
+}
+
+// A comparison that a choice and a cast take is computed with them, of what lies before it, too.
+TEST(FuseElementwiseTest, ComparisonsAsConditionsAndNumbers) {
+  GraphText g;
+  g.Input("x").Number("limit", 0.5).Number("slope", 0.25);
+  g.Node("s", "Square", {"x"}).Node("c", "Greater", {"s", "limit"});
+  g.Node("m", "Mul", {"x", "slope"}).Node("v", "SelectV2", {"c", "x", "m"});
+  g.Node("l", "LessEqual", {"x", "limit"});
+  g.Bare("n", "Cast", {"l"},
+         GraphText::Attr("SrcT", "type: DT_BOOL") + GraphText::Attr("DstT", "type: DT_FLOAT"));
+  g.Node("y", "AddV2", {"v", "n"});
+  std::vector<float> values = {kNaN, -0.0f};
+  for (int i = 0; i < 1500; ++i) values.push_back(0.01f * static_cast<float>(i - 700));
+  const Tensor x = *Tensor::FromVector(values, {1, static_cast<int64_t>(values.size())});
+  const Result r = RunGraph(g, {{"x:0", x}}, {"y:0"});
+  EXPECT_TRUE(Has(r, "_Elementwise")) << r.plan;
+  EXPECT_FALSE(Has(r, "SelectV2") || Has(r, "Greater") || Has(r, "Cast") || Has(r, "Square"))
+      << r.plan;
+  ASSERT_EQ(r.values[0].size(), values.size());
+  EXPECT_TRUE(std::isnan(r.values[0][0]));
+  for (size_t i = 1; i < values.size(); ++i) {
+    const float v = values[i];
+    ASSERT_FLOAT_EQ(r.values[0][i], (v * v > 0.5f ? v : v * 0.25f) + (v <= 0.5f ? 1 : 0)) << i;
+  }
 }
 
 // A file may name the op itself.
@@ -270,13 +295,17 @@ TEST(FuseElementwiseTest, UnsoundProgramsAreRefused) {
     return model->Prune({"a:0", "b:0"}, {"y:0"})(inputs).status();
   };
   const std::string add = "i: " + std::to_string(static_cast<int>(ScalarOp::kAdd));
-  EXPECT_TRUE(run(add + " i: 0 i: 1", "f: 0").ok()) << run(add + " i: 0 i: 1", "f: 0");
-  EXPECT_FALSE(run(add + " i: 0 i: 0", "f: 0").ok());   // reads one element as nine
-  EXPECT_FALSE(run(add + " i: 0 i: 2", "f: 0").ok());   // no such input
-  EXPECT_FALSE(run(add + " i: -1 i: 1", "f: 0").ok());  // its own result
-  EXPECT_FALSE(run(add + " i: 0 i: 1", "").ok());
-  EXPECT_FALSE(run("i: 999 i: 0 i: 1", "f: 0").ok());
-  EXPECT_FALSE(run("i: 0 i: 0 i: 1", "f: 0").ok());
+  EXPECT_TRUE(run(add + " i: 0 i: 1 i: 1", "f: 0").ok()) << run(add + " i: 0 i: 1 i: 1", "f: 0");
+  EXPECT_FALSE(run(add + " i: 0 i: 0 i: 0", "f: 0").ok());   // reads one element as nine
+  EXPECT_FALSE(run(add + " i: 0 i: 2 i: 0", "f: 0").ok());   // no such input
+  EXPECT_FALSE(run(add + " i: -1 i: 1 i: 1", "f: 0").ok());  // its own result
+  EXPECT_FALSE(run(add + " i: 0 i: 1 i: 1", "").ok());
+  EXPECT_FALSE(run("i: 999 i: 0 i: 1 i: 1", "f: 0").ok());
+  EXPECT_FALSE(run("i: 0 i: 0 i: 1 i: 1", "f: 0").ok());
+  const std::string select = "i: " + std::to_string(static_cast<int>(ScalarOp::kSelect));
+  EXPECT_TRUE(run(select + " i: 1 i: 0 i: 1", "f: 0").ok());
+  EXPECT_FALSE(run(select + " i: 0 i: 1 i: 1", "f: 0").ok());  // reads one element as nine
+  EXPECT_FALSE(run(select + " i: 1 i: 1 i: 2", "f: 0").ok());
 }
 
 }  // namespace

@@ -69,6 +69,19 @@ TEST(RecognizeTest, Swish) {
   }
 }
 
+TEST(RecognizeTest, Mish) {
+  const Tensor x = Values(Shape({3, 5}), 6);
+  GraphText graph;
+  graph.Input("x").Node("s", "Softplus", {"x"}).Node("t", "Tanh", {"s"});
+  graph.Node("y", "Mul", {"x", "t"});
+  const Result r = RunGraph(graph, {{"x:0", x}}, {"y:0"});
+  EXPECT_TRUE(Has(r, "_Mish")) << r.plan;
+  for (int64_t i = 0; i < x.num_elements(); ++i) {
+    const double v = x.data<float>()[i];
+    EXPECT_NEAR(r.values[0][i], v * std::tanh(std::log1p(std::exp(v))), 2e-6);
+  }
+}
+
 TEST(RecognizeTest, GateOfAnotherValueIsNoSwish) {
   GraphText graph;
   graph.Input("x").Input("z").Node("s", "Sigmoid", {"z"}).Node("y", "Mul", {"s", "x"});

@@ -128,20 +128,31 @@ void Contrast(const OpContext& ctx, const Shape& shape, float factor, float low,
   const int64_t c = shape[rank - 1], pixels = shape[rank - 3] * shape[rank - 2];
   const double cost = 2.0 * static_cast<double>(pixels * c);
   ctx.ParallelFor(shape.Product(0, rank - 3), cost, [&](int64_t begin, int64_t end) {
-    std::vector<double> mean(c);
+    // As many pixels at once as make a row that is worth vectors.
+    const int64_t row = c * std::max<int64_t>(1, 48 / c), size = pixels * c;
+    std::vector<double> sums(row);
+    std::vector<float> means(row);
     for (int64_t image = begin; image < end; ++image) {
-      const In* x = in + image * pixels * c;
-      Out* y = out + image * pixels * c;
-      std::fill(mean.begin(), mean.end(), 0.0);
-      for (int64_t p = 0; p < pixels; ++p) {
-        for (int64_t k = 0; k < c; ++k) mean[k] += static_cast<double>(x[p * c + k]);
+      const In* x = in + image * size;
+      Out* y = out + image * size;
+      std::fill(sums.begin(), sums.end(), 0.0);
+      for (int64_t i = 0; i < size; i += row) {
+        const int64_t n = std::min(row, size - i);
+        double* sum = sums.data();
+#pragma GCC ivdep
+        for (int64_t k = 0; k < n; ++k) sum[k] += static_cast<double>(x[i + k]);
       }
-      for (double& m : mean) m /= static_cast<double>(pixels);
-      for (int64_t p = 0; p < pixels; ++p) {
-        for (int64_t k = 0; k < c; ++k) {
-          const float m = static_cast<float>(mean[k]);
-          const float v = m + (static_cast<float>(x[p * c + k]) - m) * factor;
-          y[p * c + k] = Out(std::min(std::max(v, low), high));
+      for (int64_t k = c; k < row; ++k) sums[k % c] += sums[k];
+      for (int64_t k = 0; k < row; ++k) {
+        means[k] = static_cast<float>(sums[k % c] / static_cast<double>(pixels));
+      }
+      for (int64_t i = 0; i < size; i += row) {
+        const int64_t n = std::min(row, size - i);
+        const float* mean = means.data();
+#pragma GCC ivdep
+        for (int64_t k = 0; k < n; ++k) {
+          const float v = mean[k] + (static_cast<float>(x[i + k]) - mean[k]) * factor;
+          y[i + k] = Out(std::min(std::max(v, low), high));
         }
       }
     }

@@ -22,14 +22,16 @@ struct VectorStep {
   int64_t column_stride = 0;
 };
 
-// A scalar function of arrays: result[i] = f(x[i * x_step]) or f(x[i * x_step], y[i * y_step]).
-// Steps are 0 or 1, not both 0; `result` may be an operand of step 1.
+// A scalar function of arrays: result[i] = f(x[i * x_step]) or f(x[i * x_step], y[i * y_step]), or
+// of z, too. Steps are 0 or 1, of two operands not both 0; of three x's is 1. `result` may be an
+// operand of step 1.
 struct ArrayStep {
   ScalarOp op = ScalarOp::kNone;
   float parameter = 0;
   const float* x = nullptr;
   const float* y = nullptr;
-  int64_t x_step = 1, y_step = 1;
+  const float* z = nullptr;
+  int64_t x_step = 1, y_step = 1, z_step = 1;
   float* result = nullptr;
 };
 
@@ -194,6 +196,8 @@ struct VectorCode {
   // n floats, a multiple of `lanes`, rounded to bfloat16, ties to even; and back.
   void (*narrow)(const float* x, int64_t n, uint16_t* y);
   void (*widen)(const uint16_t* x, int64_t n, float* y);
+  void (*narrow_half)(const float* x, int64_t n, uint16_t* y);
+  void (*widen_half)(const uint16_t* x, int64_t n, float* y);
   void (*depthwise)(const DepthwiseArgs& args);
   // Applies steps to rows [row_begin, row_end) of a matrix with `columns` columns.
   void (*apply)(const VectorStep* steps, int num_steps, float* c, int64_t c_stride,
@@ -202,9 +206,20 @@ struct VectorCode {
   void (*run_steps)(const ArrayStep* steps, int num_steps, int64_t n);
   // y[i] = op(x[i]); y may be x.
   void (*map)(ScalarOp op, float parameter, const float* x, float* y, int64_t n);
+  // The same of doubles; false, and nothing done, of functions that it has not for them.
+  bool (*map_doubles)(ScalarOp op, const double* x, double* y, int64_t n);
+  // z[i] = condition[i] ? x[i * x_step] : y[i * y_step]; steps are 0 or 1.
+  void (*select)(const bool* condition, const float* x, int64_t x_step, const float* y,
+                 int64_t y_step, float* z, int64_t n);
   float (*sum)(const float* x, int64_t n);
   // Whether no number is infinite or NaN.
   bool (*all_finite)(const float* x, int64_t n);
+  // Index of the first of the largest (`is_max`) or smallest of n floats, NaN never; 0 where none
+  // is beyond the lowest, or highest, finite one.
+  int64_t (*arg_best)(bool is_max, const float* x, int64_t n);
+  // The same of each column of `rows` rows; less than 2^31 rows.
+  void (*arg_best_rows)(bool is_max, const float* x, int64_t row_stride, int64_t rows,
+                        int64_t columns, int32_t* results);
   // results[j] = op(results[j], x[r * row_stride + j]) for `rows` rows of `columns` columns, row by
   // row. `op` is kAdd, kMaximum or kMinimum, which give NaN where one of the elements is NaN.
   void (*combine_rows)(ScalarOp op, const float* x, int64_t row_stride, int64_t rows,

@@ -1,4 +1,7 @@
 // ArgMax and ArgMin.
+#include <algorithm>
+#include <cassert>
+
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
 #include "src/kernels/math/elementwise.h"
@@ -48,31 +51,68 @@ int64_t ArgBest(const T* x, int64_t n, int64_t step) {
   return at;
 }
 
+// Results [begin, end), each of `size` elements `inner` apart.
+template <bool max, class T>
+void ArgBests(const T* x, int64_t size, int64_t inner, int64_t begin, int64_t end,
+              int32_t* results) {
+  for (int64_t i = begin; i < end;) {
+    const T* from = x + i / inner * inner * size + i % inner;
+    if constexpr (std::is_same_v<T, float>) {
+      constexpr int64_t kWorthACall = 48;
+      if (inner == 1) {
+        const int64_t at =
+            size < kWorthACall ? ArgBest<max>(from, size, 1) : Vectors().arg_best(max, from, size);
+        *results++ = static_cast<int32_t>(at), ++i;
+      } else {
+        const int64_t columns = std::min(inner - i % inner, end - i);
+        Vectors().arg_best_rows(max, from, inner, size, columns, results);
+        results += columns, i += columns;
+      }
+    } else if (std::is_integral_v<T> && inner == 1) {
+      T best = *from;
+      for (int64_t k = 1; k < size; ++k) best = Better<max>(from[k], best) ? from[k] : best;
+      *results++ = static_cast<int32_t>(std::find(from, from + size, best) - from), ++i;
+    } else {
+      *results++ = static_cast<int32_t>(ArgBest<max>(from, size, inner)), ++i;
+    }
+  }
+}
+
+// n indices as the elements of `output` from `first` on.
+void StoreIndices(const int32_t* indices, int64_t n, int64_t first, Tensor& output) {
+  constexpr DTypeSet kIndexTypes = kInt32Or64 | Only(DType::kInt16) | Only(DType::kUInt16);
+  const Status of_index_type = VisitDType<kIndexTypes>(output.dtype(), [&](auto tag) {
+    using Index = typename decltype(tag)::type;
+    Index* y = static_cast<Index*>(output.raw_mutable_data()) + first;
+    for (int64_t i = 0; i < n; ++i) y[i] = static_cast<Index>(indices[i]);
+    return Status();
+  });
+  assert(of_index_type.ok());  // the op's signature has no other
+  static_cast<void>(of_index_type);
+}
+
 template <bool max>
 Status RunArg(OpContext& ctx) {
   const Shape& in = ctx.input(0).shape();
   const int64_t d = ctx.input(1).dtype() == DType::kInt16 ? *ctx.in<int16_t>(1) : ctx.IntInput(1);
   SM_ASSIGN_OR_RETURN(const int axis, shape::NormalizeAxis(d, in.rank()));
   const int64_t size = in[axis], inner = in.Product(axis + 1, in.rank());
+  SM_CHECK_ARG(size <= std::numeric_limits<int32_t>::max(), "found ", size,
+               " elements to choose from, expected less than 2^31");
   constexpr DTypeSet kArgTypes = kReals | Only(DType::kBool);
-  constexpr DTypeSet kIndexTypes = kInt32Or64 | Only(DType::kInt16) | Only(DType::kUInt16);
+  constexpr int64_t kBlock = 256;
   return VisitDType<kArgTypes>(ctx.input(0).dtype(), [&](auto tag) -> Status {
     using T = typename decltype(tag)::type;
     const T* x = ctx.in<T>(0);
-    const auto each = [&](auto store) {
-      ctx.ParallelFor(ctx.output(0).num_elements(), 1.0 * size, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          const T* from = x + i / inner * inner * size + i % inner;
-          store(i, inner == 1 ? ArgBest<max>(from, size, 1) : ArgBest<max>(from, size, inner));
-        }
-      });
-    };
-    return VisitDType<kIndexTypes>(ctx.output_dtype(0), [&](auto index_tag) -> Status {
-      using Index = typename decltype(index_tag)::type;
-      Index* y = ctx.out<Index>(0);
-      each([y](int64_t i, int64_t at) { y[i] = static_cast<Index>(at); });
-      return Status();
+    ctx.ParallelFor(ctx.output(0).num_elements(), 1.0 * size, [&](int64_t begin, int64_t end) {
+      int32_t block[kBlock];
+      for (int64_t at = begin; at < end; at += kBlock) {
+        const int64_t next = std::min(at + kBlock, end);
+        ArgBests<max>(x, size, inner, at, next, block);
+        StoreIndices(block, next - at, at, ctx.output(0));
+      }
     });
+    return Status();
   });
 }
 

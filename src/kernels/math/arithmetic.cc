@@ -49,6 +49,7 @@ struct RealDivFn {
 // 0 wherever the divisor is 0, whatever the dividend.
 struct DivNoNanFn {
   static constexpr double kCost = 0.6;
+  static constexpr ScalarOp kScalar = ScalarOp::kDivNoNan;
   template <class T>
   T operator()(const T& a, const T& b) const {
     return b == T(0) ? T(0) : a / b;
@@ -118,6 +119,7 @@ constexpr OpDef kOps[] = {
          "DivNoNan(x: T, y: T) -> (z: T); T: {half,float,bfloat16,double,complex64,complex128}",
      .shape = shape::Broadcast,
      .build = BuildPlain<(RunBinary<kFloatsAndComplexes, DivNoNanFn>)>,
+     .fusion = {.scalar = ScalarOp::kDivNoNan},
      .in_place = InPlace::kAnyInput},
     {.signature = "Maximum(x: T, y: T) -> (z: T); T: {bfloat16,half,float,double,int8,uint8,int16,"
                   "uint16,int32,uint32,int64,uint64}",

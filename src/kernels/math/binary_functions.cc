@@ -29,7 +29,8 @@ struct PowFn {
 };
 
 struct Atan2Fn {
-  static constexpr double kCost = 15;
+  static constexpr double kCost = 2;
+  static constexpr ScalarOp kScalar = ScalarOp::kAtan2;
   template <class T>
   T operator()(T y, T x) const {
     return std::atan2(y, x);
@@ -54,7 +55,8 @@ struct XdivyFn {
 };
 
 struct XlogyFn {
-  static constexpr double kCost = 10;
+  static constexpr double kCost = 2;
+  static constexpr ScalarOp kScalar = ScalarOp::kXlogy;
   template <class T>
   T operator()(const T& x, const T& y) const {
     return x == T(0) ? T(0) : x * std::log(y);
@@ -96,6 +98,7 @@ constexpr OpDef kOps[] = {
     {.signature = "Atan2(y: T, x: T) -> (z: T); T: {bfloat16,half,float,double}",
      .shape = shape::Broadcast,
      .build = BuildPlain<(RunBinary<kFloats, Atan2Fn>)>,
+     .fusion = {.scalar = ScalarOp::kAtan2},
      .in_place = InPlace::kAnyInput},
     {.signature = "NextAfter(x1: T, x2: T) -> (output: T); T: {double,float} = float",
      .shape = shape::Broadcast,
@@ -122,6 +125,7 @@ constexpr OpDef kOps[] = {
          "Xlogy(x: T, y: T) -> (z: T); T: {half,bfloat16,float,double,complex64,complex128}",
      .shape = shape::Broadcast,
      .build = BuildPlain<(RunBinary<kFloatsAndComplexes, XlogyFn>)>,
+     .fusion = {.scalar = ScalarOp::kXlogy},
      .in_place = InPlace::kAnyInput},
 };
 static_assert(RowsAreSound(kOps));

@@ -55,6 +55,25 @@ void CastElements(OpContext& ctx, bool truncate) {
   });
 }
 
+// From or to half and bfloat16 by the compute core, to or from float. False for other types.
+bool CastSmallFloats(OpContext& ctx) {
+  const DType from = ctx.input(0).dtype(), to = ctx.output_dtype(0);
+  const auto is_small = [](DType d) { return (kSmallFloats & Only(d)) != 0; };
+  const auto* x = static_cast<const char*>(ctx.input(0).raw_data());
+  auto* y = static_cast<char*>(ctx.output(0).raw_mutable_data());
+  if (!(is_small(from) && to == DType::kFloat) && !(is_small(to) && from == DType::kFloat)) {
+    return false;
+  }
+  ctx.ParallelFor(ctx.input(0).num_elements(), 0.2, [&](int64_t begin, int64_t end) {
+    if (is_small(from)) {
+      WidenToFloats(from, x + 2 * begin, end - begin, reinterpret_cast<float*>(y + 4 * begin));
+    } else {
+      NarrowFloats(to, reinterpret_cast<const float*>(x + 4 * begin), end - begin, y + 2 * begin);
+    }
+  });
+  return true;
+}
+
 StatusOr<KernelPtr> BuildCast(BuildContext& build) {
   const DType from = build.input_dtype(0), to = build.output_dtype(0);
   if (from == to) {
@@ -66,6 +85,7 @@ StatusOr<KernelPtr> BuildCast(BuildContext& build) {
   }
   const bool truncate = build.attrs().Bool("Truncate");
   return MakeKernel([truncate](OpContext& ctx) {
+    if (!truncate && CastSmallFloats(ctx)) return Status();
     return VisitDType<kCastable>(ctx.input(0).dtype(), [&](auto from_tag) -> Status {
       return VisitDType<kCastable>(ctx.output_dtype(0), [&](auto to_tag) -> Status {
         CastElements<typename decltype(from_tag)::type, typename decltype(to_tag)::type>(ctx,

@@ -83,29 +83,35 @@ constexpr OpDef kOps[] = {
      .build = BuildApproximateEqual},
     {.signature = "Equal(x: T, y: T) -> (z: bool); T: type; incompatible_shape_error: bool = true",
      .shape = EqualityShape,
-     .build = BuildPlain<RunEquality<EqualFn>>},
+     .build = BuildPlain<RunEquality<EqualFn>>,
+     .fusion = {.scalar = ScalarOp::kEqual}},
     {.signature = "Greater(x: T, y: T) -> (z: bool); T: {float,double,int32,uint8,int16,int8,int64,"
                   "bfloat16,uint16,half,uint32,uint64}",
      .shape = shape::Broadcast,
-     .build = BuildPlain<(RunBinary<kReals, GreaterFn>)>},
+     .build = BuildPlain<(RunBinary<kReals, GreaterFn>)>,
+     .fusion = {.scalar = ScalarOp::kGreater}},
     {.signature =
          "GreaterEqual(x: T, y: T) -> (z: bool); T: {float,double,int32,uint8,int16,int8,int64,"
          "bfloat16,uint16,half,uint32,uint64}",
      .shape = shape::Broadcast,
-     .build = BuildPlain<(RunBinary<kReals, GreaterEqualFn>)>},
+     .build = BuildPlain<(RunBinary<kReals, GreaterEqualFn>)>,
+     .fusion = {.scalar = ScalarOp::kGreaterEqual}},
     {.signature = "Less(x: T, y: T) -> (z: bool); T: {float,double,int32,uint8,int16,int8,int64,"
                   "bfloat16,uint16,half,uint32,uint64}",
      .shape = shape::Broadcast,
-     .build = BuildPlain<(RunBinary<kReals, LessFn>)>},
+     .build = BuildPlain<(RunBinary<kReals, LessFn>)>,
+     .fusion = {.scalar = ScalarOp::kLess}},
     {.signature =
          "LessEqual(x: T, y: T) -> (z: bool); T: {float,double,int32,uint8,int16,int8,int64,"
          "bfloat16,uint16,half,uint32,uint64}",
      .shape = shape::Broadcast,
-     .build = BuildPlain<(RunBinary<kReals, LessEqualFn>)>},
+     .build = BuildPlain<(RunBinary<kReals, LessEqualFn>)>,
+     .fusion = {.scalar = ScalarOp::kLessEqual}},
     {.signature =
          "NotEqual(x: T, y: T) -> (z: bool); T: type; incompatible_shape_error: bool = true",
      .shape = EqualityShape,
-     .build = BuildPlain<RunEquality<NotEqualFn>>},
+     .build = BuildPlain<RunEquality<NotEqualFn>>,
+     .fusion = {.scalar = ScalarOp::kNotEqual}},
 };
 static_assert(RowsAreSound(kOps));
 

@@ -38,6 +38,7 @@ struct TruncateDivFn {
 
 struct FloorDivFn {
   static constexpr double kCost = 2;
+  static constexpr ScalarOp kScalar = ScalarOp::kFloorDiv;
   static constexpr bool kTakesSmallFloats = true;  // the quotient is rounded to T first
   template <class T>
   T operator()(T a, T b) const {
@@ -46,7 +47,8 @@ struct FloorDivFn {
     } else {
       const T q = WrapDiv(a, b);
       if constexpr (std::is_signed_v<T>) {
-        if ((a < 0) != (b < 0) && WrapMul(q, b) != a) return static_cast<T>(q - 1);
+        const bool rounds_down = ((a < 0) != (b < 0)) & (WrapMul(q, b) != a);
+        return WrapSub(q, static_cast<T>(rounds_down));
       }
       return q;
     }
@@ -72,6 +74,10 @@ struct FloorModFn {
   template <class T>
   T operator()(T a, T b) const {
     const T r = TruncateModFn()(a, b);
+    if constexpr (kIsInteger<T>) {
+      const bool differs = (r != 0) & ((r < 0) != (b < 0));
+      return WrapAdd(r, differs ? b : T(0));
+    }
     return r != 0 && (r < 0) != (b < 0) ? static_cast<T>(r + b) : r;
   }
 };
@@ -107,6 +113,7 @@ constexpr OpDef kOps[] = {
          "int16,int32,uint32,uint64,int64,complex64,complex128}",
      .shape = shape::Broadcast,
      .build = BuildPlain<(RunDivision<kReals, FloorDivFn>)>,
+     .fusion = {.scalar = ScalarOp::kFloorDiv},
      .in_place = InPlace::kAnyInput},
     {.signature = "FloorMod(x: T, y: T) -> (z: T); T: {int8,int16,int32,int64,uint8,uint16,uint32,"
                   "uint64,bfloat16,half,float,double}",

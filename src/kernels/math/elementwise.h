@@ -16,6 +16,7 @@
 #include "src/kernels/compute_type.h"
 #include "src/kernels/isa/vector_code.h"
 #include "src/kernels/math/broadcast.h"
+#include "src/kernels/small_floats.h"
 #include "src/kernels/visit_dtype.h"
 
 namespace savedmodel {
@@ -26,10 +27,16 @@ inline constexpr bool kIsComplex =
 template <class T>
 inline constexpr bool kIsFloatingPoint = std::is_floating_point_v<T> || kIsSmallFloat<T>;
 
+// True where operands of type T have to become floats first.
+template <class F, class T>
+inline constexpr bool kByFloats = kIsSmallFloat<T> && !requires {
+  F::kTakesSmallFloats;
+};
+
 // F over operands of type T, in float where T is a small float.
 template <class F, class T, class... Ts>
 [[gnu::always_inline]] inline auto Apply(const T& first, const Ts&... rest) {
-  if constexpr (kIsSmallFloat<T> && !requires { F::kTakesSmallFloats; }) {
+  if constexpr (kByFloats<F, T>) {
     const auto result = F()(static_cast<float>(first), static_cast<float>(rest)...);
     if constexpr (std::is_same_v<decltype(result), const float>) {
       return T(result);
@@ -51,27 +58,15 @@ inline constexpr bool kHasVectorForm = requires {
   F::kScalar;
 };
 
-// y[i] = F(x[i]) for half and bfloat16, by way of floats.
-template <class F, class T>
-void UnarySmallFloatLoop(const T* x, T* y, int64_t n) {
-  constexpr int64_t kBlock = 256;
-  float block[kBlock];
-  for (int64_t at = 0; at < n; at += kBlock) {
-    const int64_t count = std::min(kBlock, n - at);
-    for (int64_t i = 0; i < count; ++i) block[i] = static_cast<float>(x[at + i]);
-    Vectors().map(F::kScalar, 0, block, block, count);
-    for (int64_t i = 0; i < count; ++i) y[at + i] = T(block[i]);
-  }
-}
-
 // y[i] = F(x[i]); y may be x.
 template <class F, class T>
 void UnaryLoop(const T* x, ResultType<F, T>* y, int64_t n) {
   if constexpr (kHasVectorForm<F> && std::is_same_v<T, float>) {
     Vectors().map(F::kScalar, 0, x, y, n);
-  } else if constexpr (kHasVectorForm<F> && kIsSmallFloat<T>) {
-    UnarySmallFloatLoop<F>(x, y, n);
   } else {
+    if constexpr (kHasVectorForm<F> && std::is_same_v<T, double>) {
+      if (Vectors().map_doubles(F::kScalar, x, y, n)) return;
+    }
 #pragma GCC ivdep
     for (int64_t i = 0; i < n; ++i) y[i] = Apply<F>(x[i]);
   }
@@ -115,6 +110,10 @@ template <DTypeSet set, class F>
 Status RunUnary(OpContext& ctx) {
   return VisitDType<set>(ctx.input(0).dtype(), [&](auto tag) -> Status {
     using T = typename decltype(tag)::type;
+    if constexpr (kByFloats<F, T>) {
+      MapSmallFloats<ResultType<F, float>>(ctx, F::kCost, UnaryLoop<F, float>);
+      return Status();
+    }
     const T* x = ctx.in<T>(0);
     auto* y = ctx.out<ResultType<F, T>>(0);
     ctx.ParallelFor(ctx.input(0).num_elements(), F::kCost, [&](int64_t begin, int64_t end) {
@@ -128,6 +127,10 @@ Status RunUnary(OpContext& ctx) {
 // broadcast to the output's.
 template <class F, class T>
 void BinaryInto(OpContext& ctx, const Tensor& x, const Tensor& y, Tensor& output) {
+  if constexpr (kByFloats<F, T>) {
+    return ZipSmallFloats<ResultType<F, float, float>>(ctx, F::kCost, x, y, output,
+                                                       BinaryLoop<F, float>);
+  }
   const T* a = x.data<T>();
   const T* b = y.data<T>();
   auto* z = static_cast<ResultType<F, T, T>*>(output.raw_mutable_data());

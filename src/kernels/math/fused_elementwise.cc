@@ -27,19 +27,23 @@ StatusOr<std::vector<FusedFunction>> ReadFunctions(const Attrs& attrs, int num_i
   const std::vector<int64_t>& program = attrs.Ints("program");
   const auto& parameters = attrs.Get<std::vector<float>>("parameters");
   const size_t n = parameters.size();
-  SM_CHECK_ARG(n > 0 && n <= kMostFused && program.size() == 3 * n, "found ", n,
+  SM_CHECK_ARG(n > 0 && n <= kMostFused && program.size() == 4 * n, "found ", n,
                " parameters and a program of ", program.size(), " numbers, expected 1 to ",
-               kMostFused, " functions of three numbers and one parameter");
+               kMostFused, " functions of four numbers and one parameter");
   std::vector<FusedFunction> functions;
   for (size_t i = 0; i < n; ++i) {
-    const int64_t op = program[3 * i], x = program[3 * i + 1], y = program[3 * i + 2];
+    const int64_t op = program[4 * i];
+    SM_CHECK_ARG(op > 0 && op <= static_cast<int64_t>(ScalarOp::kSelect), "found function ", op,
+                 ", expected 1 to ", static_cast<int>(ScalarOp::kSelect));
+    FusedFunction f{static_cast<ScalarOp>(op), parameters[i]};
     const int64_t earliest = -static_cast<int64_t>(i);
-    SM_CHECK_ARG(op > 0 && op <= static_cast<int64_t>(ScalarOp::kPow), "found function ", op,
-                 ", expected 1 to ", static_cast<int>(ScalarOp::kPow));
-    SM_CHECK_ARG(std::min(x, y) >= earliest && std::max(x, y) < num_inputs, "found operands ", x,
-                 " and ", y, " of function ", i, ", expected ", earliest, " to ", num_inputs - 1);
-    functions.push_back(
-        {static_cast<ScalarOp>(op), parameters[i], static_cast<int>(x), static_cast<int>(y)});
+    for (const auto& [at, operand] : {std::pair(1, &f.x), {2, &f.y}, {3, &f.z}}) {
+      const int64_t from = program[4 * i + at];
+      SM_CHECK_ARG(from >= earliest && from < num_inputs, "found operand ", from, " of function ",
+                   i, ", expected ", earliest, " to ", num_inputs - 1);
+      *operand = static_cast<int>(from);
+    }
+    functions.push_back(f);
   }
   return functions;
 }
@@ -158,7 +162,7 @@ StatusOr<Layout> MakeLayout(const std::vector<FusedFunction>& functions, int of_
   }
   const int first = static_cast<int>(functions.size()) - of_sums;
   for (auto f = functions.begin() + first; f != functions.end(); ++f) {
-    for (const int operand : {f->x, f->y}) {
+    for (const int operand : {f->x, f->y, f->z}) {
       SM_CHECK_ARG(operand < 0 ? operand <= -first : input_shape(operand).num_elements() == 1,
                    "found a function of sums and operand ", operand,
                    ", expected a sum or a single number");
@@ -225,7 +229,7 @@ class FusedElementwise final : public Kernel {
     const int n = static_cast<int>(functions_.size());
     std::vector<int> last_use(n, -1), free;
     for (int i = 0; i < n; ++i) {
-      for (int operand : {functions_[i].x, functions_[i].y}) {
+      for (int operand : {functions_[i].x, functions_[i].y, functions_[i].z}) {
         if (operand < 0) last_use[-1 - operand] = i;
       }
     }
@@ -313,7 +317,9 @@ class FusedElementwise final : public Kernel {
       step.op = f.op;
       step.parameter = f.parameter;
       operand(f.x, &step.x, &step.x_step);
-      if (IsBinary(f.op)) operand(f.y, &step.y, &step.y_step);
+      const bool is_select = f.op == ScalarOp::kSelect;
+      if (is_select || IsBinary(f.op)) operand(f.y, &step.y, &step.y_step);
+      if (is_select) operand(f.z, &step.z, &step.z_step);
       step.result = i + 1 < end ? values.tiles + tile_of_[i] * values.tile : last;
     }
     Vectors().run_steps(steps + first, static_cast<int>(end - first), n);
@@ -399,7 +405,7 @@ void SetFunctions(const std::vector<FusedFunction>& functions, Attrs* attrs) {
   std::vector<int64_t> program;
   std::vector<float> parameters;
   for (const FusedFunction& f : functions) {
-    program.insert(program.end(), {static_cast<int64_t>(f.op), f.x, f.y});
+    program.insert(program.end(), {static_cast<int64_t>(f.op), f.x, f.y, f.z});
     parameters.push_back(f.parameter);
   }
   attrs->Set("program", std::move(program));

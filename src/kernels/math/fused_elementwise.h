@@ -16,11 +16,11 @@ inline constexpr int kMostFused = 32;
 inline constexpr int64_t kMostSummed = 1024;
 
 // A function and its operands: inputs of the op (0, 1, …) or results of earlier functions (-1 for
-// the first one's, -2, …). A function of one operand has it twice.
+// the first one's, -2, …). A function of fewer operands has its last one again.
 struct FusedFunction {
   ScalarOp op = ScalarOp::kNone;
   float parameter = 0;  // LeakyRelu's alpha
-  int x = 0, y = 0;
+  int x = 0, y = 0, z = 0;
 };
 
 // The functions as attributes; the last one's result is the op's.

@@ -54,19 +54,28 @@ T WrapNeg(const T& a) {
 // Division that rounds to zero, of b != 0; the quotient of the least integer and -1 wraps.
 template <class T>
 T WrapDiv(const T& a, const T& b) {
-  if constexpr (std::is_integral_v<T> && std::is_signed_v<T>) {
-    if (b == T(-1)) return WrapNeg(a);
+  if constexpr (std::is_same_v<T, int32_t>) {
+    // In double, where the rounded quotient is never beyond the next integer: in vectors, too.
+    const int32_t dividend = b == -1 ? WrapNeg(a) : a, divisor = b == -1 ? 1 : b;
+    return static_cast<int32_t>(static_cast<double>(dividend) / static_cast<double>(divisor));
+  } else {
+    if constexpr (std::is_integral_v<T> && sizeof(T) == 8) {
+      // Twice as quick, where it suffices.
+      if (((static_cast<uint64_t>(a) | static_cast<uint64_t>(b)) >> 32) == 0) {
+        return static_cast<T>(static_cast<uint32_t>(a) / static_cast<uint32_t>(b));
+      }
+    }
+    if constexpr (std::is_integral_v<T> && std::is_signed_v<T>) {
+      if (b == T(-1)) return WrapNeg(a);
+    }
+    return static_cast<T>(a / b);
   }
-  return static_cast<T>(a / b);
 }
 
 // The remainder of WrapDiv.
 template <class T>
 T WrapMod(const T& a, const T& b) {
-  if constexpr (std::is_integral_v<T> && std::is_signed_v<T>) {
-    if (b == T(-1)) return 0;
-  }
-  return static_cast<T>(a % b);
+  return WrapSub(a, WrapMul(WrapDiv(a, b), b));
 }
 
 }  // namespace savedmodel

@@ -31,6 +31,16 @@ Status SelectV2Shape(ShapeContext& ctx) {
   return Status();
 }
 
+// y[i] = c[i] ? t(i) : e(i) of words, without a branch, so that it can be done in vectors.
+template <class T, class Then, class Else>
+void ChooseLoop(const bool* c, Then t, Else e, T* y, int64_t n) {
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; ++i) {
+    const T mask = static_cast<T>(T{0} - static_cast<T>(c[i]));
+    y[i] = static_cast<T>((t(i) & mask) | (e(i) & ~mask));
+  }
+}
+
 // y[i] = c[i] ? t[i] : e[i], each advancing by its step of 0 or 1.
 template <class T>
 void SelectLoop(const bool* c, int64_t c_step, const T* t, int64_t t_step, const T* e,
@@ -39,8 +49,24 @@ void SelectLoop(const bool* c, int64_t c_step, const T* t, int64_t t_step, const
     const T* from = *c ? t : e;
     const int64_t step = *c ? t_step : e_step;
     for (int64_t i = 0; i < n; ++i) y[i] = from[i * step];
-  } else if (t_step == 1 && e_step == 1) {
-    for (int64_t i = 0; i < n; ++i) y[i] = c[i] ? t[i] : e[i];
+  } else if constexpr (std::is_same_v<T, uint32_t>) {
+    // Floats only move.
+    Vectors().select(c, reinterpret_cast<const float*>(t), t_step,
+                     reinterpret_cast<const float*>(e), e_step, reinterpret_cast<float*>(y), n);
+  } else if constexpr (std::is_unsigned_v<T>) {
+    if (t_step == 1 && e_step == 1) {
+      ChooseLoop(
+          c, [t](int64_t i) { return t[i]; }, [e](int64_t i) { return e[i]; }, y, n);
+    } else if (t_step == 1) {
+      ChooseLoop(
+          c, [t](int64_t i) { return t[i]; }, [e = *e](int64_t) { return e; }, y, n);
+    } else if (e_step == 1) {
+      ChooseLoop(
+          c, [t = *t](int64_t) { return t; }, [e](int64_t i) { return e[i]; }, y, n);
+    } else {
+      ChooseLoop(
+          c, [t = *t](int64_t) { return t; }, [e = *e](int64_t) { return e; }, y, n);
+    }
   } else {
     for (int64_t i = 0; i < n; ++i) y[i] = c[i] ? t[i * t_step] : e[i * e_step];
   }

@@ -29,26 +29,16 @@ SM_CORE_FUNCTION(Erf, std::erf(x));
 SM_CORE_FUNCTION(Erfc, std::erfc(x));
 SM_CORE_FUNCTION(Sin, std::sin(x));
 SM_CORE_FUNCTION(Cos, std::cos(x));
+SM_CORE_FUNCTION(Tan, std::tan(x));
+SM_CORE_FUNCTION(Asin, std::asin(x));
+SM_CORE_FUNCTION(Acos, std::acos(x));
+SM_CORE_FUNCTION(Atan, std::atan(x));
+SM_CORE_FUNCTION(Sinh, std::sinh(x));
+SM_CORE_FUNCTION(Cosh, std::cosh(x));
+SM_CORE_FUNCTION(Asinh, std::asinh(x));
+SM_CORE_FUNCTION(Acosh, std::acosh(x));
+SM_CORE_FUNCTION(Atanh, std::atanh(x));
 #undef SM_CORE_FUNCTION
-
-#define SM_FUNCTION(Name, expression)   \
-  struct Name##Fn {                     \
-    static constexpr double kCost = 10; \
-    template <class T>                  \
-    T operator()(const T& x) const {    \
-      return expression;                \
-    }                                   \
-  }
-SM_FUNCTION(Acos, std::acos(x));
-SM_FUNCTION(Acosh, std::acosh(x));
-SM_FUNCTION(Asin, std::asin(x));
-SM_FUNCTION(Asinh, std::asinh(x));
-SM_FUNCTION(Atan, std::atan(x));
-SM_FUNCTION(Atanh, std::atanh(x));
-SM_FUNCTION(Cosh, std::cosh(x));
-SM_FUNCTION(Sinh, std::sinh(x));
-SM_FUNCTION(Tan, std::tan(x));
-#undef SM_FUNCTION
 
 struct Expm1Fn {
   static constexpr double kCost = 10;
@@ -97,26 +87,32 @@ constexpr OpDef kOps[] = {
     {.signature = "Acos(x: T) -> (y: T); T: {bfloat16,half,float,double,complex64,complex128}",
      .shape = shape::SameAsInput0,
      .build = kBuild<AcosFn>,
+     .fusion = {.scalar = ScalarOp::kAcos},
      .in_place = InPlace::kInput0},
     {.signature = "Acosh(x: T) -> (y: T); T: {bfloat16,half,float,double,complex64,complex128}",
      .shape = shape::SameAsInput0,
      .build = kBuild<AcoshFn>,
+     .fusion = {.scalar = ScalarOp::kAcosh},
      .in_place = InPlace::kInput0},
     {.signature = "Asin(x: T) -> (y: T); T: {bfloat16,half,float,double,complex64,complex128}",
      .shape = shape::SameAsInput0,
      .build = kBuild<AsinFn>,
+     .fusion = {.scalar = ScalarOp::kAsin},
      .in_place = InPlace::kInput0},
     {.signature = "Asinh(x: T) -> (y: T); T: {bfloat16,half,float,double,complex64,complex128}",
      .shape = shape::SameAsInput0,
      .build = kBuild<AsinhFn>,
+     .fusion = {.scalar = ScalarOp::kAsinh},
      .in_place = InPlace::kInput0},
     {.signature = "Atan(x: T) -> (y: T); T: {bfloat16,half,float,double,complex64,complex128}",
      .shape = shape::SameAsInput0,
      .build = kBuild<AtanFn>,
+     .fusion = {.scalar = ScalarOp::kAtan},
      .in_place = InPlace::kInput0},
     {.signature = "Atanh(x: T) -> (y: T); T: {bfloat16,half,float,double,complex64,complex128}",
      .shape = shape::SameAsInput0,
      .build = kBuild<AtanhFn>,
+     .fusion = {.scalar = ScalarOp::kAtanh},
      .in_place = InPlace::kInput0},
     {.signature = "Cos(x: T) -> (y: T); T: {bfloat16,half,float,double,complex64,complex128}",
      .shape = shape::SameAsInput0,
@@ -126,6 +122,7 @@ constexpr OpDef kOps[] = {
     {.signature = "Cosh(x: T) -> (y: T); T: {bfloat16,half,float,double,complex64,complex128}",
      .shape = shape::SameAsInput0,
      .build = kBuild<CoshFn>,
+     .fusion = {.scalar = ScalarOp::kCosh},
      .in_place = InPlace::kInput0},
     {.signature = "Erf(x: T) -> (y: T); T: {bfloat16,half,float,double}",
      .shape = shape::SameAsInput0,
@@ -175,6 +172,7 @@ constexpr OpDef kOps[] = {
     {.signature = "Sinh(x: T) -> (y: T); T: {bfloat16,half,float,double,complex64,complex128}",
      .shape = shape::SameAsInput0,
      .build = kBuild<SinhFn>,
+     .fusion = {.scalar = ScalarOp::kSinh},
      .in_place = InPlace::kInput0},
     {.signature = "Sqrt(x: T) -> (y: T); T: {bfloat16,half,float,double,complex64,complex128}",
      .shape = shape::SameAsInput0,
@@ -184,6 +182,7 @@ constexpr OpDef kOps[] = {
     {.signature = "Tan(x: T) -> (y: T); T: {bfloat16,half,float,double,complex64,complex128}",
      .shape = shape::SameAsInput0,
      .build = kBuild<TanFn>,
+     .fusion = {.scalar = ScalarOp::kTan},
      .in_place = InPlace::kInput0},
     {.signature = "Tanh(x: T) -> (y: T); T: {bfloat16,half,float,double,complex64,complex128}",
      .shape = shape::SameAsInput0,

@@ -5,18 +5,17 @@
 
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
+#include "src/kernels/compute_type.h"
 #include "src/kernels/isa/vector_code.h"
 #include "src/kernels/nn/nn_ops.h"
+#include "src/kernels/small_floats.h"
 #include "src/kernels/visit_dtype.h"
 
 namespace savedmodel {
 namespace {
 
-// The type that transcendental functions of T are computed in.
-template <class T>
-using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
-
-// Runs y[i] = F()(x[i]) over input 0; `set` are the dtypes of the op, `cost` nanoseconds each.
+// Runs y[i] = F()(x[i]) over input 0; `set` are the dtypes of the op. Half and bfloat16 become
+// floats first, unless F takes them.
 template <class F, DTypeSet set>
 Status Map(OpContext& ctx) {
   return VisitDType<set>(ctx.input(0).dtype(), [&](auto tag) -> Status {
@@ -27,11 +26,15 @@ Status Map(OpContext& ctx) {
       ctx.ParallelFor(ctx.input(0).num_elements(), 0.3, [&](int64_t begin, int64_t end) {
         Vectors().map(F::kOp, 0, x + begin, y + begin, end - begin);
       });
-      return Status();
+    } else if constexpr (kIsSmallFloat<T> && !requires { F::kTakesSmallFloats; }) {
+      MapSmallFloats<float>(ctx, 0.3, [](const float* from, float* to, int64_t n) {
+        Vectors().map(F::kOp, 0, from, to, n);
+      });
+    } else {
+      ctx.ParallelFor(ctx.input(0).num_elements(), F::kCost, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) y[i] = F::Apply(x[i]);
+      });
     }
-    ctx.ParallelFor(ctx.input(0).num_elements(), F::kCost, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) y[i] = F::Apply(x[i]);
-    });
     return Status();
   });
 }
@@ -59,29 +62,28 @@ struct Relu6 {
 struct Elu {
   static constexpr ScalarOp kOp = ScalarOp::kElu;
   static constexpr double kCost = 4;
-  template <class T>
-  static T Apply(T x) {
-    return x < T(0) ? T(std::expm1(static_cast<Wide<T>>(x))) : x;
-  }
+  static double Apply(double x) { return x < 0 ? std::expm1(x) : x; }
 };
 
 struct Selu {
   static constexpr ScalarOp kOp = ScalarOp::kSelu;
   static constexpr double kCost = 4;
+  static constexpr bool kTakesSmallFloats = true;  // the factors are rounded to T
   template <class T>
   static T Apply(T x) {
     constexpr double kScale = 1.0507009873554804934193349852946;
     constexpr double kScaleAlpha = 1.7580993408473768599402175208123;
-    return x < T(0) ? T(kScaleAlpha) * T(std::expm1(static_cast<Wide<T>>(x))) : T(kScale) * x;
+    return x < T(0) ? T(kScaleAlpha) * T(std::expm1(ComputeType<T>(x))) : T(kScale) * x;
   }
 };
 
 struct Softplus {
   static constexpr ScalarOp kOp = ScalarOp::kSoftplus;
   static constexpr double kCost = 8;
+  static constexpr bool kTakesSmallFloats = true;  // its thresholds are those of T
   template <class T>
   static T Apply(T x) {
-    using W = Wide<T>;
+    using W = ComputeType<T>;
     // Beyond the threshold, to either side, one term of log(exp(x) + 1) is below T's precision.
     constexpr int kBits = std::is_same_v<T, half>       ? 10
                           : std::is_same_v<T, bfloat16> ? 7
@@ -96,6 +98,7 @@ struct Softplus {
 struct Softsign {
   static constexpr ScalarOp kOp = ScalarOp::kSoftsign;
   static constexpr double kCost = 0.5;
+  static constexpr bool kTakesSmallFloats = true;  // the divisor is rounded to T
   template <class T>
   static T Apply(T x) {
     return x / ((x < T(0) ? -x : x) + T(1));
@@ -113,6 +116,12 @@ StatusOr<KernelPtr> BuildLeakyRelu(BuildContext& build) {
       if constexpr (std::is_same_v<T, float>) {
         ctx.ParallelFor(ctx.input(0).num_elements(), 0.3, [&](int64_t begin, int64_t end) {
           Vectors().map(ScalarOp::kLeakyRelu, alpha, x + begin, y + begin, end - begin);
+        });
+        return Status();
+      }
+      if constexpr (kIsSmallFloat<T>) {
+        MapSmallFloats<float>(ctx, 0.3, [alpha](const float* from, float* to, int64_t n) {
+          Vectors().map(ScalarOp::kLeakyRelu, T(alpha), from, to, n);
         });
         return Status();
       }

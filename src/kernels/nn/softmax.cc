@@ -1,44 +1,35 @@
 // Softmax along the last dimension, its logarithm, and the L2 norm's half square.
 #include <cmath>
-#include <type_traits>
+#include <vector>
 
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
+#include "src/kernels/compute_type.h"
 #include "src/kernels/isa/vector_code.h"
 #include "src/kernels/nn/nn_ops.h"
+#include "src/kernels/small_floats.h"
 #include "src/kernels/visit_dtype.h"
 
 namespace savedmodel {
 namespace {
 
-template <class T>
-using Wide = std::conditional_t<std::is_same_v<T, double>, double, float>;
-
 // One row of `n` elements; `y` may be `x`.
-template <class T>
-void SoftmaxRow(const T* x, T* y, int64_t n, bool log) {
-  using W = Wide<T>;
-  W largest = -std::numeric_limits<W>::infinity();
-  for (int64_t i = 0; i < n; ++i) largest = std::max(largest, static_cast<W>(x[i]));
-  W sum = 0;
+void SoftmaxRow(const double* x, double* y, int64_t n, bool log) {
+  double largest = -std::numeric_limits<double>::infinity();
+  for (int64_t i = 0; i < n; ++i) largest = std::max(largest, x[i]);
+  double sum = 0;
   if (log) {
-    for (int64_t i = 0; i < n; ++i) sum += std::exp(static_cast<W>(x[i]) - largest);
-    const W shift = std::log(sum);
-    for (int64_t i = 0; i < n; ++i) y[i] = T(static_cast<W>(x[i]) - largest - shift);
+    for (int64_t i = 0; i < n; ++i) sum += std::exp(x[i] - largest);
+    const double shift = std::log(sum);
+    for (int64_t i = 0; i < n; ++i) y[i] = x[i] - largest - shift;
     return;
   }
-  if constexpr (std::is_same_v<T, W>) {
-    for (int64_t i = 0; i < n; ++i) {
-      y[i] = std::exp(x[i] - largest);
-      sum += y[i];
-    }
-    const W scale = W(1) / sum;
-    for (int64_t i = 0; i < n; ++i) y[i] *= scale;
-  } else {
-    for (int64_t i = 0; i < n; ++i) sum += std::exp(static_cast<W>(x[i]) - largest);
-    const W scale = W(1) / sum;
-    for (int64_t i = 0; i < n; ++i) y[i] = T(std::exp(static_cast<W>(x[i]) - largest) * scale);
+  for (int64_t i = 0; i < n; ++i) {
+    y[i] = std::exp(x[i] - largest);
+    sum += y[i];
   }
+  const double scale = 1 / sum;
+  for (int64_t i = 0; i < n; ++i) y[i] *= scale;
 }
 
 template <bool log>
@@ -57,11 +48,26 @@ Status RunSoftmax(OpContext& ctx) {
           });
       return Status();
     }
-    ctx.ParallelFor(shape.num_elements() / columns, 3.0 * columns, [&](int64_t begin, int64_t end) {
-      for (int64_t r = begin; r < end; ++r) {
-        SoftmaxRow(x + r * columns, y + r * columns, columns, log);
-      }
-    });
+    if constexpr (kIsSmallFloat<T>) {
+      ctx.ParallelFor(shape.num_elements() / columns, 1.5 * columns,
+                      [&](int64_t begin, int64_t end) {
+                        std::vector<float> row(static_cast<size_t>(columns));
+                        for (int64_t r = begin; r < end; ++r) {
+                          WidenToFloats(ctx.input(0).dtype(), x + r * columns, columns, row.data());
+                          Vectors().softmax(row.data(), row.data(), 1, columns, log);
+                          NarrowFloats(ctx.input(0).dtype(), row.data(), columns, y + r * columns);
+                        }
+                      });
+      return Status();
+    }
+    if constexpr (std::is_same_v<T, double>) {
+      ctx.ParallelFor(shape.num_elements() / columns, 3.0 * columns,
+                      [&](int64_t begin, int64_t end) {
+                        for (int64_t r = begin; r < end; ++r) {
+                          SoftmaxRow(x + r * columns, y + r * columns, columns, log);
+                        }
+                      });
+    }
     return Status();
   });
 }

@@ -41,6 +41,19 @@ inline Vec Inverse(Vec x) {
 inline Vec Inverse(Vec x) { return 1.0f / x; }
 #endif
 
+// Whether a condition holds in all lanes.
+inline bool All(IntVec condition) {
+#if SM_LANES == 16
+  return _mm512_movepi32_mask(reinterpret_cast<__m512i>(condition)) == 0xffff;
+#elif SM_LANES == 8
+  return _mm256_movemask_ps(reinterpret_cast<__m256>(condition)) == 0xff;
+#elif defined(__SSE2__)
+  return _mm_movemask_ps(reinterpret_cast<__m128>(condition)) == 0xf;
+#else
+  return (condition[0] & condition[1] & condition[2] & condition[3]) != 0;
+#endif
+}
+
 // A lane at a time, for functions that are rare in the middle of a model.
 template <class F>
 inline Vec EachLane(Vec x, F&& f) {
@@ -301,10 +314,24 @@ inline Vec GeluTanh(Vec x) {
   return 0.5f * x * (1.0f + Tanh(0.79788456080286536f * (x + 0.044715f * (x * x * x))));
 }
 
+// log(1 + exp(x)), written so that neither end overflows or cancels.
 inline Vec Softplus(Vec x) {
-  // log(1 + exp(x)), written so that neither end overflows or cancels.
-  const Vec y = Log1p(Exp(-Abs(x))) + AtLeast(x, 0.0f);
-  return x != x ? x : y;
+  // log(1 + u) = 2 artanh(u / (2 + u)), of at most 1 / 3
+  const Vec u = Exp(-Abs(x));
+  const Vec s = u * Inverse(u + 2.0f);
+  const Vec z = s * s;
+  Vec p = Splat(2.802446186542511e-1f);
+  p = p * z + 2.7999141812324524e-1f;
+  p = p * z + 4.002169966697693e-1f;
+  p = p * z + 6.666641235351562e-1f;
+  return p * z * s + (s + s) + AtLeast(x, 0.0f);
+}
+
+// x * tanh(softplus(x)): the hyperbolic tangent of log(1 + e) is a quotient of polynomials in e.
+inline Vec Mish(Vec x) {
+  const Vec e = Exp(AtMost(x, 20.0f));
+  const Vec n = e * (e + 2.0f);
+  return x * (n * Inverse(n + 2.0f));
 }
 
 }  // namespace

@@ -70,6 +70,56 @@ bool AllFinite(const float* x, int64_t n) {
   return Sum((sums[0] + sums[1]) + (sums[2] + sums[3])) == 0;
 }
 
+// The smallest are the largest of the negated ones, `sign` being -1.
+int64_t ArgBest(bool is_max, const float* x, int64_t n) {
+  constexpr float kLowest = -__FLT_MAX__;
+  const float sign = is_max ? 1.0f : -1.0f;
+  const auto larger = [](Vec best, Vec v) { return v > best ? v : best; };
+  Vec best[4];
+  for (Vec& b : best) b = Splat(kLowest);
+  EachVector<4>(x, n - n % kLanes, [&](int s, Vec v) { best[s] = larger(best[s], v * sign); });
+  float most = Reduce(larger(larger(best[0], best[1]), larger(best[2], best[3])), larger);
+  for (int64_t i = n - n % kLanes; i < n; ++i) most = x[i] * sign > most ? x[i] * sign : most;
+  if (most == kLowest) return 0;
+  most *= sign;
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    if (!All(Load(x + i) != most)) break;
+  }
+  while (x[i] != most) ++i;
+  return i;
+}
+
+void ArgBestRows(bool is_max, const float* x, int64_t row_stride, int64_t rows, int64_t columns,
+                 int32_t* results) {
+  const float sign = is_max ? 1.0f : -1.0f;
+  constexpr int kVectors = 4;
+  int64_t j = 0;
+  for (; j + kVectors * kLanes <= columns; j += kVectors * kLanes) {
+    Vec best[kVectors];
+    IntVec at[kVectors];
+    for (int v = 0; v < kVectors; ++v) best[v] = Splat(-__FLT_MAX__), at[v] = IntVec{};
+    for (int64_t r = 0; r < rows; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        const Vec value = Load(x + r * row_stride + j + v * kLanes) * sign;
+        const IntVec is_better = value > best[v];
+        best[v] = is_better ? value : best[v];
+        at[v] = is_better ? IntVec{} + static_cast<int32_t>(r) : at[v];
+      }
+    }
+    for (int v = 0; v < kVectors; ++v) StoreWords(results + j + v * kLanes, at[v]);
+  }
+  for (; j < columns; ++j) {
+    float best = -__FLT_MAX__;
+    results[j] = 0;
+    for (int64_t r = 0; r < rows; ++r) {
+      const float value = x[r * row_stride + j] * sign;
+      if (value > best) best = value, results[j] = static_cast<int32_t>(r);
+    }
+  }
+}
+
 template <class Combine>
 void CombineRowsBy(const float* x, int64_t row_stride, int64_t rows, int64_t columns,
                    float* results, Combine&& combine) {

@@ -1,6 +1,7 @@
 // Scalar functions over matrices and arrays: what fused passes and epilogues apply.
 #pragma once
 
+#include "src/kernels/isa/level/angles.h"
 #include "src/kernels/isa/level/math.h"
 #include "src/kernels/isa/vector_code.h"
 
@@ -56,9 +57,27 @@ inline void WithUnary(ScalarOp op, float parameter, F&& fn) {
     case ScalarOp::kErfc:
       return fn([](Vec x) { return Erfc(x); });
     case ScalarOp::kSin:
-      return fn([](Vec x) { return EachLane(x, [](float v) { return __builtin_sinf(v); }); });
+      return fn([](Vec x) { return Sin(x); });
     case ScalarOp::kCos:
-      return fn([](Vec x) { return EachLane(x, [](float v) { return __builtin_cosf(v); }); });
+      return fn([](Vec x) { return Cos(x); });
+    case ScalarOp::kTan:
+      return fn([](Vec x) { return Tan(x); });
+    case ScalarOp::kAsin:
+      return fn([](Vec x) { return Asin(x); });
+    case ScalarOp::kAcos:
+      return fn([](Vec x) { return Acos(x); });
+    case ScalarOp::kAtan:
+      return fn([](Vec x) { return Atan(x); });
+    case ScalarOp::kSinh:
+      return fn([](Vec x) { return Sinh(x); });
+    case ScalarOp::kCosh:
+      return fn([](Vec x) { return Cosh(x); });
+    case ScalarOp::kAsinh:
+      return fn([](Vec x) { return Asinh(x); });
+    case ScalarOp::kAcosh:
+      return fn([](Vec x) { return Acosh(x); });
+    case ScalarOp::kAtanh:
+      return fn([](Vec x) { return Atanh(x); });
     case ScalarOp::kFloor:
       return fn([](Vec x) { return Floor(x); });
     case ScalarOp::kCeil:
@@ -76,10 +95,15 @@ inline void WithUnary(ScalarOp op, float parameter, F&& fn) {
       return fn([](Vec x) { return GeluTanh(x); });
     case ScalarOp::kSwish:
       return fn([](Vec x) { return Swish(x); });
+    case ScalarOp::kMish:
+      return fn([](Vec x) { return Mish(x); });
     default:
       return;
   }
 }
+
+// 1 where the condition holds, 0 elsewhere.
+inline Vec OneWhere(IntVec condition) { return FromBits(condition & Bits(Splat(1))); }
 
 // Calls fn(f) with the vector function of binary `op`.
 template <class F>
@@ -99,6 +123,26 @@ inline void WithBinary(ScalarOp op, F&& fn) {
       return fn([](Vec x, Vec y) { return x > y || y != y ? y : x; });
     case ScalarOp::kSquaredDifference:
       return fn([](Vec x, Vec y) { return (x - y) * (x - y); });
+    case ScalarOp::kDivNoNan:
+      return fn([](Vec x, Vec y) { return y == Splat(0) ? Splat(0) : x / y; });
+    case ScalarOp::kFloorDiv:
+      return fn([](Vec x, Vec y) { return Floor(x / y); });
+    case ScalarOp::kAtan2:
+      return fn([](Vec x, Vec y) { return Atan2(x, y); });
+    case ScalarOp::kXlogy:
+      return fn([](Vec x, Vec y) { return x == Splat(0) ? Splat(0) : x * Log(y); });
+    case ScalarOp::kEqual:
+      return fn([](Vec x, Vec y) { return OneWhere(x == y); });
+    case ScalarOp::kNotEqual:
+      return fn([](Vec x, Vec y) { return OneWhere(x != y); });
+    case ScalarOp::kLess:
+      return fn([](Vec x, Vec y) { return OneWhere(x < y); });
+    case ScalarOp::kLessEqual:
+      return fn([](Vec x, Vec y) { return OneWhere(x <= y); });
+    case ScalarOp::kGreater:
+      return fn([](Vec x, Vec y) { return OneWhere(x > y); });
+    case ScalarOp::kGreaterEqual:
+      return fn([](Vec x, Vec y) { return OneWhere(x >= y); });
     case ScalarOp::kPow:
       return fn([](Vec x, Vec y) {
         Vec z = x;
@@ -139,11 +183,47 @@ inline void ZipArrays(const float* x, int64_t x_step, const float* y, int64_t y_
   if (i < n) StoreSome(z + i, f(LoadSome(x + i, n - i), LoadSome(y + i, n - i)), n - i);
 }
 
+// z[i] = condition(i, n) != 0 ? x[i * x_step] : y[i * y_step] of n elements from i on.
+template <class Condition>
+inline void SelectBy(const float* x, int64_t x_step, const float* y, int64_t y_step, float* z,
+                     int64_t n, Condition&& condition) {
+  const auto load = [n](const float* p, int64_t step, int64_t i) {
+    return step == 0 ? Splat(*p) : n - i < kLanes ? LoadSome(p + i, n - i) : Load(p + i);
+  };
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const int64_t some = n - i < kLanes ? n - i : kLanes;
+    const Vec result = condition(i, some) ? load(x, x_step, i) : load(y, y_step, i);
+    if (some < kLanes) {
+      StoreSome(z + i, result, some);
+    } else {
+      Store(z + i, result);
+    }
+  }
+}
+
+void SelectByBools(const bool* condition, const float* x, int64_t x_step, const float* y,
+                   int64_t y_step, float* z, int64_t n) {
+  SelectBy(x, x_step, y, y_step, z, n, [&](int64_t i, int64_t some) {
+    const bool* p = condition + i;
+    return (some < kLanes ? LoadBools(p, some) : LoadBools(p, kLanes)) != 0;
+  });
+}
+
+void SelectArrays(const ArrayStep& s, int64_t n) {
+  SelectBy(s.y, s.y_step, s.z, s.z_step, s.result, n, [&](int64_t i, int64_t some) {
+    return (some < kLanes ? LoadSome(s.x + i, some) : Load(s.x + i)) != Splat(0);
+  });
+}
+
 void RunSteps(const ArrayStep* steps, int num_steps, int64_t n) {
   for (int s = 0; s < num_steps; ++s) {
     const ArrayStep& step = steps[s];
+    if (step.z != nullptr) {
+      SelectArrays(step, n);
+      continue;
+    }
     if (step.y == nullptr) {
-      WithUnary(step.op, step.parameter, [&](auto f) { MapArray(step.x, step.result, n, f); });
+      Map(step.op, step.parameter, step.x, step.result, n);
       continue;
     }
     WithBinary(step.op, [&](auto f) {
@@ -168,11 +248,9 @@ void ApplySteps(const VectorStep* steps, int num_steps, float* c, int64_t c_stri
   for (int s = 0; s < num_steps; ++s) {
     const VectorStep& step = steps[s];
     if (step.operand == nullptr) {
-      WithUnary(step.op, step.parameter, [&](auto f) {
-        for (int64_t r = row_begin; r < row_end; ++r) {
-          MapArray(c + r * c_stride, c + r * c_stride, columns, f);
-        }
-      });
+      for (int64_t r = row_begin; r < row_end; ++r) {
+        Map(step.op, step.parameter, c + r * c_stride, c + r * c_stride, columns);
+      }
       continue;
     }
     WithBinary(step.op, [&](auto f) {

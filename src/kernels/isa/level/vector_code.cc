@@ -1,6 +1,8 @@
 // One level of the compute core; compiled once per instruction set.
 #include "src/kernels/isa/level/depthwise.h"
+#include "src/kernels/isa/level/doubles.h"
 #include "src/kernels/isa/level/gemm.h"
+#include "src/kernels/isa/level/halves.h"
 #include "src/kernels/isa/level/layers.h"
 #include "src/kernels/isa/level/recurrent.h"
 #include "src/kernels/isa/level/rows.h"
@@ -22,12 +24,18 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .pack = Pack,
       .narrow = Narrow,
       .widen = Widen,
+      .narrow_half = NarrowHalf,
+      .widen_half = WidenHalf,
       .depthwise = Depthwise,
       .apply = Apply,
       .run_steps = RunSteps,
       .map = Map,
+      .map_doubles = MapDoubles,
+      .select = SelectByBools,
       .sum = SumOf,
       .all_finite = AllFinite,
+      .arg_best = ArgBest,
+      .arg_best_rows = ArgBestRows,
       .combine_rows = CombineRows,
       .pool_maximum = PoolMaximum,
       .pool_average = PoolAverage,
