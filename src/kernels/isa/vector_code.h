@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "savedmodel/op.h"
+#include "src/kernels/isa/fft_stage.h"
 
 namespace savedmodel {
 
@@ -227,6 +228,9 @@ struct VectorCode {
   void (*gru)(const GruArgs& args, int64_t row_begin, int64_t row_end);
   void (*lstm_turn)(const TurnArgs& args, int64_t block_begin, int64_t block_end);
   void (*gru_turn)(const TurnArgs& args, int64_t block_begin, int64_t block_end);
+  // Transforms `lanes` lines in stages, to and fro between x and y, which are aligned to vectors;
+  // returns where the result is.
+  float* (*fft)(const FftStage<float>* stages, int num_stages, float* x, float* y);
 };
 
 // How a row of A is quantised: a value is `scale` times the difference of its number and `zero`.

@@ -1,5 +1,6 @@
 // Complex numbers from and to their parts.
 #include <cmath>
+#include <limits>
 
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
@@ -46,6 +47,12 @@ struct ComplexAbsFn {
   template <class T>
   T operator()(const std::complex<T>& x) const {
     return std::abs(x);
+  }
+  // No square overflows in double.
+  float operator()(const std::complex<float>& x) const {
+    const double re = x.real(), im = x.imag();
+    if (std::isinf(re) || std::isinf(im)) return std::numeric_limits<float>::infinity();
+    return static_cast<float>(std::sqrt(re * re + im * im));
   }
 };
 

@@ -1,5 +1,6 @@
 // One level of the compute core; compiled once per instruction set.
 #include "src/kernels/isa/level/depthwise.h"
+#include "src/kernels/isa/level/fft.h"
 #include "src/kernels/isa/level/gemm.h"
 #include "src/kernels/isa/level/layers.h"
 #include "src/kernels/isa/level/recurrent.h"
@@ -42,6 +43,7 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .gru = GruCell,
       .lstm_turn = Turn<LstmTurn>,
       .gru_turn = Turn<GruTurn>,
+      .fft = RunFftStages<Vec, float>,
   };
   return &kCode;
 }
