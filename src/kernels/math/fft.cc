@@ -71,7 +71,7 @@ void FftPlan<T>::AddReal(typename Stage::Kind kind, int64_t half) {
   std::vector<T> roots;
   for (int64_t k = 0; 2 * k <= half; ++k) AppendRoot(sign * Turns(k, 2 * half), &roots);
   Add({.kind = kind, .m = half}, std::move(roots));
-  most_pairs_ = half + 1;
+  most_pairs_ = std::max(most_pairs_, half + 1);
 }
 
 template <class T>
@@ -133,7 +133,7 @@ void FftPlan<T>::AddConvolution(int64_t n, T sign) {
   Add({.kind = Stage::Kind::kMultiply, .m = length, .s = length}, std::move(factors));
   AddFactors(length, T(1));
   Add({.kind = Stage::Kind::kMultiply, .m = n, .s = n}, std::move(chirp));
-  most_pairs_ = length;
+  most_pairs_ = std::max(most_pairs_, length);
 }
 
 template <class T>
