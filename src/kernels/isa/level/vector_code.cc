@@ -3,6 +3,7 @@
 #include "src/kernels/isa/level/fft.h"
 #include "src/kernels/isa/level/gemm.h"
 #include "src/kernels/isa/level/layers.h"
+#include "src/kernels/isa/level/products.h"
 #include "src/kernels/isa/level/recurrent.h"
 #include "src/kernels/isa/level/rows.h"
 #include "src/kernels/isa/level/steps.h"
@@ -44,6 +45,8 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .lstm_turn = Turn<LstmTurn>,
       .gru_turn = Turn<GruTurn>,
       .fft = RunFftStages<Vec, float>,
+      .multiply_doubles = Multiply<double>,
+      .multiply_words = Multiply<uint32_t>,
   };
   return &kCode;
 }
