@@ -51,8 +51,9 @@ struct ComplexAbsFn {
   // No square overflows in double.
   float operator()(const std::complex<float>& x) const {
     const double re = x.real(), im = x.imag();
-    if (std::isinf(re) || std::isinf(im)) return std::numeric_limits<float>::infinity();
-    return static_cast<float>(std::sqrt(re * re + im * im));
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    const float size = static_cast<float>(std::sqrt(re * re + im * im));
+    return (std::abs(x.real()) == kInfinity) | (std::abs(x.imag()) == kInfinity) ? kInfinity : size;
   }
 };
 
