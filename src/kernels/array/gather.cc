@@ -132,6 +132,8 @@ Status GatherNdShape(ShapeContext& ctx) {
   return Status();
 }
 
+constexpr int64_t kRowsAtOnce = 128;
+
 StatusOr<KernelPtr> BuildGatherNd(BuildContext& build) {
   const std::string& policy = build.attrs().String("bad_indices_policy");
   SM_CHECK_ARG(policy.empty() || policy == "DEFAULT" || policy == "ERROR" || policy == "IGNORE",
@@ -143,30 +145,48 @@ StatusOr<KernelPtr> BuildGatherNd(BuildContext& build) {
     const int depth = static_cast<int>(indices.shape()[indices.shape().rank() - 1]);
     const int64_t rows = indices.shape().Product(0, indices.shape().rank() - 1);
     const int64_t inner = shape.Product(depth, shape.rank());
+    const std::vector<int64_t> sizes = shape.ToVector();
     const IntReader index(indices);
     std::atomic<int64_t> bad{-1};
+    const DType dtype = params.dtype();
     void* out = ctx.output(0).raw_mutable_data();
-    ctx.ParallelFor(
-        rows, 5 + 2 * depth + 0.4 * static_cast<double>(inner), [&](int64_t begin, int64_t end) {
-          for (int64_t row = begin; row < end; ++row) {
-            int64_t at = 0;
-            bool inside = true;
-            for (int d = 0; d < depth && inside; ++d) {
-              const int64_t i = index[row * depth + d];
-              inside = i >= 0 && i < shape[d];
-              if (inside) at = at * shape[d] + i;
-            }
-            if (inside) {
-              CopyElements(params.dtype(), params.raw_data(), at * inner, out, row * inner, inner);
-              continue;
-            }
-            if (ignore) {
-              ZeroElements(params.dtype(), Element(out, params.dtype(), row * inner), inner);
-            } else {
-              bad.store(row, std::memory_order_relaxed);
-            }
-          }
-        });
+    const auto copy = [&](const int64_t* sources, int64_t first, int64_t n) {
+      if (IsPlainData(dtype) && inner * static_cast<int64_t>(DTypeSize(dtype)) == 4) {
+        const uint32_t* from = static_cast<const uint32_t*>(params.raw_data());
+        uint32_t* to = static_cast<uint32_t*>(out) + first;
+        for (int64_t i = 0; i < n; ++i) to[i] = sources[i] < 0 ? 0 : from[sources[i]];
+        return;
+      }
+      for (int64_t i = 0; i < n; ++i) {
+        const int64_t at = (first + i) * inner;
+        if (sources[i] < 0) {
+          ZeroElements(dtype, Element(out, dtype, at), inner);
+        } else {
+          CopyElements(dtype, params.raw_data(), sources[i] * inner, out, at, inner);
+        }
+      }
+    };
+    ctx.ParallelFor(rows, 5 + 2 * depth + 0.4 * static_cast<double>(inner),
+                    [&](int64_t begin, int64_t end) {
+                      // Of some rows, so that those of params are fetched while the next are looked
+                      // up.
+                      int64_t sources[kRowsAtOnce];
+                      for (int64_t first = begin; first < end; first += kRowsAtOnce) {
+                        const int64_t n = std::min(kRowsAtOnce, end - first);
+                        for (int64_t i = 0; i < n; ++i) {
+                          int64_t at = 0;
+                          bool inside = true;
+                          for (int d = 0; d < depth; ++d) {
+                            const int64_t k = index[(first + i) * depth + d];
+                            inside &= k >= 0 && k < sizes[d];
+                            at = inside ? at * sizes[d] + k : 0;
+                          }
+                          sources[i] = inside ? at : -1;
+                          if (!inside && !ignore) bad.store(first + i, std::memory_order_relaxed);
+                        }
+                        copy(sources, first, n);
+                      }
+                    });
     const int64_t row = bad.load();
     SM_CHECK_ARG(row < 0, "indices[", row, "] does not index into params of shape ", shape);
     return Status();

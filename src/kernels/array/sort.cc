@@ -1,6 +1,7 @@
 // Ops about order: the largest elements, order statistics, binary search.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 #include "src/graph/op_signature.h"
@@ -51,21 +52,110 @@ Status TopKV2Shape(ShapeContext& ctx) {
   return SetTopKShape(ctx, k, known);
 }
 
-// Puts the positions of the `k` first elements of `row` in the order `before` to the front of
-// `order`; among equals the lower position comes first.
-template <class T, class Before>
-void FirstPositions(const T* row, int64_t n, int64_t k, Before before,
-                    std::vector<int32_t>* order) {
-  order->resize(n);
-  std::iota(order->begin(), order->end(), 0);
-  const auto less = [&](int32_t a, int32_t b) {
-    if (before(row[a], row[b])) return true;
-    if (before(row[b], row[a])) return false;
-    return a < b;
-  };
-  if (k < n) std::nth_element(order->begin(), order->begin() + k, order->end(), less);
-  std::sort(order->begin(), order->begin() + k, less);
+// A number that is the smaller, the larger `x` is; the largest of all for NaN. Types of up to 32
+// bits have keys of 32 bits.
+template <class T>
+uint64_t DescendingKey(T x) {
+  constexpr bool is_wide = sizeof(T) == 8;
+  using Bits = std::conditional_t<is_wide, uint64_t, uint32_t>;
+  constexpr Bits kSign = Bits(1) << (8 * sizeof(Bits) - 1);
+  if constexpr (std::is_integral_v<T>) {
+    return static_cast<Bits>(~(static_cast<Bits>(x) ^ (std::is_signed_v<T> ? kSign : Bits(0))));
+  } else {
+    const std::conditional_t<is_wide, double, float> value(x + T(0));  // there is one zero
+    Bits bits;
+    std::memcpy(&bits, &value, sizeof(bits));
+    bits = (bits & kSign) != 0 ? bits : static_cast<Bits>(~(bits | kSign));
+    return value == value ? bits : static_cast<Bits>(-1);
+  }
 }
+
+// Sorts numbers by their upper halves; those with equal ones keep their order.
+void SortByUpperHalf(std::vector<uint64_t>* numbers, std::vector<uint64_t>* scratch) {
+  constexpr int64_t kFew = 64;
+  const int64_t n = static_cast<int64_t>(numbers->size());
+  if (n <= kFew) {
+    std::sort(numbers->begin(), numbers->end());
+    return;
+  }
+  scratch->resize(n);
+  for (int shift = 32; shift < 64; shift += 8) {
+    int64_t ends[257] = {};
+    const auto digit = [&](uint64_t x) { return x >> shift & 255; };
+    for (int64_t i = 0; i < n; ++i) ++ends[digit((*numbers)[i]) + 1];
+    if (ends[digit((*numbers)[0]) + 1] == n) continue;
+    for (int i = 0; i < 256; ++i) ends[i + 1] += ends[i];
+    for (int64_t i = 0; i < n; ++i) (*scratch)[ends[digit((*numbers)[i])]++] = (*numbers)[i];
+    numbers->swap(*scratch);
+  }
+}
+
+// The positions of the first elements of a row in the order of keys; among equals the lower one
+// comes first.
+class FirstPositions {
+ public:
+  template <class T>
+  void Find(const T* row, int64_t n, int64_t k) {
+    if (k == 1) {
+      int32_t best = 0;
+      for (int64_t i = 1; i < n; ++i) {
+        if (Larger(row[i], row[best])) best = static_cast<int32_t>(i);
+      }
+      order_.assign(1, best);
+      return;
+    }
+    numbers_.resize(n);
+    if constexpr (sizeof(T) == 8) {
+      for (int64_t i = 0; i < n; ++i) numbers_[i] = DescendingKey(row[i]);
+      FindByKeys(k);
+    } else {
+      for (int64_t i = 0; i < n; ++i) numbers_[i] = DescendingKey(row[i]) << 32 | i;
+      FindByNumbers(k);
+    }
+  }
+  int32_t operator[](int64_t i) const { return order_[i]; }
+
+ private:
+  static constexpr int64_t kMostInserted = 128;
+
+  void FindByKeys(int64_t k) {
+    order_.resize(numbers_.size());
+    std::iota(order_.begin(), order_.end(), 0);
+    const auto less = [this](int32_t a, int32_t b) {
+      return numbers_[a] != numbers_[b] ? numbers_[a] < numbers_[b] : a < b;
+    };
+    if (k < static_cast<int64_t>(order_.size())) {
+      std::nth_element(order_.begin(), order_.begin() + k, order_.end(), less);
+    }
+    std::sort(order_.begin(), order_.begin() + k, less);
+  }
+
+  // Keys in the upper halves, positions in the lower ones.
+  void FindByNumbers(int64_t k) {
+    const auto begin = numbers_.begin(), middle = begin + k;
+    if (middle == numbers_.end()) {
+      SortByUpperHalf(&numbers_, &scratch_);
+    } else if (k <= kMostInserted && k <= static_cast<int64_t>(numbers_.size()) / 8) {
+      // Few numbers are smaller than the last of those that are in order.
+      std::sort(begin, middle);
+      for (auto at = middle; at != numbers_.end(); ++at) {
+        const uint64_t number = *at;
+        if (number >= *(middle - 1)) continue;
+        auto to = middle - 1;
+        for (; to != begin && *(to - 1) > number; --to) *to = *(to - 1);
+        *to = number;
+      }
+    } else {
+      std::nth_element(begin, middle, numbers_.end());
+      std::sort(begin, middle);
+    }
+    order_.resize(k);
+    for (int64_t i = 0; i < k; ++i) order_[i] = static_cast<int32_t>(numbers_[i]);
+  }
+
+  std::vector<uint64_t> numbers_, scratch_;
+  std::vector<int32_t> order_;
+};
 
 Status TopK(OpContext& ctx) {
   const Shape& shape = ctx.input(0).shape();
@@ -78,21 +168,12 @@ Status TopK(OpContext& ctx) {
     using T = typename decltype(tag)::type;
     const T* in = ctx.in<T>(0);
     T* out = ctx.out<T>(0);
-    ctx.ParallelFor(rows, 8.0 * static_cast<double>(n + 4 * k), [&](int64_t begin, int64_t end) {
-      std::vector<int32_t> order;
+    ctx.ParallelFor(rows, 4.0 * static_cast<double>(n + 4 * k), [&](int64_t begin, int64_t end) {
+      FirstPositions order;
       for (int64_t r = begin; r < end; ++r) {
-        const T* row = in + r * n;
-        if (k == 1) {
-          int32_t best = 0;
-          for (int64_t i = 1; i < n; ++i) {
-            if (Larger(row[i], row[best])) best = static_cast<int32_t>(i);
-          }
-          order.assign(1, best);
-        } else {
-          FirstPositions(row, n, k, Larger<T>, &order);
-        }
+        order.Find(in + r * n, n, k);
         for (int64_t i = 0; i < k; ++i) {
-          out[r * k + i] = row[order[i]];
+          out[r * k + i] = in[r * n + order[i]];
           StoreInt(indices, r * k + i, order[i]);
         }
       }
@@ -208,6 +289,16 @@ Status BoundShape(ShapeContext& ctx) {
   return Status();
 }
 
+// How many elements of a sorted row are before `value`, or, for `upper`, not after it. Without
+// branches, which nobody could predict.
+template <bool upper, class T>
+int64_t CountBefore(const T* row, int64_t n, T value) {
+  const auto is_before = [value](T x) { return upper ? !(value < x) : x < value; };
+  const T* at = row;
+  for (; n > 1; n -= n / 2) at += is_before(at[n / 2 - 1]) ? n / 2 : 0;
+  return at - row + (n == 1 && is_before(*at) ? 1 : 0);
+}
+
 template <bool upper>
 Status Bound(OpContext& ctx) {
   const Shape &sorted = ctx.input(0).shape(), &values = ctx.input(1).shape();
@@ -217,9 +308,7 @@ Status Bound(OpContext& ctx) {
     for (int64_t r = 0; r < values[0]; ++r) {
       const T *row = ctx.in<T>(0) + r * n, *value = ctx.in<T>(1) + r * m;
       for (int64_t i = 0; i < m; ++i) {
-        const T* at = upper ? std::upper_bound(row, row + n, value[i])
-                            : std::lower_bound(row, row + n, value[i]);
-        StoreInt(ctx.output(0), r * m + i, at - row);
+        StoreInt(ctx.output(0), r * m + i, CountBefore<upper>(row, n, value[i]));
       }
     }
     return Status();

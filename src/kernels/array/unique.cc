@@ -1,5 +1,6 @@
 // Ops about sets of elements: unique rows, differences, positions of what is not zero.
 #include <algorithm>
+#include <cstring>
 #include <string_view>
 
 #include "src/graph/op_signature.h"
@@ -136,22 +137,51 @@ Status UniqueShape(ShapeContext& ctx) {
 }
 
 // Finds for every row the number of its first equal; fills `first` with the rows kept.
-template <class T>
-void FindUnique(const T* rows, const UniqueDims& dims, int64_t width, Tensor& idx,
-                std::vector<int64_t>* first, std::vector<int64_t>* counts) {
-  RowIndex<T> seen(rows, width, dims.rows);
-  std::vector<int64_t> number(dims.rows);  // of the rows kept
-  for (int64_t r = 0; r < dims.rows; ++r) {
+template <class Index>
+void FindUnique(Index seen, int64_t rows, Tensor& idx, std::vector<int64_t>* first,
+                std::vector<int64_t>* counts) {
+  std::vector<int32_t> number(rows);  // of the rows kept
+  for (int64_t r = 0; r < rows; ++r) {
     const int64_t same = seen.Add(r);
     if (same == r) {
-      number[r] = static_cast<int64_t>(first->size());
+      number[r] = static_cast<int32_t>(first->size());
       first->push_back(r);
       counts->push_back(0);
+    } else {
+      number[r] = number[same];
     }
-    StoreInt(idx, r, number[same]);
-    ++(*counts)[number[same]];
+    ++(*counts)[number[r]];
+  }
+  if (idx.dtype() == DType::kInt32) {
+    std::copy(number.begin(), number.end(), static_cast<int32_t*>(idx.raw_mutable_data()));
+  } else {
+    std::copy(number.begin(), number.end(), static_cast<int64_t*>(idx.raw_mutable_data()));
   }
 }
+
+// A RowIndex of integers that are close to each other: a table of all of them.
+template <class T>
+class SmallIndex {
+ public:
+  static bool CanHold(const T* rows, int64_t count) {
+    if (count == 0) return false;
+    const auto [low, high] = std::minmax_element(rows, rows + count);
+    return static_cast<uint64_t>(*high) - static_cast<uint64_t>(*low) <
+           static_cast<uint64_t>(count);
+  }
+  SmallIndex(const T* rows, int64_t count)
+      : rows_(rows), low_(*std::min_element(rows, rows + count)), first_(count, -1) {}
+  int64_t Add(int64_t r) {
+    int32_t& first = first_[static_cast<uint64_t>(rows_[r]) - static_cast<uint64_t>(low_)];
+    if (first < 0) first = static_cast<int32_t>(r);
+    return first;
+  }
+
+ private:
+  const T* const rows_;
+  const T low_;
+  std::vector<int32_t> first_;
+};
 
 Status Unique(OpContext& ctx) {
   const Tensor& x = ctx.input(0);
@@ -171,7 +201,14 @@ Status Unique(OpContext& ctx) {
   std::vector<int64_t> first, counts;
   SM_RETURN_IF_ERROR(VisitDType<kHashable>(x.dtype(), [&](auto tag) -> Status {
     using T = typename decltype(tag)::type;
-    FindUnique(rows.data<T>(), dims, width, ctx.output(1), &first, &counts);
+    const T* data = rows.data<T>();
+    if constexpr (std::is_same_v<T, int32_t> || std::is_same_v<T, int64_t>) {
+      if (width == 1 && SmallIndex<T>::CanHold(data, dims.rows)) {
+        FindUnique(SmallIndex<T>(data, dims.rows), dims.rows, ctx.output(1), &first, &counts);
+        return Status();
+      }
+    }
+    FindUnique(RowIndex<T>(data, width, dims.rows), dims.rows, ctx.output(1), &first, &counts);
     return Status();
   }));
   const int64_t n = static_cast<int64_t>(first.size());
@@ -237,30 +274,68 @@ Status WhereShape(ShapeContext& ctx) {
   return Status();
 }
 
-// Writes the coordinates of the elements that are not zero, `n` of them.
-template <class T>
-void StorePositions(const T* in, const Shape& shape, int64_t n, int64_t* out) {
-  const int rank = shape.rank();
-  std::vector<int64_t> at(rank);
-  for (int64_t i = 0; n > 0; ++i) {
-    if (in[i] != T(0)) {
-      out = std::copy(at.begin(), at.end(), out);
-      --n;
+// Bit i: whether byte i of the first `n` <= 64 is not 0.
+uint64_t FlagBits(const uint8_t* flags, int64_t n) {
+  uint64_t bits = 0;
+  const auto add = [&](int64_t i, uint64_t bytes) {
+    constexpr uint64_t kLow = 0x7f7f7f7f7f7f7f7fu;
+    bytes = (((bytes & kLow) + kLow) | bytes) >> 7 & 0x0101010101010101u;
+    // Each byte's lowest bit gets a place of its own in the highest byte.
+    bits |= (bytes * 0x0102040810204080u) >> 56 << i;
+  };
+  int64_t i = 0;
+  uint64_t bytes = 0;
+  for (; i + 8 <= n; i += 8) {
+    std::memcpy(&bytes, flags + i, 8);
+    add(i, bytes);
+  }
+  if (i < n) {
+    bytes = 0;
+    std::memcpy(&bytes, flags + i, static_cast<size_t>(n - i));
+    add(i, bytes);
+  }
+  return bits;
+}
+
+// Writes the coordinates of the elements whose flags are not 0, `n` of them.
+void StorePositions(const uint8_t* flags, const Shape& shape, int64_t n, int64_t* out) {
+  const int last = shape.rank() - 1;
+  const int64_t columns = shape[last];
+  std::vector<int64_t> at(last);
+  for (const int64_t* const end = out + n * (last + 1); out != end; flags += columns) {
+    for (int64_t first = 0; first < columns; first += 64) {
+      uint64_t bits = FlagBits(flags + first, std::min<int64_t>(64, columns - first));
+      for (; bits != 0; bits &= bits - 1) {
+        for (int d = 0; d < last; ++d) *out++ = at[d];
+        *out++ = first + __builtin_ctzll(bits);
+      }
     }
-    for (int d = rank - 1; d >= 0 && ++at[d] == shape[d]; --d) at[d] = 0;
+    for (int d = last - 1; d >= 0 && ++at[d] == shape[d]; --d) at[d] = 0;
   }
 }
 
 Status Where(OpContext& ctx) {
   const Tensor& in = ctx.input(0);
-  return VisitDType<kNumbers | Only(DType::kBool)>(in.dtype(), [&](auto tag) -> Status {
-    using T = typename decltype(tag)::type;
-    const T* p = in.data<T>();
-    const int64_t n = in.num_elements() - std::count(p, p + in.num_elements(), T(0));
-    SM_RETURN_IF_ERROR(ctx.AllocateOutput(0, Shape({n, in.shape().rank()})));
-    StorePositions(p, in.shape(), n, ctx.out<int64_t>(0));
-    return Status();
-  });
+  const int64_t size = in.num_elements();
+  Tensor flags = in;
+  if (in.dtype() != DType::kBool) {
+    SM_ASSIGN_OR_RETURN(flags, ctx.AllocateTemp(DType::kBool, in.shape()));
+    bool* to = static_cast<bool*>(flags.raw_mutable_data());
+    SM_RETURN_IF_ERROR(VisitDType<kNumbers>(in.dtype(), [&](auto tag) -> Status {
+      using T = typename decltype(tag)::type;
+      const T* from = in.data<T>();
+      for (int64_t i = 0; i < size; ++i) to[i] = from[i] != T(0);
+      return Status();
+    }));
+  }
+  const uint8_t* bytes = static_cast<const uint8_t*>(flags.raw_data());
+  int64_t n = 0;
+  for (int64_t i = 0; i < size; i += 64) {
+    n += __builtin_popcountll(FlagBits(bytes + i, std::min<int64_t>(64, size - i)));
+  }
+  SM_RETURN_IF_ERROR(ctx.AllocateOutput(0, Shape({n, in.shape().rank()})));
+  StorePositions(bytes, in.shape(), n, ctx.out<int64_t>(0));
+  return Status();
 }
 
 constexpr OpDef kOps[] = {

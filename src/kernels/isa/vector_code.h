@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "savedmodel/op.h"
+#include "src/kernels/isa/fft_stage.h"
 
 namespace savedmodel {
 
@@ -242,6 +243,14 @@ struct VectorCode {
   void (*gru)(const GruArgs& args, int64_t row_begin, int64_t row_end);
   void (*lstm_turn)(const TurnArgs& args, int64_t block_begin, int64_t block_end);
   void (*gru_turn)(const TurnArgs& args, int64_t block_begin, int64_t block_end);
+  // Transforms `lanes` lines in stages, to and fro between x and y, which are aligned to vectors;
+  // returns where the result is.
+  float* (*fft)(const FftStage<float>* stages, int num_stages, float* x, float* y);
+  // c = a * b for a [rows, depth] and b [depth, columns]. Words wrap around.
+  void (*multiply_doubles)(const double* a, const double* b, double* c, int64_t rows, int64_t depth,
+                           int64_t columns);
+  void (*multiply_words)(const uint32_t* a, const uint32_t* b, uint32_t* c, int64_t rows,
+                         int64_t depth, int64_t columns);
 };
 
 // How a row of A is quantised: a value is `scale` times the difference of its number and `zero`.

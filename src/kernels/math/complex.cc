@@ -1,5 +1,6 @@
 // Complex numbers from and to their parts.
 #include <cmath>
+#include <limits>
 
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
@@ -46,6 +47,13 @@ struct ComplexAbsFn {
   template <class T>
   T operator()(const std::complex<T>& x) const {
     return std::abs(x);
+  }
+  // No square overflows in double.
+  float operator()(const std::complex<float>& x) const {
+    const double re = x.real(), im = x.imag();
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    const float size = static_cast<float>(std::sqrt(re * re + im * im));
+    return (std::abs(x.real()) == kInfinity) | (std::abs(x.imag()) == kInfinity) ? kInfinity : size;
   }
 };
 

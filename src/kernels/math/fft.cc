@@ -3,11 +3,19 @@
 #include <algorithm>
 #include <cmath>
 
+#include "src/base/aligned_vector.h"
+#include "src/kernels/isa/level/fft.h"
+#include "src/kernels/isa/vector_code.h"
+
 namespace savedmodel {
 namespace {
 
-// Lengths with a prime factor beyond this go the way of Bluestein.
-constexpr int64_t kLargestFactor = 23;
+// Two lines of doubles: what every processor has.
+typedef double TwoDoubles __attribute__((vector_size(16)));
+constexpr int kDoubleLanes = 2;
+
+// Beyond this length several lines would take too much memory.
+constexpr int64_t kLongestTogether = 1 << 17;
 
 // Radices whose product is n, fours first; the last may be a large prime.
 std::vector<int64_t> Factorize(int64_t n) {
@@ -22,152 +30,128 @@ std::vector<int64_t> Factorize(int64_t n) {
   return factors;
 }
 
+// Appends e^(2 pi i turns).
 template <class T>
-std::complex<T> Root(double turns, bool inverse) {
-  const double angle = (inverse ? 2 : -2) * M_PI * turns;
-  return {static_cast<T>(std::cos(angle)), static_cast<T>(std::sin(angle))};
+void AppendRoot(double turns, std::vector<T>* roots) {
+  roots->push_back(static_cast<T>(std::cos(2 * M_PI * turns)));
+  roots->push_back(static_cast<T>(std::sin(2 * M_PI * turns)));
 }
 
-// std::complex's own product tests for infinities.
-template <class T>
-std::complex<T> Times(const std::complex<T>& a, const std::complex<T>& b) {
-  return {a.real() * b.real() - a.imag() * b.imag(), a.real() * b.imag() + a.imag() * b.real()};
-}
-
-// One stage of Stockham's transform: `radix` inputs `m * s` apart become neighbours `s` apart.
-// roots[k * root_step] are the roots of the stage's length radix * m.
-template <class T>
-struct Stage {
-  int64_t radix;
-  int64_t m;
-  int64_t s;
-  const std::complex<T>* roots;
-  int64_t root_step;
-};
-
-template <class T>
-void RunRadix2(const Stage<T>& st, const std::complex<T>* x, std::complex<T>* y) {
-  const int64_t m = st.m, s = st.s;
-  for (int64_t p = 0; p < m; ++p) {
-    const std::complex<T> w = st.roots[p * st.root_step];
-    const std::complex<T>*x0 = x + s * p, *x1 = x0 + s * m;
-    std::complex<T>*y0 = y + s * 2 * p, *y1 = y0 + s;
-    for (int64_t q = 0; q < s; ++q) {
-      const std::complex<T> a = x0[q], b = x1[q];
-      y0[q] = a + b;
-      y1[q] = Times(a - b, w);
-    }
-  }
-}
-
-template <class T>
-void RunRadix4(const Stage<T>& st, const std::complex<T>* x, std::complex<T>* y, T sign) {
-  const int64_t m = st.m, s = st.s;
-  for (int64_t p = 0; p < m; ++p) {
-    const std::complex<T> w1 = st.roots[p * st.root_step], w2 = Times(w1, w1), w3 = Times(w1, w2);
-    const std::complex<T>* x0 = x + s * p;
-    std::complex<T>* y0 = y + s * 4 * p;
-    for (int64_t q = 0; q < s; ++q) {
-      const std::complex<T> a = x0[q], b = x0[q + s * m], c = x0[q + 2 * s * m],
-                            d = x0[q + 3 * s * m];
-      const std::complex<T> even_sum = a + c, even_difference = a - c, odd_sum = b + d;
-      const std::complex<T> t = b - d;
-      const std::complex<T> turned = {-sign * t.imag(), sign * t.real()};  // +-i t
-      y0[q] = even_sum + odd_sum;
-      y0[q + s] = Times(even_difference + turned, w1);
-      y0[q + 2 * s] = Times(even_sum - odd_sum, w2);
-      y0[q + 3 * s] = Times(even_difference - turned, w3);
-    }
-  }
-}
-
-template <class T>
-void RunAnyRadix(const Stage<T>& st, int64_t n, const std::complex<T>* x, std::complex<T>* y) {
-  const int64_t radix = st.radix, m = st.m, s = st.s;
-  std::complex<T> small_roots[kLargestFactor + 1];
-  for (int64_t r = 0; r < radix; ++r) small_roots[r] = st.roots[n / radix * r];
-  for (int64_t p = 0; p < m; ++p) {
-    for (int64_t q = 0; q < s; ++q) {
-      for (int64_t t = 0; t < radix; ++t) {
-        std::complex<T> sum = x[q + s * p];
-        for (int64_t r = 1; r < radix; ++r) {
-          sum += Times(x[q + s * (p + r * m)], small_roots[r * t % radix]);
-        }
-        y[q + s * (radix * p + t)] = Times(sum, st.roots[p * t * st.root_step]);
-      }
-    }
-  }
-}
+// k / n turns, for 0 <= k < n.
+double Turns(int64_t k, int64_t n) { return static_cast<double>(k) / static_cast<double>(n); }
 
 }  // namespace
 
 template <class T>
-FftPlan<T>::FftPlan(int64_t n, bool inverse) : n_(n), factors_(Factorize(n)) {
-  if (factors_.empty() || *std::max_element(factors_.begin(), factors_.end()) <= kLargestFactor) {
-    roots_.resize(n);
-    for (int64_t k = 0; k < n; ++k) roots_[k] = Root<T>(static_cast<double>(k) / n, inverse);
-    return;
+FftPlan<T>::FftPlan(int64_t n, FftKind kind) : most_pairs_(n) {
+  const bool inverse = kind == FftKind::kInverse || kind == FftKind::kRealInverse;
+  const T sign = inverse ? T(1) : T(-1);
+  if (kind == FftKind::kForward || kind == FftKind::kInverse) {
+    AddTransform(n, sign);
+  } else if (n % 2 == 0) {
+    if (inverse) AddReal(Stage::Kind::kPackReal, n / 2);
+    AddTransform(n / 2, sign);
+    if (!inverse) AddReal(Stage::Kind::kUnpackReal, n / 2);
+  } else {
+    if (inverse) Add({.kind = Stage::Kind::kMirror, .m = n}, {});
+    AddTransform(n, sign);
   }
-  chirp_.resize(n);
-  for (int64_t k = 0; k < n; ++k) {
-    const int64_t square = static_cast<int64_t>(static_cast<__int128>(k) * k % (2 * n));
-    chirp_[k] = Root<T>(static_cast<double>(square) / (2.0 * n), inverse);
+}
+
+template <class T>
+void FftPlan<T>::Add(const Stage& stage, std::vector<T> roots) {
+  tables_.push_back(std::move(roots));
+  stages_.push_back(stage);
+  stages_.back().roots = tables_.back().data();
+}
+
+template <class T>
+void FftPlan<T>::AddReal(typename Stage::Kind kind, int64_t half) {
+  const double sign = kind == Stage::Kind::kPackReal ? 1 : -1;
+  std::vector<T> roots;
+  for (int64_t k = 0; 2 * k <= half; ++k) AppendRoot(sign * Turns(k, 2 * half), &roots);
+  Add({.kind = kind, .m = half}, std::move(roots));
+  most_pairs_ = std::max(most_pairs_, half + 1);
+}
+
+template <class T>
+void FftPlan<T>::AddTransform(int64_t n, T sign) {
+  const std::vector<int64_t> factors = Factorize(n);
+  const bool is_smooth = factors.empty() || factors.back() <= kLargestFftRadix;
+  is_smooth ? AddFactors(n, sign) : AddConvolution(n, sign);
+}
+
+template <class T>
+void FftPlan<T>::AddFactors(int64_t n, T sign) {
+  Stage stage{.sign = sign};
+  int64_t m = n, s = 1;
+  for (const int64_t radix : Factorize(n)) {
+    m /= radix;
+    stage.radix = static_cast<int>(radix);
+    stage.m = m;
+    stage.s = s;
+    if (radix % 2 != 0) {
+      std::vector<T> unit_roots;
+      for (int64_t t = 0; t < radix; ++t) AppendRoot(Turns(t, radix), &unit_roots);
+      tables_.push_back(std::move(unit_roots));
+      stage.unit_roots = tables_.back().data();
+    }
+    std::vector<T> roots;
+    for (int64_t p = 0; p < m; ++p) {
+      for (int64_t t = 1; t < radix; ++t) AppendRoot(sign * Turns(p * t, radix * m), &roots);
+    }
+    Add(stage, std::move(roots));
+    s *= radix;
   }
+}
+
+template <class T>
+void FftPlan<T>::AddConvolution(int64_t n, T sign) {
   int64_t length = 1;
   while (length < 2 * n - 1) length *= 2;
-  forward_ = std::make_unique<FftPlan>(length, false);
-  backward_ = std::make_unique<FftPlan>(length, true);
-  chirp_transform_.assign(length, Complex(0));
+  // e^(-+pi i k^2 / n), and the transform of its conjugate, scaled.
+  std::vector<T> chirp;
+  AlignedVector<double> conjugate(2 * length * kDoubleLanes), scratch(conjugate.size());
   for (int64_t k = 0; k < n; ++k) {
-    const Complex value = std::conj(chirp_[k]) / static_cast<T>(length);
-    chirp_transform_[k] = value;
-    if (k > 0) chirp_transform_[length - k] = value;
-  }
-  std::vector<Complex> scratch(forward_->scratch_size());
-  forward_->Run(chirp_transform_.data(), scratch.data());
-}
-
-template <class T>
-int64_t FftPlan<T>::scratch_size() const {
-  return forward_ == nullptr ? n_ : 2 * forward_->size();
-}
-
-template <class T>
-void FftPlan<T>::Run(Complex* data, Complex* scratch) const {
-  forward_ == nullptr ? RunFactors(data, scratch) : RunBluestein(data, scratch);
-}
-
-template <class T>
-void FftPlan<T>::RunFactors(Complex* data, Complex* scratch) const {
-  const T sign = n_ >= 4 && roots_[n_ / 4].imag() > 0 ? T(1) : T(-1);  // only radix 4 needs it
-  Complex *x = data, *y = scratch;
-  int64_t m = n_, s = 1;
-  for (int64_t radix : factors_) {
-    m /= radix;
-    const Stage<T> stage{radix, m, s, roots_.data(), s};
-    if (radix == 2) {
-      RunRadix2(stage, x, y);
-    } else if (radix == 4) {
-      RunRadix4(stage, x, y, sign);
-    } else {
-      RunAnyRadix(stage, n_, x, y);
+    const int64_t square = static_cast<int64_t>(static_cast<__int128>(k) * k % (2 * n));
+    const double angle = sign * 2 * M_PI * Turns(square, 2 * n);
+    chirp.push_back(static_cast<T>(std::cos(angle)));
+    chirp.push_back(static_cast<T>(std::sin(angle)));
+    for (const int64_t at : {k, (length - k) % length}) {
+      conjugate[2 * at * kDoubleLanes] = std::cos(angle) / static_cast<double>(length);
+      conjugate[(2 * at + 1) * kDoubleLanes] = -std::sin(angle) / static_cast<double>(length);
     }
-    s *= radix;
-    std::swap(x, y);
   }
-  if (x != data) std::copy_n(x, n_, data);
+  const double* transform = FftPlan<double>(length, FftKind::kForward)
+                                .Run(kDoubleLanes, conjugate.data(), scratch.data());
+  std::vector<T> factors;
+  for (int64_t k = 0; k < 2 * length; ++k) {
+    factors.push_back(static_cast<T>(transform[k * kDoubleLanes]));
+  }
+  Add({.kind = Stage::Kind::kMultiply, .m = n, .s = length}, chirp);
+  AddFactors(length, T(-1));
+  Add({.kind = Stage::Kind::kMultiply, .m = length, .s = length}, std::move(factors));
+  AddFactors(length, T(1));
+  Add({.kind = Stage::Kind::kMultiply, .m = n, .s = n}, std::move(chirp));
+  most_pairs_ = std::max(most_pairs_, length);
 }
 
 template <class T>
-void FftPlan<T>::RunBluestein(Complex* data, Complex* scratch) const {
-  const int64_t length = forward_->size();
-  Complex *padded = scratch, *rest = scratch + length;
-  for (int64_t k = 0; k < n_; ++k) padded[k] = Times(data[k], chirp_[k]);
-  std::fill(padded + n_, padded + length, Complex(0));
-  forward_->Run(padded, rest);
-  for (int64_t k = 0; k < length; ++k) padded[k] = Times(padded[k], chirp_transform_[k]);
-  backward_->Run(padded, rest);
-  for (int64_t k = 0; k < n_; ++k) data[k] = Times(padded[k], chirp_[k]);
+int FftPlan<T>::Lanes(int64_t count) const {
+  if (std::is_same_v<T, double>) return kDoubleLanes;
+  const int lanes = Vectors().lanes;
+  return count >= lanes / 4 && most_pairs_ <= kLongestTogether ? lanes : 1;
+}
+
+template <class T>
+T* FftPlan<T>::Run([[maybe_unused]] int lanes, T* x, T* y) const {
+  const int num_stages = static_cast<int>(stages_.size());
+  if constexpr (std::is_same_v<T, double>) {
+    return RunFftStages<TwoDoubles>(stages_.data(), num_stages, x, y);
+  } else {
+    const auto run = lanes == 1 ? RunFftStages<float, float> : Vectors().fft;
+    return run(stages_.data(), num_stages, x, y);
+  }
 }
 
 template class FftPlan<float>;

@@ -4,10 +4,12 @@
 #include <map>
 #include <mutex>
 
+#include "src/base/aligned_vector.h"
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
 #include "src/kernels/math/elementwise.h"
 #include "src/kernels/math/fft.h"
+#include "src/kernels/math/fft_lines.h"
 #include "src/kernels/math/math_ops.h"
 
 namespace savedmodel {
@@ -17,18 +19,18 @@ namespace {
 template <class T>
 class FftPlans {
  public:
-  std::shared_ptr<const FftPlan<T>> Get(int64_t n, bool inverse) const {
+  std::shared_ptr<const FftPlan<T>> Get(int64_t n, FftKind kind) const {
     std::lock_guard<std::mutex> lock(mutex_);
     if (plans_.size() > kMost) plans_.clear();
-    auto& plan = plans_[{n, inverse}];
-    if (plan == nullptr) plan = std::make_shared<const FftPlan<T>>(n, inverse);
+    auto& plan = plans_[{n, kind}];
+    if (plan == nullptr) plan = std::make_shared<const FftPlan<T>>(n, kind);
     return plan;
   }
 
  private:
   static constexpr size_t kMost = 8;
   mutable std::mutex mutex_;
-  mutable std::map<std::pair<int64_t, bool>, std::shared_ptr<const FftPlan<T>>> plans_;
+  mutable std::map<std::pair<int64_t, FftKind>, std::shared_ptr<const FftPlan<T>>> plans_;
 };
 
 struct AllFftPlans {
@@ -38,60 +40,47 @@ struct AllFftPlans {
   FftPlans<double> doubles;
 };
 
-// A view of `count` lines of `size` elements `step` apart within [outer, size, step].
-struct Lines {
-  int64_t outer;
-  int64_t size;
-  int64_t step;
-  int64_t count() const { return outer * step; }
+// Transforms `count` lines of `in_size` and `out_size` numbers, `step` apart, in parallel: line i
+// begins at from(i), its result at to(i).
+template <class T, class In, class Out>
+struct LineTransform {
+  int64_t count, in_size, out_size, step;
+  T scale;
+
+  template <class From, class To>
+  void Run(OpContext& ctx, const FftPlan<T>& plan, From from, To to) const {
+    const int lanes = plan.Lanes(count);
+    const double cost = 10.0 * lanes * static_cast<double>(plan.most_pairs() + 1);
+    ctx.ParallelFor((count + lanes - 1) / lanes, cost, [&](int64_t begin, int64_t end) {
+      const size_t size = 2 * static_cast<size_t>(plan.most_pairs() * lanes);
+      AlignedVector<T> x(size), y(size);
+      std::vector<const In*> in(lanes);
+      std::vector<Out*> out(lanes);
+      for (int64_t first = begin * lanes; first < std::min(count, end * lanes); first += lanes) {
+        for (int64_t l = 0; l < lanes; ++l) {
+          in[l] = from(std::min(first + l, count - 1));
+          out[l] = first + l < count ? to(first + l) : nullptr;
+        }
+        LoadLines<T>(LineBlock<const In>{in.data(), lanes, in_size, step}, x.data());
+        const T* result = plan.Run(lanes, x.data(), y.data());
+        StoreLines<T>(result, scale, LineBlock<Out>{out.data(), lanes, out_size, step});
+      }
+    });
+  }
 };
-
-Lines LinesAlong(const Shape& shape, int axis) {
-  return {shape.Product(0, axis), shape[axis], shape.Product(axis + 1, shape.rank())};
-}
-
-// Calls `fn(line offset, buffer, scratch)` for each line, in parallel.
-template <class T, class F>
-void ForEachLine(OpContext& ctx, const Lines& lines, int64_t buffer_size, int64_t scratch_size,
-                 F fn) {
-  const double cost = 10.0 * static_cast<double>(lines.size + 1);
-  ctx.ParallelFor(lines.count(), cost, [&](int64_t begin, int64_t end) {
-    std::vector<std::complex<T>> buffer(buffer_size), scratch(scratch_size);
-    for (int64_t i = begin; i < end; ++i) {
-      fn(i / lines.step * lines.step * lines.size + i % lines.step, buffer.data(), scratch.data());
-    }
-  });
-}
 
 // Transforms `data` along one axis in place.
 template <class T>
 void TransformAxis(OpContext& ctx, const FftPlans<T>& plans, const Shape& shape, int axis,
                    bool inverse, std::complex<T>* data) {
-  const Lines lines = LinesAlong(shape, axis);
-  if (lines.size == 0 || lines.count() == 0) return;
-  const auto plan = plans.Get(lines.size, inverse);
-  const T scale = inverse ? T(1) / static_cast<T>(lines.size) : T(1);
-  const auto transform = [&](int64_t at, std::complex<T>* buffer, std::complex<T>* scratch) {
-    for (int64_t k = 0; k < lines.size; ++k) buffer[k] = data[at + k * lines.step];
-    plan->Run(buffer, scratch);
-    for (int64_t k = 0; k < lines.size; ++k) data[at + k * lines.step] = buffer[k] * scale;
-  };
-  ForEachLine<T>(ctx, lines, lines.size, plan->scratch_size(), transform);
-}
-
-// The transform of n real numbers, n even, through a complex one of half the length:
-// `buffer` holds pairs of them, `roots` e^(-2 pi i k / n), `y` gets n / 2 + 1 elements.
-template <class T>
-void UnpackReal(const std::complex<T>* z, const std::complex<T>* roots, int64_t n,
-                std::complex<T>* y) {
-  const int64_t h = n / 2;
-  for (int64_t k = 0; k <= h; ++k) {
-    const std::complex<T> a = z[k % h], b = std::conj(z[(h - k) % h]);
-    const std::complex<T> even = (a + b) * T(0.5), d = (a - b) * T(0.5);
-    const std::complex<T> odd = {d.imag(), -d.real()};
-    y[k] = {even.real() + odd.real() * roots[k].real() - odd.imag() * roots[k].imag(),
-            even.imag() + odd.real() * roots[k].imag() + odd.imag() * roots[k].real()};
-  }
+  using C = std::complex<T>;
+  const int64_t size = shape[axis], step = shape.Product(axis + 1, shape.rank());
+  const int64_t count = shape.Product(0, axis) * step;
+  if (size == 0 || count == 0) return;
+  const auto plan = plans.Get(size, inverse ? FftKind::kInverse : FftKind::kForward);
+  const T scale = inverse ? T(1) / static_cast<T>(size) : T(1);
+  const auto line = [&](int64_t i) { return data + i / step * step * size + i % step; };
+  LineTransform<T, C, C>{count, size, size, step, scale}.Run(ctx, *plan, line, line);
 }
 
 // Row `i` of [rows.., columns] cropped to the leading corner: offset of row `i` of `small` in
@@ -110,48 +99,35 @@ int64_t CroppedRow(const Shape& big, const Shape& small, int64_t i) {
 template <class T>
 void ForwardReal(OpContext& ctx, const FftPlans<T>& plans, const Shape& in, const Shape& out,
                  int64_t n, const T* x, std::complex<T>* y) {
-  const bool halves = n % 2 == 0;
-  const auto plan = plans.Get(halves ? n / 2 : n, false);
-  std::vector<std::complex<T>> roots;
-  for (int64_t k = 0; halves && k <= n / 2; ++k) {
-    const double angle = -2 * M_PI * static_cast<double>(k) / static_cast<double>(n);
-    roots.emplace_back(static_cast<T>(std::cos(angle)), static_cast<T>(std::sin(angle)));
+  using C = std::complex<T>;
+  const auto plan = plans.Get(n, FftKind::kRealForward);
+  const int64_t columns = out[out.rank() - 1], rows = out.num_elements() / columns;
+  const auto from = [&](int64_t row) { return x + CroppedRow(in, out, row); };
+  const auto to = [&](int64_t row) { return y + row * columns; };
+  if (n % 2 == 0) {
+    const auto pairs = [&](int64_t row) { return reinterpret_cast<const C*>(from(row)); };
+    LineTransform<T, C, C>{rows, n / 2, columns, 1, T(1)}.Run(ctx, *plan, pairs, to);
+  } else {
+    LineTransform<T, T, C>{rows, n, columns, 1, T(1)}.Run(ctx, *plan, from, to);
   }
-  const int64_t columns = out[out.rank() - 1];
-  const Lines rows{out.num_elements() / columns, n, 1};
-  const auto transform = [&](int64_t at, std::complex<T>* buffer, std::complex<T>* scratch) {
-    const int64_t row = at / n;
-    const T* from = x + CroppedRow(in, out, row);
-    if (halves) {
-      for (int64_t k = 0; k < n / 2; ++k) buffer[k] = {from[2 * k], from[2 * k + 1]};
-      plan->Run(buffer, scratch);
-      UnpackReal(buffer, roots.data(), n, y + row * columns);
-    } else {
-      for (int64_t k = 0; k < n; ++k) buffer[k] = from[k];
-      plan->Run(buffer, scratch);
-      std::copy_n(buffer, columns, y + row * columns);
-    }
-  };
-  ForEachLine<T>(ctx, rows, n, plan->scratch_size(), transform);
 }
 
 // Complex to real over the last axis: rows of n / 2 + 1 elements become n.
 template <class T>
 void BackwardReal(OpContext& ctx, const FftPlans<T>& plans, const Shape& out,
                   const std::complex<T>* x, T* y) {
-  const int64_t n = out[out.rank() - 1], columns = n / 2 + 1;
-  const auto plan = plans.Get(n, true);
+  using C = std::complex<T>;
+  const int64_t n = out[out.rank() - 1], rows = out.num_elements() / n, columns = n / 2 + 1;
+  const auto plan = plans.Get(n, FftKind::kRealInverse);
   const T scale = T(1) / static_cast<T>(n);
-  const Lines rows{out.num_elements() / n, n, 1};
-  const auto transform = [&](int64_t at, std::complex<T>* buffer, std::complex<T>* scratch) {
-    const std::complex<T>* from = x + at / n * columns;
-    for (int64_t k = 0; k < columns; ++k) buffer[k] = from[k];
-    for (int64_t k = columns; k < n; ++k) buffer[k] = std::conj(from[n - k]);
-    buffer[0] = buffer[0].real();
-    plan->Run(buffer, scratch);
-    for (int64_t k = 0; k < n; ++k) y[at + k] = buffer[k].real() * scale;
-  };
-  ForEachLine<T>(ctx, rows, n, plan->scratch_size(), transform);
+  const auto from = [&](int64_t row) { return x + row * columns; };
+  const auto to = [&](int64_t row) { return y + row * n; };
+  if (n % 2 == 0) {
+    const auto pairs = [&](int64_t row) { return reinterpret_cast<C*>(to(row)); };
+    LineTransform<T, C, C>{rows, columns, n / 2, 1, scale}.Run(ctx, *plan, from, pairs);
+  } else {
+    LineTransform<T, C, T>{rows, columns, n, 1, scale}.Run(ctx, *plan, from, to);
+  }
 }
 
 // ------------------------------------------------------------------------------------------- ops

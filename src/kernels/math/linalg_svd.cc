@@ -29,13 +29,13 @@ Status SvdShape(ShapeContext& ctx) {
 template <class T>
 using Columns = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
 
-// Turns columns p and q of `w` until they are orthogonal, and those of `v` along. False when they
-// already were.
+// Turns columns p and q of `w`, whose squared norms are p_norm and q_norm, until they are
+// orthogonal, and those of `v` along. False when they already were.
 template <class T>
-bool Orthogonalize(Columns<T>& w, Columns<T>& v, int64_t p, int64_t q) {
+bool Orthogonalize(Columns<T>& w, Columns<T>& v, int64_t p, int64_t q, double& p_norm,
+                   double& q_norm) {
   const T product = w.col(p).dot(w.col(q));
   const double size = std::abs(product);
-  const double p_norm = w.col(p).squaredNorm(), q_norm = w.col(q).squaredNorm();
   if (!(size > 1e-15 * std::sqrt(p_norm * q_norm))) return false;
   const double zeta = (q_norm - p_norm) / (2 * size);
   const double t = std::copysign(1.0, zeta) / (std::abs(zeta) + std::hypot(1.0, zeta));
@@ -43,12 +43,15 @@ bool Orthogonalize(Columns<T>& w, Columns<T>& v, int64_t p, int64_t q) {
   T unphase = size / product;  // makes the product real
   if constexpr (IsComplexType<T>::value) unphase /= std::abs(unphase);
   for (Columns<T>* m : {&w, &v}) {
+    T *x = m->data() + p * m->rows(), *y = m->data() + q * m->rows();
     for (int64_t i = 0; i < m->rows(); ++i) {
-      const T a = (*m)(i, p), b = (*m)(i, q) * unphase;
-      (*m)(i, p) = c * a - s * b;
-      (*m)(i, q) = s * a + c * b;
+      const T a = x[i], b = y[i] * unphase;
+      x[i] = c * a - s * b;
+      y[i] = s * a + c * b;
     }
   }
+  p_norm = w.col(p).squaredNorm();
+  q_norm = w.col(q).squaredNorm();
   return true;
 }
 
@@ -78,17 +81,21 @@ struct Svd {
   Columns<T> v;
 };
 
-// Of a matrix with at least as many rows as columns.
+// Of a matrix with at least as many rows as columns; v as it is if `compute_uv`.
 template <class T>
-Svd<T> DecomposeTall(const Matrix<T>& matrix, int64_t u_columns) {
+Svd<T> DecomposeTall(const Matrix<T>& matrix, int64_t u_columns, bool compute_uv) {
   constexpr int kMostSweeps = 60;
   const int64_t n = matrix.cols();
-  Columns<T> w = matrix, v = Columns<T>::Identity(n, n);
+  Columns<T> w = matrix, v = Columns<T>::Identity(compute_uv ? n : 0, n);
+  std::vector<double> squares(n);
   bool turned = true;
   for (int sweep = 0; sweep < kMostSweeps && turned; ++sweep) {
     turned = false;
+    for (int64_t j = 0; j < n; ++j) squares[j] = w.col(j).squaredNorm();
     for (int64_t p = 0; p + 1 < n; ++p) {
-      for (int64_t q = p + 1; q < n; ++q) turned |= Orthogonalize(w, v, p, q);
+      for (int64_t q = p + 1; q < n; ++q) {
+        turned |= Orthogonalize(w, v, p, q, squares[p], squares[q]);
+      }
     }
   }
   std::vector<double> norms(n);
@@ -100,33 +107,35 @@ Svd<T> DecomposeTall(const Matrix<T>& matrix, int64_t u_columns) {
   Svd<T> svd{std::vector<double>(n), Columns<T>(matrix.rows(), u_columns), Columns<T>(n, n)};
   for (int64_t j = 0; j < n; ++j) {
     svd.s[j] = norms[order[j]];
-    svd.v.col(j) = v.col(order[j]);
+    if (compute_uv) svd.v.col(j) = v.col(order[j]);
     if (svd.s[j] > 1e-15 * svd.s[0]) {
       svd.u.col(j) = w.col(order[j]) / svd.s[j];
-    } else if (u_columns > 0) {
+    } else if (compute_uv) {
       CompleteColumn(svd.u, j);
     }
   }
-  for (int64_t j = n; j < u_columns; ++j) CompleteColumn(svd.u, j);
+  for (int64_t j = n; compute_uv && j < u_columns; ++j) CompleteColumn(svd.u, j);
   return svd;
 }
 
 // Singular values and, for `full` or not, u and v with u s v^H the matrix. The long side's basis is
 // completed where it is asked for in full.
-template <class T>
-Svd<T> Decompose(const Matrix<T>& matrix, bool full) {
-  if (matrix.rows() >= matrix.cols()) {
-    return DecomposeTall<T>(matrix, full ? matrix.rows() : matrix.cols());
-  }
-  Svd<T> svd = DecomposeTall<T>(matrix.adjoint(), full ? matrix.cols() : matrix.rows());
-  std::swap(svd.u, svd.v);
-  return svd;
-}
-
 struct SvdOptions {
   bool compute_uv;
   bool full;
 };
+
+template <class T>
+Svd<T> Decompose(const Matrix<T>& matrix, SvdOptions options) {
+  if (matrix.rows() >= matrix.cols()) {
+    return DecomposeTall<T>(matrix, options.full ? matrix.rows() : matrix.cols(),
+                            options.compute_uv);
+  }
+  Svd<T> svd = DecomposeTall<T>(matrix.adjoint(), options.full ? matrix.cols() : matrix.rows(),
+                                options.compute_uv);
+  std::swap(svd.u, svd.v);
+  return svd;
+}
 
 template <class T>
 Status ComputeSvd(OpContext& ctx, const MatrixBatch& m, SvdOptions options, int64_t i) {
@@ -134,7 +143,7 @@ Status ComputeSvd(OpContext& ctx, const MatrixBatch& m, SvdOptions options, int6
   const Matrix<T> matrix = LoadMatrix<T>(ctx.input(0), m, i);
   Matrix<T> s(p, 1), u, v;
   if (matrix.allFinite()) {
-    const Svd<T> svd = Decompose<T>(matrix, options.full);
+    const Svd<T> svd = Decompose<T>(matrix, options);
     for (int64_t j = 0; j < p; ++j) s(j, 0) = T(svd.s[j]);
     u = svd.u;
     v = svd.v;

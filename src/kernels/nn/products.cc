@@ -5,6 +5,7 @@
 #include <complex>
 
 #include "src/base/status_macros.h"
+#include "src/kernels/isa/vector_code.h"
 
 namespace savedmodel {
 namespace {
@@ -45,6 +46,23 @@ void RowTimesMatrix(const ProductOf<C>& p, const C* a, const C* b, C* c) {
   for (int64_t i = 0; i < p.k; ++i, b += p.n) {
     const C x = a[i];
     for (int64_t j = 0; j < p.n; ++j) c[j] = Plus(c[j], Times(x, b[j]));
+  }
+}
+
+// Some rows of one product of the batch.
+template <class C>
+void RowsTimesMatrix(const ProductOf<C>& p, const C* a, const C* b, C* c, int64_t rows) {
+  constexpr bool is_word = std::is_integral_v<C> && sizeof(C) == 4;
+  if (std::is_same_v<C, double> && !p.b_is_transposed) {
+    Vectors().multiply_doubles(reinterpret_cast<const double*>(a),
+                               reinterpret_cast<const double*>(b), reinterpret_cast<double*>(c),
+                               rows, p.k, p.n);
+  } else if (is_word && !p.b_is_transposed) {
+    Vectors().multiply_words(reinterpret_cast<const uint32_t*>(a),
+                             reinterpret_cast<const uint32_t*>(b), reinterpret_cast<uint32_t*>(c),
+                             rows, p.k, p.n);
+  } else {
+    for (int64_t r = 0; r < rows; ++r) RowTimesMatrix(p, a + r * p.k, b, c + r * p.n);
   }
 }
 
@@ -102,9 +120,12 @@ Status MultiplyMatrices(OpContext& ctx, const ProductOf<C>& p) {
     const double cost = 0.5 * static_cast<double>(p.n) * static_cast<double>(p.k);
     const int64_t rows = static_cast<int64_t>(p.pairs.size()) * p.m;
     ctx.ParallelFor(rows, cost, [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row) {
+      for (int64_t row = begin; row < end;) {
         const auto [a, b] = p.pairs[row / p.m];
-        RowTimesMatrix(p, p.a + (a * p.m + row % p.m) * p.k, p.b + b * p.k * p.n, p.c + row * p.n);
+        const int64_t count = std::min(end - row, p.m - row % p.m);
+        RowsTimesMatrix(p, p.a + (a * p.m + row % p.m) * p.k, p.b + b * p.k * p.n, p.c + row * p.n,
+                        count);
+        row += count;
       }
     });
   }

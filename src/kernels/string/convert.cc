@@ -1,6 +1,9 @@
 // Numbers to and from strings: StringToNumber, AsString, StringFormat.
+#include <charconv>
+#include <cmath>
 #include <complex>
 #include <cstdio>
+#include <iterator>
 #include <type_traits>
 
 #include "src/base/status_macros.h"
@@ -35,6 +38,8 @@ Status StringToNumber(OpContext& ctx) {
 struct AsStringFormat {
   std::string flags;  // "%", fill, width and precision
   char float_letter = 'f';
+  bool is_plain = false;  // without fill and width
+  int precision = 6;
 };
 
 // Wider fields would be a way to fill memory from a small graph.
@@ -61,17 +66,62 @@ StatusOr<AsStringFormat> ParseFormat(const Attrs& attrs) {
   if (width > -1) format.flags += std::to_string(width);
   if (precision > -1) format.flags += "." + std::to_string(precision);
   format.float_letter = shortest ? 'g' : scientific ? 'e' : 'f';
+  format.is_plain = fill.empty() && width <= 0;
+  if (precision > -1) format.precision = static_cast<int>(precision);
   return format;
 }
 
 template <class... Args>
 std::string Printf(const std::string& format, Args... args) {
-  const int length = std::snprintf(nullptr, 0, format.c_str(), args...);
+  char buffer[64];
+  const int length = std::snprintf(buffer, sizeof(buffer), format.c_str(), args...);
   if (length < 0) return {};
+  if (static_cast<size_t>(length) < sizeof(buffer)) return std::string(buffer, length);
   std::string out(static_cast<size_t>(length) + 1, '\0');
   std::snprintf(out.data(), out.size(), format.c_str(), args...);
   out.pop_back();
   return out;
+}
+
+// A plain number. Empty when the text is too long for a buffer.
+template <class T, class... Format>
+std::string PlainText(T value, Format... format) {
+  char buffer[64];
+  const auto result = std::to_chars(buffer, buffer + sizeof(buffer), value, format...);
+  return result.ec == std::errc() ? std::string(buffer, result.ptr) : std::string();
+}
+
+// What %f prints, for values and precisions whose product with a power of ten is exact; else empty.
+std::string FixedText(float value, int precision) {
+  constexpr int kMostDigits = 12;
+  constexpr double kLimit = 9e18;
+  if (precision == 0 || precision > kMostDigits) return {};
+  double scale = 1;
+  for (int i = 0; i < precision; ++i) scale *= 10;
+  const double scaled = std::abs(static_cast<double>(value)) * scale;
+  if (!(scaled < kLimit)) return {};
+  char digits[kMostDigits + 24];
+  char* const begin = digits + kMostDigits;  // of the number, before it room for zeros
+  char* const end = std::to_chars(begin, std::end(digits), std::llrint(scaled)).ptr;
+  char* const point = end - precision;
+  char* first = begin;
+  while (first >= point) *--first = '0';
+  std::string text;
+  if (std::signbit(value)) text += '-';
+  text.append(first, point);
+  text += '.';
+  return text.append(point, end);
+}
+
+std::string FormatDouble(const AsStringFormat& format, double value) {
+  if (format.is_plain) {
+    const std::chars_format notation = format.float_letter == 'g'   ? std::chars_format::general
+                                       : format.float_letter == 'e' ? std::chars_format::scientific
+                                                                    : std::chars_format::fixed;
+    std::string text = PlainText(value, notation, format.precision);
+    if (!text.empty()) return text;
+  }
+  return Printf(format.flags + format.float_letter, value);
 }
 
 // Pads text as printf's %s does; embedded NULs stay.
@@ -91,18 +141,24 @@ std::string FormatElement(const AsStringFormat& format, const T& value) {
     return Printf("(" + one + "," + one + ")", static_cast<double>(value.real()),
                   static_cast<double>(value.imag()));
   } else if constexpr (std::is_integral_v<T> && std::is_signed_v<T>) {
+    if (format.is_plain) return PlainText(static_cast<int64_t>(value));
     return Printf(format.flags + "lld", static_cast<long long>(value));
   } else if constexpr (std::is_integral_v<T>) {
+    if (format.is_plain) return PlainText(static_cast<uint64_t>(value));
     return Printf(format.flags + "llu", static_cast<unsigned long long>(value));
   } else {
-    return Printf(format.flags + format.float_letter,
-                  static_cast<double>(static_cast<float>(value)));
+    const float x = static_cast<float>(value);
+    if (format.is_plain && format.float_letter == 'f') {
+      std::string text = FixedText(x, format.precision);
+      if (!text.empty()) return text;
+    }
+    return FormatDouble(format, static_cast<double>(x));
   }
 }
 
 template <>
 std::string FormatElement<double>(const AsStringFormat& format, const double& value) {
-  return Printf(format.flags + format.float_letter, value);
+  return FormatDouble(format, value);
 }
 
 StatusOr<KernelPtr> BuildAsString(BuildContext& build) {

@@ -1,9 +1,11 @@
 // One level of the compute core; compiled once per instruction set.
 #include "src/kernels/isa/level/depthwise.h"
 #include "src/kernels/isa/level/doubles.h"
+#include "src/kernels/isa/level/fft.h"
 #include "src/kernels/isa/level/gemm.h"
 #include "src/kernels/isa/level/halves.h"
 #include "src/kernels/isa/level/layers.h"
+#include "src/kernels/isa/level/products.h"
 #include "src/kernels/isa/level/recurrent.h"
 #include "src/kernels/isa/level/rows.h"
 #include "src/kernels/isa/level/steps.h"
@@ -50,6 +52,9 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .gru = GruCell,
       .lstm_turn = Turn<LstmTurn>,
       .gru_turn = Turn<GruTurn>,
+      .fft = RunFftStages<Vec, float>,
+      .multiply_doubles = Multiply<double>,
+      .multiply_words = Multiply<uint32_t>,
   };
   return &kCode;
 }
