@@ -79,6 +79,16 @@ struct DepthwiseArgs {
   float low = -__builtin_inff(), high = __builtin_inff();  // limits of the result
 };
 
+// Some pixels that are next to each other: y[p * channels + c] is made of all
+// taps[t][p * step + c].
+struct PoolArgs {
+  const float* const* taps = nullptr;
+  int64_t num_taps = 0, channels = 0;
+  int64_t pixels = 1, step = 0;
+  float scale = 1;
+  float* y = nullptr;
+};
+
 // How Winograd's way cuts a convolution with stride 1 into tiles: F(m x m, 3 x 3), m 2 or 4, or
 // in one dimension F(m, r), m + r = 9. A tile's inputs become as many frequencies; products with
 // those of the filter become its outputs.
@@ -209,10 +219,9 @@ struct VectorCode {
   // row. `op` is kAdd, kMaximum or kMinimum, which give NaN where one of the elements is NaN.
   void (*combine_rows)(ScalarOp op, const float* x, int64_t row_stride, int64_t rows,
                        int64_t columns, float* results);
-  // y[i] = the largest of taps[t][i] over all taps, NaN never, or their sum over `count` (not 0).
-  void (*pool_maximum)(const float* const* taps, int64_t num_taps, int64_t n, float* y);
-  void (*pool_average)(const float* const* taps, int64_t num_taps, int64_t n, float count,
-                       float* y);
+  // The largest of the taps, NaN never, and their sum times the scale.
+  void (*pool_maximum)(const PoolArgs& args);
+  void (*pool_sum)(const PoolArgs& args);
   // y[i] = a[i] + (b[i] - a[i]) * weight.
   void (*interpolate)(const float* a, const float* b, float weight, int64_t n, float* y);
   // y = softmax(x), or its logarithm, of each row; y may be x.
