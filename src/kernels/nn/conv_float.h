@@ -39,8 +39,4 @@ StatusOr<PackedMatrices> PackFilter(BuildContext& build, int input, const Tensor
 Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& filter,
                     const float* x, const Epilogue& epilogue, float* y);
 
-// y = depthwise convolution of x with one filter per channel, then the epilogue.
-void RunFloatDepthwise(OpContext& ctx, const WindowGeometry& g, const float* filter, const float* x,
-                       const Epilogue& epilogue, float* y);
-
 }  // namespace savedmodel

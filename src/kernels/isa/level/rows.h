@@ -119,7 +119,7 @@ inline void PoolChannels(const PoolArgs& a, int64_t pixel, int64_t c, float firs
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       const bool is_narrow = v == kVectors - 1 && tail < kLanes;
-      sums[v] = add(sums[v], is_narrow ? LoadSome(x + v * kLanes, tail) : Load(x + v * kLanes));
+      sums[v] = add(sums[v], is_narrow ? LoadSome(x + v * kLanes, tail) : Load(x + v * kLanes), t);
     }
   }
   float* y = a.y + pixel * a.channels + c;
@@ -150,14 +150,19 @@ inline void PoolTaps(const PoolArgs& a, float first, Add&& add, Finish&& finish)
 
 void PoolMaximum(const PoolArgs& a) {
   PoolTaps(
-      a, -__builtin_inff(), [](Vec best, Vec x) { return x > best ? x : best; },
+      a, -__builtin_inff(), [](Vec best, Vec x, int64_t) { return x > best ? x : best; },
       [](Vec best) { return best; });
 }
 
 void PoolSum(const PoolArgs& a) {
   const Vec scale = Splat(a.scale);
+  const auto finish = [scale](Vec sum) { return sum * scale; };
+  if (a.weights == nullptr) {
+    return PoolTaps(
+        a, 0, [](Vec sum, Vec x, int64_t) { return sum + x; }, finish);
+  }
   PoolTaps(
-      a, 0, [](Vec sum, Vec x) { return sum + x; }, [scale](Vec sum) { return sum * scale; });
+      a, 0, [&a](Vec sum, Vec x, int64_t t) { return sum + x * a.weights[t]; }, finish);
 }
 
 void Interpolate(const float* a, const float* b, float weight, int64_t n, float* y) {
