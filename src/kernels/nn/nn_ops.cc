@@ -4,16 +4,16 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> NnFamilies() {
   return {
-      ActivationGradOps(), ActivationOps(),   AttentionOps(),
-      BatchNormOps(),      BiasOps(),         ConvBackpropOps(),
-      ConvOps(),           CrossEntropyOps(), CtcOps(),
-      DepthwiseBlockOps(), DepthwiseOps(),    DilationOps(),
-      EinsumOps(),         FakeQuantOps(),    FractionalPoolOps(),
-      FusedOps(),          MatMulOps(),       PoolArgmaxOps(),
-      PoolOps(),           QuantizeOps(),     QuantizedProductOps(),
-      QuantizedValueOps(), RecognizedOps(),   RecurrentLoopOps(),
-      RecurrentOps(),      RnnOps(),          SoftmaxOps(),
-      SpectrogramOps(),
+      ActivationGradOps(),   ActivationOps(),     AttentionOps(),
+      BatchNormOps(),        BiasOps(),           ConvBackpropOps(),
+      ConvOps(),             CrossEntropyOps(),   CtcOps(),
+      DepthwiseBlockOps(),   DepthwiseOps(),      DilationOps(),
+      EinsumOps(),           FakeQuantOps(),      FractionalPoolOps(),
+      FusedOps(),            LrnOps(),            MatMulOps(),
+      PoolArgmaxOps(),       PoolOps(),           QuantizeOps(),
+      QuantizedProductOps(), QuantizedValueOps(), RecognizedOps(),
+      RecurrentLoopOps(),    RecurrentOps(),      RnnOps(),
+      SoftmaxOps(),          SpectrogramOps(),
   };
 }
 
