@@ -31,6 +31,40 @@ StatusOr<ColumnScale> ColumnScale::Of(const Tensor& filter, const Tensor* scale)
       " scaled by " + std::string(static_cast<const char*>(scale->raw_data()), scale->num_bytes())};
 }
 
+namespace {
+
+// How many groups of so many columns have room in a vector.
+int64_t JoinedGroups(Precision precision, int64_t groups, int64_t columns) {
+  int64_t joined = std::min(groups, Vectors().lanes / columns);
+  while (joined > 1 && groups % joined != 0) --joined;
+  return precision == Precision::kFloat32 ? std::max<int64_t>(1, joined) : 1;
+}
+
+// `joined` groups of a filter as a matrix each, of [taps][joined][depth] rows.
+StatusOr<std::vector<PackedMatrix>> PackJoined(const float* filter, int64_t taps, int64_t depth,
+                                               int64_t out_channels, int64_t groups, int64_t joined,
+                                               const float* scale) {
+  const int64_t per_group = out_channels / groups, columns = joined * per_group;
+  std::vector<PackedMatrix> matrices;
+  std::vector<float> matrix(taps * joined * depth * columns);
+  for (int64_t first = 0; first < out_channels; first += columns) {
+    for (int64_t i = 0; i < taps * joined * depth; ++i) {
+      const int64_t tap = i / depth / joined, group = i / depth % joined;
+      const float* from = filter + (tap * depth + i % depth) * out_channels + first;
+      std::copy_n(from + group * per_group, per_group,
+                  matrix.data() + i * columns + group * per_group);
+    }
+    SM_ASSIGN_OR_RETURN(
+        PackedMatrix packed,
+        PackedMatrix::Pack({matrix.data(), columns, 1}, taps * joined * depth, columns,
+                           Precision::kFloat32, scale == nullptr ? nullptr : scale + first));
+    matrices.push_back(std::move(packed));
+  }
+  return matrices;
+}
+
+}  // namespace
+
 StatusOr<PackedMatrices> PackFilter(BuildContext& build, int input, const Tensor* scale,
                                     int64_t groups) {
   const Tensor* filter = build.constant_input(input);
@@ -40,6 +74,16 @@ StatusOr<PackedMatrices> PackFilter(BuildContext& build, int input, const Tensor
   const Shape& shape = filter->shape();
   const int64_t out_channels = shape[shape.rank() - 1], per_group = out_channels / groups;
   SM_ASSIGN_OR_RETURN(const ColumnScale columns, ColumnScale::Of(*filter, scale));
+  const int64_t joined = JoinedGroups(build.precision(), groups, per_group);
+  if (joined > 1) {
+    const int64_t depth = shape[shape.rank() - 2];
+    return ShareMatrices(
+        build, input,
+        StrCat("convolution in ", groups, " groups, ", joined, " joined", columns.key), [&] {
+          return PackJoined(filter->data<float>(), shape.Product(0, shape.rank() - 2), depth,
+                            out_channels, groups, joined, columns.data);
+        });
+  }
   return PackConstant(
       build, input, StrCat("convolution in ", groups, " groups", columns.key), groups,
       shape.Product(0, shape.rank() - 1), per_group, build.precision(),
@@ -56,14 +100,17 @@ Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& 
               y);
     return Status();
   }
-  const bool winograd = filter.winograd && AllFinite(ctx, x, g.batch * g.in_pixels() * g.channels);
-  if (winograd) {
+  const bool is_finite = (filter.winograd || filter.joined > 1) &&
+                         AllFinite(ctx, x, g.batch * g.in_pixels() * g.channels);
+  if (filter.winograd && is_finite) {
     RunWinograd(ctx, g, filter.winograd, *filter.packed, filter.out_channels, x, epilogue, y);
     return Status();
   }
-  SM_ASSIGN_OR_RETURN(const Windows windows, Windows::Make(ctx, g, filter.depth, x));
+  const int64_t joined = is_finite ? filter.joined : 1;
+  const int64_t groups = filter.groups / joined, depth = filter.depth * joined;
+  SM_ASSIGN_OR_RETURN(const Windows windows, Windows::Make(ctx, g, depth, x));
   const float* plain = filter.data;
-  const bool unpacked = filter.packed == nullptr || filter.winograd;
+  const bool unpacked = filter.packed == nullptr || filter.winograd || joined != filter.joined;
   Tensor scaled;
   if (unpacked && filter.scale != nullptr) {
     const int64_t rows = filter.taps * filter.depth;
@@ -73,10 +120,10 @@ Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& 
     ScaleColumns(filter.data, filter.scale, rows * filter.out_channels, filter.out_channels, to);
     plain = to;
   }
-  const int64_t per_group = filter.out_channels / filter.groups;
-  for (int64_t group = 0; group < filter.groups; ++group) {
+  const int64_t per_group = filter.out_channels / groups;
+  for (int64_t group = 0; group < groups; ++group) {
     const auto find = [&](int64_t begin, int64_t end, const float** runs) {
-      windows.FindRuns(group * filter.depth, begin, end, runs);
+      windows.FindRuns(group * depth, begin, end, runs);
     };
     const Epilogue part = epilogue.FromColumn(group * per_group);
     RunProduct(ctx, {.rows = g.batch * g.out_pixels(),
