@@ -103,9 +103,7 @@ StatusOr<TransposedFilter> TransposedFilter::Pack(const WindowAttrs& attrs, cons
   const int64_t in = packed.in_channels_ = shape[attrs.rank + 1];
   const int64_t taps = window[0] * window[1] * window[2];
   const float* data = filter.data<float>();
-  // Panels of a vector are multiplied half as fast as others.
-  const bool is_vector = out <= Vectors().lanes && out % 4 == 0 && in >= 16;
-  if (attrs.rank == 2 && (SuitsNarrow(taps, in, out) || is_vector)) {
+  if (attrs.rank == 2 && SuitsNarrow(taps, in, out)) {
     packed.narrow_.resize(1);
     SM_ASSIGN_OR_RETURN(packed.narrow_[0],
                         PackNarrow(data, taps, out * in, in, 1, out, in, nullptr));

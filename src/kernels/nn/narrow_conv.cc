@@ -12,15 +12,10 @@ namespace {
 // `channels`).
 template <int kChannels>
 void AddTap(const float* products, int64_t stride, int64_t n, int64_t channels, int64_t y_step,
-            float* __restrict y) {
+            float* y) {
   const int64_t count = kChannels > 0 ? kChannels : channels;
-  constexpr int64_t kTogether = 4;
   for (int64_t i = 0; i < n; ++i, products += stride, y += y_step) {
-    int64_t c = 0;
-    for (; c + kTogether <= count; c += kTogether) {
-      for (int64_t k = 0; k < kTogether; ++k) y[c + k] += products[c + k];
-    }
-    for (; c < count; ++c) y[c] += products[c];
+    for (int64_t c = 0; c < count; ++c) y[c] += products[c];
   }
 }
 
