@@ -35,7 +35,7 @@ Status GatherSum(OpContext& ctx, bool mean) {
   const float* table = ctx.in<float>(0);
   float* out = ctx.out<float>(0);
   const int64_t bytes = columns * static_cast<int64_t>(sizeof(float));
-  const float count = mean ? static_cast<float>(taps) : 1;
+  const float scale = mean ? 1 / static_cast<float>(taps) : 1;
   const double cost = static_cast<double>(taps) * (4 + 0.05 * static_cast<double>(bytes));
   ctx.ParallelFor(rows, cost, [&](int64_t begin, int64_t end) {
     const float* of_row[kMostGathered];
@@ -44,7 +44,11 @@ Status GatherSum(OpContext& ctx, bool mean) {
         of_row[t] = table + index[row * taps + t] * columns;
         if (row + 1 < end) FetchRow(table, index[(row + 1) * taps + t], bytes);
       }
-      Vectors().pool_average(of_row, taps, columns, count, out + row * columns);
+      Vectors().pool_sum({.taps = of_row,
+                          .num_taps = taps,
+                          .channels = columns,
+                          .scale = scale,
+                          .y = out + row * columns});
     }
   });
   return Status();

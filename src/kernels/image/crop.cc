@@ -6,6 +6,7 @@
 #include "src/graph/shape_fns.h"
 #include "src/kernels/image/image_ops.h"
 #include "src/kernels/image/output_shape.h"
+#include "src/kernels/isa/vector_code.h"
 #include "src/kernels/visit_dtype.h"
 
 namespace savedmodel {
@@ -45,10 +46,10 @@ struct CropDims {
   int64_t height, width, depth, crop_height, crop_width;
 };
 
-// One row of a crop; `y` lies inside the image.
+// One row of a crop; `y` lies inside the image. `lower` is scratch of d.depth floats.
 template <class T>
 void CropRow(const T* image, const CropDims& d, float y, const Samples& xs, bool nearest,
-             float outside, float* out) {
+             float outside, float* lower, float* out) {
   const int64_t row = d.width * d.depth;
   const auto top = static_cast<int64_t>(std::floor(y)), bottom = static_cast<int64_t>(std::ceil(y));
   const float y_lerp = y - static_cast<float>(top);
@@ -70,10 +71,19 @@ void CropRow(const T* image, const CropDims& d, float y, const Samples& xs, bool
     const T *tl = image + top * row + left * d.depth, *tr = image + top * row + right * d.depth;
     const T *bl = image + bottom * row + left * d.depth,
             *br = image + bottom * row + right * d.depth;
+    if constexpr (std::is_same_v<T, float>) {
+      if (d.depth >= 8) {
+        const VectorCode& code = Vectors();
+        code.interpolate(tl, tr, x_lerp, d.depth, out);
+        code.interpolate(bl, br, x_lerp, d.depth, lower);
+        code.interpolate(out, lower, y_lerp, d.depth, out);
+        continue;
+      }
+    }
     for (int64_t k = 0; k < d.depth; ++k) {
       const float a(tl[k]), b(tr[k]), c(bl[k]), e(br[k]);
-      const float upper = a + (b - a) * x_lerp, lower = c + (e - c) * x_lerp;
-      out[k] = upper + (lower - upper) * y_lerp;
+      const float upper = a + (b - a) * x_lerp, below = c + (e - c) * x_lerp;
+      out[k] = upper + (below - upper) * y_lerp;
     }
   }
 }
@@ -110,6 +120,7 @@ StatusOr<KernelPtr> BuildCropAndResize(BuildContext& build) {
       const int64_t row = d.crop_width * d.depth;
       ctx.ParallelFor(
           out[0] * d.crop_height, 4.0 * static_cast<double>(row), [&](int64_t begin, int64_t end) {
+            std::vector<float> lower(d.depth);
             for (int64_t r = begin; r < end; ++r) {
               const int64_t b = r / d.crop_height;
               const float* box = boxes + 4 * b;
@@ -120,7 +131,7 @@ StatusOr<KernelPtr> BuildCropAndResize(BuildContext& build) {
               }
               CropRow(from + index[b] * d.height * d.width * d.depth, d, y,
                       Samples(box[1], box[3], d.width, d.crop_width), nearest, outside,
-                      to + r * row);
+                      lower.data(), to + r * row);
             }
           });
       return Status();

@@ -51,6 +51,14 @@ std::vector<ResizePair> Pairs(const ResizeMapping& mapping, int64_t in, int64_t 
   return pairs;
 }
 
+// Calls fn(channels), a constant where they are few.
+template <class F>
+void WithChannels(int64_t channels, F&& fn) {
+  if (channels == 1) return fn(std::integral_constant<int64_t, 1>());
+  if (channels == 3) return fn(std::integral_constant<int64_t, 3>());
+  fn(channels);
+}
+
 // A row of an image, interpolated at the output's columns.
 template <class T>
 void InterpolateRow(const T* row, const std::vector<ResizePair>& xs, int64_t channels, float* out) {
@@ -71,9 +79,7 @@ void InterpolateRow(const T* row, const std::vector<ResizePair>& xs, int64_t cha
       }
     }
   };
-  if (channels == 1) return each(std::integral_constant<int64_t, 1>());
-  if (channels == 3) return each(std::integral_constant<int64_t, 3>());
-  each(channels);
+  WithChannels(channels, each);
 }
 
 template <class T>
@@ -132,6 +138,26 @@ void Nearest(const OpContext& ctx, const ResizeDims& d, const ResizeMapping& map
                       for (int64_t x : xs) o = std::copy_n(row + x * c, c, o);
                     }
                   });
+}
+
+// Puts rows of n elements together, by weight times scale.
+template <class T>
+void WeighRows(const std::vector<const T*>& rows, const float* weights, float scale, int64_t n,
+               float* out) {
+  if constexpr (std::is_same_v<T, float>) {
+    Vectors().pool_sum({.taps = rows.data(),
+                        .num_taps = static_cast<int64_t>(rows.size()),
+                        .channels = n,
+                        .weights = weights,
+                        .scale = scale,
+                        .y = out});
+  } else {
+    std::fill_n(out, n, 0.0f);
+    for (size_t k = 0; k < rows.size(); ++k) {
+      const float weight = weights[k] * scale;
+      for (int64_t i = 0; i < n; ++i) out[i] += static_cast<float>(rows[k][i]) * weight;
+    }
+  }
 }
 
 // ------------------------------------------------------------------------------------------ cubic
@@ -200,23 +226,23 @@ void Bicubic(const OpContext& ctx, const ResizeDims& d, const ResizeMapping& map
       d.batch * d.out_height, 4.0 * static_cast<double>(in_row + out_row),
       [&](int64_t begin, int64_t end) {
         std::vector<float> column(in_row);  // the four rows under an output row, weighed
+        std::vector<const T*> rows(4);
         for (int64_t r = begin; r < end; ++r) {
           const Cubic& y = ys[r % d.out_height];
           const T* image = in + r / d.out_height * d.in_height * in_row;
-          for (int64_t i = 0; i < in_row; ++i) {
-            float sum = 0;
-            for (int k = 0; k < 4; ++k) {
-              sum += static_cast<float>(image[y.at[k] * in_row + i]) * y.weight[k];
-            }
-            column[i] = sum;
-          }
+          for (int k = 0; k < 4; ++k) rows[k] = image + y.at[k] * in_row;
+          WeighRows(rows, y.weight, 1, in_row, column.data());
           float* o = out + r * out_row;
-          for (const Cubic& x : xs) {
-            for (int64_t k = 0; k < c; ++k) {
-              *o++ = column[x.at[0] * c + k] * x.weight[0] + column[x.at[1] * c + k] * x.weight[1] +
-                     column[x.at[2] * c + k] * x.weight[2] + column[x.at[3] * c + k] * x.weight[3];
+          WithChannels(c, [&](auto channels) {
+            for (const Cubic& x : xs) {
+              const float* at[4];
+              for (int k = 0; k < 4; ++k) at[k] = column.data() + x.at[k] * channels;
+              for (int64_t k = 0; k < channels; ++k) {
+                *o++ = at[0][k] * x.weight[0] + at[1][k] * x.weight[1] + at[2][k] * x.weight[2] +
+                       at[3][k] * x.weight[3];
+              }
             }
-          }
+          });
         }
       });
 }
@@ -260,27 +286,31 @@ void Area(const OpContext& ctx, const ResizeDims& d, const ResizeMapping& mappin
   const int64_t c = d.channels, in_row = d.in_width * c, out_row = d.out_width * c;
   const double cost = static_cast<double>(in_row) * (2.0 + y_scale);
   ctx.ParallelFor(d.batch * d.out_height, cost, [&](int64_t begin, int64_t end) {
+    std::vector<float> column(in_row);  // the rows under an output row, weighed
+    std::vector<const T*> rows;
     for (int64_t r = begin; r < end; ++r) {
       const Cover& y = ys[r % d.out_height];
       const T* image = in + r / d.out_height * d.in_height * in_row;
-      float* o = out + r * out_row;
-      std::fill_n(o, out_row, 0.0f);
+      rows.clear();
       for (size_t j = 0; j < y.weight.size(); ++j) {
         const int64_t at = y.first + static_cast<int64_t>(j);
-        const T* row = image + std::clamp<int64_t>(at, 0, d.in_height - 1) * in_row;
-        for (int64_t x = 0; x < d.out_width; ++x) {
-          for (int64_t k = 0; k < c; ++k) {
+        rows.push_back(image + std::clamp<int64_t>(at, 0, d.in_height - 1) * in_row);
+      }
+      WeighRows(rows, y.weight.data(), normal, in_row, column.data());
+      float* o = out + r * out_row;
+      WithChannels(c, [&](auto channels) {
+        for (const Cover& x : xs) {
+          for (int64_t k = 0; k < channels; ++k) {
             float sum = 0;
-            for (size_t i = 0; i < xs[x].weight.size(); ++i) {
+            for (size_t i = 0; i < x.weight.size(); ++i) {
               const int64_t p =
-                  std::clamp<int64_t>(xs[x].first + static_cast<int64_t>(i), 0, d.in_width - 1);
-              sum += static_cast<float>(row[p * c + k]) * xs[x].weight[i];
+                  std::clamp<int64_t>(x.first + static_cast<int64_t>(i), 0, d.in_width - 1);
+              sum += column[p * channels + k] * x.weight[i];
             }
-            o[x * c + k] += sum * y.weight[j];
+            *o++ = sum;
           }
         }
-      }
-      for (int64_t i = 0; i < out_row; ++i) o[i] *= normal;
+      });
     }
   });
 }

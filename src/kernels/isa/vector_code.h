@@ -67,7 +67,8 @@ struct PanelArgs {
 // clear by an instruction that is slow to start.
 extern const PanelArgs kNoPanel;
 
-// Some rows of outputs of a depthwise convolution with one filter per channel.
+// Some rows of outputs of a depthwise convolution with one filter per channel. Rows may be every
+// n-th column of others: that is how windows with a dilation of n become dense.
 struct DepthwiseArgs {
   // Input row of tap k of output row r's window at [r * rows_stride + k]; null where it is padding.
   const float* const* rows = nullptr;
@@ -76,10 +77,23 @@ struct DepthwiseArgs {
   int64_t window_rows = 0, window_columns = 0;
   int64_t channels = 0, in_width = 0, out_width = 0;
   int64_t stride = 1, dilation = 1, left = 0;  // input column of output column 0's first tap
-  const float* filter = nullptr;               // [window_rows][window_columns][channels]
-  float* out = nullptr;                        // [out_rows][out_width][channels]
+  int64_t column_step = 0;        // floats from a column to the next, of the input and the output
+  int64_t out_row_step = 0;       // floats from an output row to the next
+  const float* filter = nullptr;  // [window_rows][window_columns][channels]
+  float* out = nullptr;
   const float* bias = nullptr;
   float low = -__builtin_inff(), high = __builtin_inff();  // limits of the result
+};
+
+// Some pixels that are next to each other: y[p * channels + c] is made of all
+// taps[t][p * step + c].
+struct PoolArgs {
+  const float* const* taps = nullptr;
+  int64_t num_taps = 0, channels = 0;
+  int64_t pixels = 1, step = 0;
+  const float* weights = nullptr;  // of the taps; null: 1
+  float scale = 1;
+  float* y = nullptr;
 };
 
 // How Winograd's way cuts a convolution with stride 1 into tiles: F(m x m, 3 x 3), m 2 or 4, or
@@ -225,10 +239,9 @@ struct VectorCode {
   // row. `op` is kAdd, kMaximum or kMinimum, which give NaN where one of the elements is NaN.
   void (*combine_rows)(ScalarOp op, const float* x, int64_t row_stride, int64_t rows,
                        int64_t columns, float* results);
-  // y[i] = the largest of taps[t][i] over all taps, NaN never, or their sum over `count` (not 0).
-  void (*pool_maximum)(const float* const* taps, int64_t num_taps, int64_t n, float* y);
-  void (*pool_average)(const float* const* taps, int64_t num_taps, int64_t n, float count,
-                       float* y);
+  // The largest of the taps, NaN never; their sum by weight, times the scale.
+  void (*pool_maximum)(const PoolArgs& args);
+  void (*pool_sum)(const PoolArgs& args);
   // y[i] = a[i] + (b[i] - a[i]) * weight.
   void (*interpolate)(const float* a, const float* b, float weight, int64_t n, float* y);
   // y = softmax(x), or its logarithm, of each row; y may be x.

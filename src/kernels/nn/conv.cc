@@ -147,6 +147,7 @@ struct ConvNode {
   PackedMatrices packed;
   WinogradTile winograd;
   bool narrow = false;
+  int64_t joined = 1;      // groups, of `packed`
   bool is_scaled = false;  // input 2 is a factor for each output channel
 };
 
@@ -172,7 +173,8 @@ Status RunConv(OpContext& ctx, const ConvNode& node) {
                                                 .groups = g.channels / depth,
                                                 .packed = node.packed,
                                                 .winograd = node.winograd,
-                                                .narrow = node.narrow};
+                                                .narrow = node.narrow,
+                                                .joined = node.joined};
                       return RunFloatConv(ctx, g, weights, x.data<float>(), epilogue,
                                           static_cast<float*>(y->raw_mutable_data()));
                     });
@@ -220,6 +222,9 @@ Status Pack(BuildContext& build, const Tensor& filter, int64_t groups, ConvNode*
     SM_ASSIGN_OR_RETURN(node->packed, PackWinogradFilter(build, node->winograd, scale));
   } else {
     SM_ASSIGN_OR_RETURN(node->packed, PackFilter(build, 1, scale, groups));
+    if (node->packed != nullptr) {
+      node->joined = groups / static_cast<int64_t>(node->packed->size());
+    }
   }
   return Status();
 }

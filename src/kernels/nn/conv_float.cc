@@ -31,6 +31,40 @@ StatusOr<ColumnScale> ColumnScale::Of(const Tensor& filter, const Tensor* scale)
       " scaled by " + std::string(static_cast<const char*>(scale->raw_data()), scale->num_bytes())};
 }
 
+namespace {
+
+// How many groups of so many columns have room in a vector.
+int64_t JoinedGroups(Precision precision, int64_t groups, int64_t columns) {
+  int64_t joined = std::min(groups, Vectors().lanes / columns);
+  while (joined > 1 && groups % joined != 0) --joined;
+  return precision == Precision::kFloat32 ? std::max<int64_t>(1, joined) : 1;
+}
+
+// `joined` groups of a filter as a matrix each, of [taps][joined][depth] rows.
+StatusOr<std::vector<PackedMatrix>> PackJoined(const float* filter, int64_t taps, int64_t depth,
+                                               int64_t out_channels, int64_t groups, int64_t joined,
+                                               const float* scale) {
+  const int64_t per_group = out_channels / groups, columns = joined * per_group;
+  std::vector<PackedMatrix> matrices;
+  std::vector<float> matrix(taps * joined * depth * columns);
+  for (int64_t first = 0; first < out_channels; first += columns) {
+    for (int64_t i = 0; i < taps * joined * depth; ++i) {
+      const int64_t tap = i / depth / joined, group = i / depth % joined;
+      const float* from = filter + (tap * depth + i % depth) * out_channels + first;
+      std::copy_n(from + group * per_group, per_group,
+                  matrix.data() + i * columns + group * per_group);
+    }
+    SM_ASSIGN_OR_RETURN(
+        PackedMatrix packed,
+        PackedMatrix::Pack({matrix.data(), columns, 1}, taps * joined * depth, columns,
+                           Precision::kFloat32, scale == nullptr ? nullptr : scale + first));
+    matrices.push_back(std::move(packed));
+  }
+  return matrices;
+}
+
+}  // namespace
+
 StatusOr<PackedMatrices> PackFilter(BuildContext& build, int input, const Tensor* scale,
                                     int64_t groups) {
   const Tensor* filter = build.constant_input(input);
@@ -40,6 +74,16 @@ StatusOr<PackedMatrices> PackFilter(BuildContext& build, int input, const Tensor
   const Shape& shape = filter->shape();
   const int64_t out_channels = shape[shape.rank() - 1], per_group = out_channels / groups;
   SM_ASSIGN_OR_RETURN(const ColumnScale columns, ColumnScale::Of(*filter, scale));
+  const int64_t joined = JoinedGroups(build.precision(), groups, per_group);
+  if (joined > 1) {
+    const int64_t depth = shape[shape.rank() - 2];
+    return ShareMatrices(
+        build, input,
+        StrCat("convolution in ", groups, " groups, ", joined, " joined", columns.key), [&] {
+          return PackJoined(filter->data<float>(), shape.Product(0, shape.rank() - 2), depth,
+                            out_channels, groups, joined, columns.data);
+        });
+  }
   return PackConstant(
       build, input, StrCat("convolution in ", groups, " groups", columns.key), groups,
       shape.Product(0, shape.rank() - 1), per_group, build.precision(),
@@ -56,14 +100,17 @@ Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& 
               y);
     return Status();
   }
-  const bool winograd = filter.winograd && AllFinite(ctx, x, g.batch * g.in_pixels() * g.channels);
-  if (winograd) {
+  const bool is_finite = (filter.winograd || filter.joined > 1) &&
+                         AllFinite(ctx, x, g.batch * g.in_pixels() * g.channels);
+  if (filter.winograd && is_finite) {
     RunWinograd(ctx, g, filter.winograd, *filter.packed, filter.out_channels, x, epilogue, y);
     return Status();
   }
-  SM_ASSIGN_OR_RETURN(const Windows windows, Windows::Make(ctx, g, filter.depth, x));
+  const int64_t joined = is_finite ? filter.joined : 1;
+  const int64_t groups = filter.groups / joined, depth = filter.depth * joined;
+  SM_ASSIGN_OR_RETURN(const Windows windows, Windows::Make(ctx, g, depth, x));
   const float* plain = filter.data;
-  const bool unpacked = filter.packed == nullptr || filter.winograd;
+  const bool unpacked = filter.packed == nullptr || filter.winograd || joined != filter.joined;
   Tensor scaled;
   if (unpacked && filter.scale != nullptr) {
     const int64_t rows = filter.taps * filter.depth;
@@ -73,10 +120,10 @@ Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& 
     ScaleColumns(filter.data, filter.scale, rows * filter.out_channels, filter.out_channels, to);
     plain = to;
   }
-  const int64_t per_group = filter.out_channels / filter.groups;
-  for (int64_t group = 0; group < filter.groups; ++group) {
+  const int64_t per_group = filter.out_channels / groups;
+  for (int64_t group = 0; group < groups; ++group) {
     const auto find = [&](int64_t begin, int64_t end, const float** runs) {
-      windows.FindRuns(group * filter.depth, begin, end, runs);
+      windows.FindRuns(group * depth, begin, end, runs);
     };
     const Epilogue part = epilogue.FromColumn(group * per_group);
     RunProduct(ctx, {.rows = g.batch * g.out_pixels(),
@@ -91,60 +138,6 @@ Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& 
                      .epilogue = &part});
   }
   return Status();
-}
-
-void RunFloatDepthwise(OpContext& ctx, const WindowGeometry& g, const float* filter, const float* x,
-                       const Epilogue& epilogue, float* y) {
-  const VectorCode& code = Vectors();
-  constexpr int64_t kRows = 2;  // of a job: they read the same input
-  const int64_t blocks = (g.out[1] + kRows - 1) / kRows;
-  // Of a job at a time: what they have in common is read once. So few that all is still in the
-  // second cache level when the steps follow.
-  constexpr int64_t kFloats = 64 * 1024;
-  const int64_t most_blocks =
-      std::clamp<int64_t>(kFloats / (kRows * g.out[2] * g.channels), 1, blocks);
-  const VectorStep* step = epilogue.steps.data();
-  const VectorStep* const end_of_steps = step + epilogue.steps.size();
-  // Windows that overlap share the pointers to their rows.
-  const bool overlap = g.dilation[1] == 1 && g.stride[1] <= g.window[1];
-  const int64_t rows_stride = overlap ? g.stride[1] : g.window[1];
-  DepthwiseArgs args{.rows_stride = rows_stride,
-                     .window_rows = g.window[1],
-                     .window_columns = g.window[2],
-                     .channels = g.channels,
-                     .in_width = g.in[2],
-                     .out_width = g.out[2],
-                     .stride = g.stride[2],
-                     .dilation = g.dilation[2],
-                     .left = -g.before[2],
-                     .filter = filter,
-                     .bias = epilogue.bias};
-  TakeLimits(&step, end_of_steps, &args.low, &args.high);
-  const double cost = 0.03 * static_cast<double>(g.taps()) * g.channels * g.out[2] * kRows;
-  ctx.ParallelFor(g.batch * blocks, cost, [&](int64_t begin, int64_t end) {
-    std::vector<const float*> rows((most_blocks * kRows - 1) * rows_stride + g.window[1]);
-    DepthwiseArgs part = args;
-    part.rows = rows.data();
-    for (int64_t block = begin, next = 0; block < end; block = next) {
-      const int64_t image = block / blocks, row = block % blocks * kRows;
-      next = std::min({block + most_blocks, (image + 1) * blocks, end});
-      part.out_rows = static_cast<int>(std::min((next - block) * kRows, g.out[1] - row));
-      for (int64_t r = 0; r < part.out_rows; ++r) {
-        for (int64_t k = 0; k < g.window[1]; ++k) {
-          const int64_t h = (row + r) * g.stride[1] - g.before[1] + k * g.dilation[1];
-          rows[r * rows_stride + k] = h < 0 || h >= g.in[1]
-                                          ? nullptr
-                                          : x + (image * g.in_pixels() + h * g.in[2]) * g.channels;
-        }
-      }
-      const int64_t pixel = (image * g.out[1] + row) * g.out[2];
-      part.out = y + pixel * g.channels;
-      code.depthwise(part);
-      if (step == end_of_steps) continue;
-      code.apply(step, static_cast<int>(end_of_steps - step), y, g.channels, pixel,
-                 pixel + part.out_rows * g.out[2], g.channels);
-    }
-  });
 }
 
 }  // namespace savedmodel

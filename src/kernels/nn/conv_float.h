@@ -20,6 +20,9 @@ struct FloatFilter {
   PackedMatrices packed;  // null: `data` is used
   WinogradTile winograd;  // that `packed` is for
   bool narrow = false;    // `packed` is PackNarrow's
+  // Groups that a matrix of `packed` multiplies at once, with zeros for what is not of a column's
+  // group: as many as its vectors have room for. Where x is finite.
+  int64_t joined = 1;
 };
 
 // The scale of a filter's last dimension, if it has one.
@@ -31,7 +34,8 @@ struct ColumnScale {
   std::string key;              // names the values
 };
 
-// Packs the constant filter that is input `input` of the node, times `scale`.
+// Packs the constant filter that is input `input` of the node, times `scale`: a matrix for each
+// group, or for as many as are joined.
 StatusOr<PackedMatrices> PackFilter(BuildContext& build, int input, const Tensor* scale,
                                     int64_t groups);
 
@@ -42,9 +46,5 @@ Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& 
 // y = conv(x, filter) of double or int32.
 Status RunPlainConv(OpContext& ctx, const WindowGeometry& g, const Tensor& x, const Tensor& filter,
                     Tensor* y);
-
-// y = depthwise convolution of x with one filter per channel, then the epilogue.
-void RunFloatDepthwise(OpContext& ctx, const WindowGeometry& g, const float* filter, const float* x,
-                       const Epilogue& epilogue, float* y);
 
 }  // namespace savedmodel

@@ -1,4 +1,4 @@
-// Softmax cross entropy with dense and sparse labels, and local response normalisation.
+// Softmax cross entropy with dense and sparse labels.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -114,57 +114,7 @@ Status RunSparse(OpContext& ctx) {
   });
 }
 
-Status LrnShape(ShapeContext& ctx) {
-  SM_RETURN_IF_ERROR(ctx.ExpectRank(0, 4));
-  ctx.set_output(0, ctx.input(0));
-  return Status();
-}
-
-// y = x * (bias + alpha * sum of squares of the channels within `radius`)^-beta
-template <class T>
-void LrnPixel(const T* x, T* y, int64_t channels, int64_t radius, float bias, float alpha,
-              float beta) {
-  for (int64_t c = 0; c < channels; ++c) {
-    const int64_t begin = std::max<int64_t>(0, c - radius);
-    const int64_t end = radius >= channels - c ? channels : c + radius + 1;
-    float sum = 0;
-    for (int64_t i = begin; i < end; ++i)
-      sum += static_cast<float>(x[i]) * static_cast<float>(x[i]);
-    y[c] = T(static_cast<float>(x[c]) * std::pow(bias + alpha * sum, -beta));
-  }
-}
-
-StatusOr<KernelPtr> BuildLrn(BuildContext& build) {
-  const int64_t radius = build.attrs().Int("depth_radius");
-  SM_CHECK_ARG(radius >= 0 && radius <= std::numeric_limits<int32_t>::max(), "found depth_radius ",
-               radius, ", expected a non-negative int32");
-  const float bias = build.attrs().Float("bias"), alpha = build.attrs().Float("alpha"),
-              beta = build.attrs().Float("beta");
-  return MakeKernel([=](OpContext& ctx) -> Status {
-    const Shape& shape = ctx.input(0).shape();
-    if (shape.num_elements() == 0) return Status();
-    const int64_t channels = shape[3];
-    return VisitDType<kSmallFloats | Only(DType::kFloat)>(
-        ctx.input(0).dtype(), [&](auto tag) -> Status {
-          using T = typename decltype(tag)::type;
-          const T* x = ctx.in<T>(0);
-          T* y = ctx.out<T>(0);
-          ctx.ParallelFor(
-              shape.num_elements() / channels, 20.0 * channels, [&](int64_t begin, int64_t end) {
-                for (int64_t p = begin; p < end; ++p) {
-                  LrnPixel(x + p * channels, y + p * channels, channels, radius, bias, alpha, beta);
-                }
-              });
-          return Status();
-        });
-  });
-}
-
 constexpr OpDef kOps[] = {
-    {.signature = "LRN(input: T) -> (output: T); depth_radius: int = 5; bias: float = 1.0; "
-                  "alpha: float = 1.0; beta: float = 0.5; T: {half,bfloat16,float} = float",
-     .shape = LrnShape,
-     .build = BuildLrn},
     {.signature = "SoftmaxCrossEntropyWithLogits(features: T, labels: T) -> (loss: T, "
                   "backprop: T); T: {half,bfloat16,float,double}",
      .shape = DenseShape,

@@ -204,6 +204,8 @@ class BlockRun {
                        .out_width = g_.out[2],
                        .stride = g_.stride[2],
                        .left = -g_.before[2],
+                       .column_step = wide_,
+                       .out_row_step = g_.out[2] * wide_,
                        .filter = ctx_.in<float>(block_.depthwise.filter),
                        .out = y,
                        .bias = depthwise_.bias};

@@ -4,6 +4,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "src/base/aligned_vector.h"
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
 #include "src/kernels/isa/vector_code.h"
@@ -99,46 +100,102 @@ void PoolPixel(const WindowGeometry& g, const T* image, const std::array<int64_t
   }
 }
 
-// The same of floats, in the compute core. `pixels` is scratch.
+// Rows of output pixels of floats, in the compute core.
 template <class Pool>
-void PoolFloats(const WindowGeometry& g, const float* image, const std::array<int64_t, 3>& start,
-                std::vector<const float*>* pixels, float* y) {
-  std::array<TapRange, 3> taps;
-  for (int i = 0; i < 3; ++i) taps[i] = TapsInside(start[i], g.window[i], 1, g.in[i]);
-  pixels->clear();
-  for (int64_t d = start[0] + taps[0].begin; d < start[0] + taps[0].end; ++d) {
-    for (int64_t h = start[1] + taps[1].begin; h < start[1] + taps[1].end; ++h) {
-      const float* row = image + ((d * g.in[1] + h) * g.in[2] + start[2]) * g.channels;
-      for (int64_t w = taps[2].begin; w < taps[2].end; ++w) {
-        pixels->push_back(row + w * g.channels);
+class FloatRows {
+ public:
+  FloatRows(const WindowGeometry& g, const float* x) : g_(g), x_(x) {
+    const int64_t s = g.stride[2], before = g.before[2];
+    inside_.begin = std::min((before + s - 1) / s, g.out[2]);
+    const int64_t last = g.in[2] + before - g.window[2];
+    inside_.end = std::max(inside_.begin, last < 0 ? 0 : std::min(last / s + 1, g.out[2]));
+  }
+
+  // Output row `row`, counted over images and depth.
+  void Run(int64_t row, float* y) {
+    FindRows(row);
+    const auto height = static_cast<int64_t>(rows_.size());
+    const float share = 1 / static_cast<float>(height);
+    // Windows that overlap much have the sums of their columns in common.
+    const int64_t in_width = g_.in[2], out_width = g_.out[2];
+    if (height > 1 &&
+        in_width * (height + 1) + out_width * g_.window[2] < out_width * height * g_.window[2]) {
+      columns_.resize(in_width * g_.channels);
+      Call({.taps = rows_.data(),
+            .num_taps = height,
+            .channels = in_width * g_.channels,
+            .y = columns_.data()});
+      rows_.assign(1, columns_.data());
+    }
+    for (int64_t i = 0; i < inside_.begin; ++i) Pixels(i, i + 1, share, y);
+    if (inside_.begin < inside_.end) Pixels(inside_.begin, inside_.end, share, y);
+    for (int64_t i = inside_.end; i < out_width; ++i) Pixels(i, i + 1, share, y);
+  }
+
+ private:
+  // The input rows that the windows of an output row have inside.
+  void FindRows(int64_t row) {
+    const int64_t top = row % g_.out[1] * g_.stride[1] - g_.before[1];
+    const int64_t front = row / g_.out[1] % g_.out[0] * g_.stride[0] - g_.before[0];
+    const int64_t image = row / g_.out[1] / g_.out[0];
+    const TapRange depth = TapsInside(front, g_.window[0], 1, g_.in[0]);
+    const TapRange height = TapsInside(top, g_.window[1], 1, g_.in[1]);
+    rows_.clear();
+    for (int64_t d = front + depth.begin; d < front + depth.end; ++d) {
+      for (int64_t h = top + height.begin; h < top + height.end; ++h) {
+        rows_.push_back(x_ + ((image * g_.in[0] + d) * g_.in[1] + h) * g_.in[2] * g_.channels);
       }
     }
   }
-  const int64_t count = static_cast<int64_t>(pixels->size());
-  if (std::is_same_v<Pool, Max>) {
-    Vectors().pool_maximum(pixels->data(), count, g.channels, y);
-  } else {
-    Vectors().pool_average(pixels->data(), count, g.channels, static_cast<float>(count), y);
+
+  // Output pixels [begin, end), all of whose windows have the same columns inside.
+  void Pixels(int64_t begin, int64_t end, float share, float* y) {
+    const int64_t left = begin * g_.stride[2] - g_.before[2];
+    const TapRange columns = TapsInside(left, g_.window[2], 1, g_.in[2]);
+    taps_.clear();
+    for (const float* row : rows_) {
+      for (int64_t w = left + columns.begin; w < left + columns.end; ++w) {
+        taps_.push_back(row + w * g_.channels);
+      }
+    }
+    const bool is_one_run = g_.stride[2] == 1;
+    Call({.taps = taps_.data(),
+          .num_taps = static_cast<int64_t>(taps_.size()),
+          .channels = is_one_run ? (end - begin) * g_.channels : g_.channels,
+          .pixels = is_one_run ? 1 : end - begin,
+          .step = g_.stride[2] * g_.channels,
+          .scale = share / static_cast<float>(columns.end - columns.begin),
+          .y = y + begin * g_.channels});
   }
-}
+
+  static void Call(const PoolArgs& args) {
+    (std::is_same_v<Pool, Max> ? Vectors().pool_maximum : Vectors().pool_sum)(args);
+  }
+
+  const WindowGeometry& g_;
+  const float* const x_;
+  TapRange inside_{};  // output columns whose windows are inside
+  std::vector<const float*> rows_, taps_;
+  AlignedVector<float> columns_;  // of the windows, put together
+};
 
 template <class Pool, class T>
 void PoolSpatial(OpContext& ctx, const WindowGeometry& g, const T* x, T* y) {
   const double cost = 0.3 * static_cast<double>(g.channels) * g.taps() * g.out[2];
   ctx.ParallelFor(g.batch * g.out[0] * g.out[1], cost, [&](int64_t begin, int64_t end) {
-    std::vector<const float*> pixels;
-    for (int64_t row = begin; row < end; ++row) {
-      const int64_t oh = row % g.out[1], od = row / g.out[1] % g.out[0];
-      const T* image = x + row / g.out[1] / g.out[0] * g.in_pixels() * g.channels;
-      for (int64_t ow = 0; ow < g.out[2]; ++ow) {
-        const std::array<int64_t, 3> start = {od * g.stride[0] - g.before[0],
-                                              oh * g.stride[1] - g.before[1],
-                                              ow * g.stride[2] - g.before[2]};
-        T* out = y + (row * g.out[2] + ow) * g.channels;
-        if constexpr (std::is_same_v<T, float>) {
-          PoolFloats<Pool>(g, image, start, &pixels, out);
-        } else {
-          PoolPixel<Pool>(g, image, start, out);
+    const int64_t out_row = g.out[2] * g.channels;
+    if constexpr (std::is_same_v<T, float>) {
+      FloatRows<Pool> rows(g, x);
+      for (int64_t row = begin; row < end; ++row) rows.Run(row, y + row * out_row);
+    } else {
+      for (int64_t row = begin; row < end; ++row) {
+        const int64_t oh = row % g.out[1], od = row / g.out[1] % g.out[0];
+        const T* image = x + row / g.out[1] / g.out[0] * g.in_pixels() * g.channels;
+        for (int64_t ow = 0; ow < g.out[2]; ++ow) {
+          const std::array<int64_t, 3> start = {od * g.stride[0] - g.before[0],
+                                                oh * g.stride[1] - g.before[1],
+                                                ow * g.stride[2] - g.before[2]};
+          PoolPixel<Pool>(g, image, start, y + row * out_row + ow * g.channels);
         }
       }
     }

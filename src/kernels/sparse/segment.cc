@@ -78,7 +78,11 @@ void SumFloatSegment(const float* data, const int64_t* rows, int64_t count, int6
   for (int64_t r = 0; r < count; ++r) row_of->push_back(data + rows[r] * width);
   const float n = static_cast<float>(count);
   const float divisor = scale == Scale::kSum ? 1 : scale == Scale::kMean ? n : std::sqrt(n);
-  Vectors().pool_average(row_of->data(), count, width, divisor, out);
+  Vectors().pool_sum({.taps = row_of->data(),
+                      .num_taps = count,
+                      .channels = width,
+                      .scale = 1 / divisor,
+                      .y = out});
 }
 
 Status SparseSegment(OpContext& ctx, Scale scale) {

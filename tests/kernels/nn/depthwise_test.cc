@@ -47,6 +47,8 @@ TEST_P(DepthwiseTest, IsConvolution) {
                        .stride = s.stride,
                        .dilation = s.dilation,
                        .left = -s.before,
+                       .column_step = s.channels,
+                       .out_row_step = out_width * s.channels,
                        .filter = filter.data(),
                        .out = y.data(),
                        .bias = bias.data(),
@@ -76,7 +78,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Sizes{3, 16, 4, 7, 1, 1, 3, 3}, Sizes{1, 5, 3, 3, 1, 1, 1, 1},
                     Sizes{33, 16, 3, 3, 1, 1, 0, 4}, Sizes{29, 32, 5, 5, 1, 1, 1, 1},
                     Sizes{2, 16, 3, 3, 2, 1, 1, 2}, Sizes{30, 16, 3, 3, 4, 1, 1, 1},
-                    Sizes{14, 148, 3, 3, 1, 1, 1, 5}, Sizes{9, 80, 5, 5, 2, 1, 2, 4}));
+                    Sizes{14, 148, 3, 3, 1, 1, 1, 5}, Sizes{9, 80, 5, 5, 2, 1, 2, 4},
+                    Sizes{19, 35, 7, 7, 1, 1, 3, 3}));
 
 }  // namespace
 }  // namespace savedmodel

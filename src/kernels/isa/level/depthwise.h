@@ -26,11 +26,11 @@ struct DenseWindow {
     Vec weights[kRows][kWindow];
 #pragma GCC unroll 2
     for (int r = kFirst; r <= kLast; ++r) {
-#pragma GCC unroll 5
+#pragma GCC unroll 7
       for (int k = 0; k < kWindow; ++k) weights[r][k] = Load(w[r] + k * a.channels);
     }
 #pragma GCC unroll 20
-    for (int i = 0; i < kInputs; ++i, x += a.channels) {
+    for (int i = 0; i < kInputs; ++i, x += a.column_step) {
       if (static_cast<uint64_t>(left + i) >= static_cast<uint64_t>(a.in_width)) continue;
       Vec in = Load(x);
       KeepInRegister(&in);
@@ -58,7 +58,7 @@ struct DenseWindow {
     const int64_t left = a.left + column * kStride;
     for (int ih = 0; ih < kInRows; ++ih) {
       if (rows[ih] == nullptr) continue;
-      const float* x = rows[ih] + left * a.channels + c;
+      const float* x = rows[ih] + left * a.column_step + c;
       const float* w[kRows];
 #pragma GCC unroll 2
       for (int r = 0; r < kRows; ++r) {
@@ -74,12 +74,12 @@ struct DenseWindow {
         AddRow<kRows - 1, kRows - 1>(a, x, left, w, sums);
       }
     }
-    out += column * a.channels + c;
-    for (int r = 0; r < out_rows; ++r, out += a.out_width * a.channels) {
+    out += column * a.column_step + c;
+    for (int r = 0; r < out_rows; ++r, out += a.out_row_step) {
 #pragma GCC unroll 8
       for (int p = 0; p < kWidth; ++p) {
         const Vec y = r == 0 ? sums[0][p] : sums[kRows - 1][p];
-        Store(out + p * a.channels, AtMost(AtLeast(y, a.low), a.high));
+        Store(out + p * a.column_step, AtMost(AtLeast(y, a.low), a.high));
       }
     }
   }
@@ -112,7 +112,7 @@ struct DenseWindow {
             const bool used = i < kWindow + (out_rows - 1) * kStride;
             rows[i] = used ? a.rows[r * kStride + i] : nullptr;
           }
-          float* out = a.out + r * a.out_width * a.channels;
+          float* out = a.out + r * a.out_row_step;
           for (int64_t c = begin; c < end; c += kLanes) {
             CallTile(width, a, rows, out_rows, out, column, c);
           }
@@ -133,7 +133,7 @@ struct AnyWindow {
   template <int kPixels>
   inline void Tile(int64_t column, int64_t c, int64_t begin, int64_t end) const {
     Vec sums[kPixels] = {};
-    const int64_t first = (a.left + column * a.stride + begin * a.dilation) * a.channels + c;
+    const int64_t first = (a.left + column * a.stride + begin * a.dilation) * a.column_step + c;
     for (int64_t kh = 0; kh < a.window_rows; ++kh) {
       const float* x = rows[kh];
       if (x == nullptr) continue;
@@ -142,15 +142,15 @@ struct AnyWindow {
       for (int64_t kw = begin; kw < end; ++kw) {
         const Vec w = Load(f);
 #pragma GCC unroll 4
-        for (int p = 0; p < kPixels; ++p) sums[p] += Load(x + p * a.stride * a.channels) * w;
-        x += a.dilation * a.channels;
+        for (int p = 0; p < kPixels; ++p) sums[p] += Load(x + p * a.stride * a.column_step) * w;
+        x += a.dilation * a.column_step;
         f += a.channels;
       }
     }
     const Vec bias = a.bias == nullptr ? Vec{} : Load(a.bias + c);
 #pragma GCC unroll 4
     for (int p = 0; p < kPixels; ++p) {
-      Store(out + (column + p) * a.channels + c, AtMost(AtLeast(sums[p] + bias, a.low), a.high));
+      Store(out + (column + p) * a.column_step + c, AtMost(AtLeast(sums[p] + bias, a.low), a.high));
     }
   }
 
@@ -164,11 +164,11 @@ struct AnyWindow {
         const int64_t w = a.left + column * a.stride + kw * a.dilation;
         if (w < 0 || w >= a.in_width) continue;
         const float* f = a.filter + (kh * a.window_columns + kw) * a.channels + c;
-        sum += LoadSome(x + w * a.channels + c, n) * LoadSome(f, n);
+        sum += LoadSome(x + w * a.column_step + c, n) * LoadSome(f, n);
       }
     }
     if (a.bias != nullptr) sum += LoadSome(a.bias + c, n);
-    StoreSome(out + column * a.channels + c, AtMost(AtLeast(sum, a.low), a.high), n);
+    StoreSome(out + column * a.column_step + c, AtMost(AtLeast(sum, a.low), a.high), n);
   }
 
   // Channels from c on.
@@ -210,10 +210,11 @@ void Depthwise(const DepthwiseArgs& a) {
     if (a.window_rows == 3 && a.stride == 2) done = RunDense<3, 2>(a);
     if (a.window_rows == 5 && a.stride == 1) done = RunDense<5, 1>(a);
     if (a.window_rows == 5 && a.stride == 2) done = RunDense<5, 2>(a);
+    if (a.window_rows == 7 && a.stride == 1) done = RunDense<7, 1>(a);
   }
   if (done == a.channels) return;
   for (int r = 0; r < a.out_rows; ++r) {
-    AnyWindow{a, a.rows + r * a.rows_stride, a.out + r * a.out_width * a.channels}.Run(done);
+    AnyWindow{a, a.rows + r * a.rows_stride, a.out + r * a.out_row_step}.Run(done);
   }
 }
 

@@ -156,47 +156,63 @@ void CombineRows(ScalarOp op, const float* x, int64_t row_stride, int64_t rows, 
   }
 }
 
-// y[i] = finish(first and taps[t][i] for each t, put together by add).
-template <class Add, class Finish>
-inline void PoolTaps(const float* const* taps, int64_t num_taps, int64_t n, float first, float* y,
-                     Add&& add, Finish&& finish) {
-  constexpr int kVectors = 4;
-  int64_t i = 0;
-  for (; i + kVectors * kLanes <= n; i += kVectors * kLanes) {
-    Vec sums[kVectors];
+// kVectors vectors of channels from c on of a pixel, the last of which may be narrower.
+template <int kVectors, class Add, class Finish>
+inline void PoolChannels(const PoolArgs& a, int64_t pixel, int64_t c, float first, Add&& add,
+                         Finish&& finish) {
+  const int64_t at = pixel * a.step + c, tail = a.channels - c - (kVectors - 1) * kLanes;
+  Vec sums[kVectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) sums[v] = Splat(first);
-    for (int64_t t = 0; t < num_taps; ++t) {
+  for (int v = 0; v < kVectors; ++v) sums[v] = Splat(first);
+  for (int64_t t = 0; t < a.num_taps; ++t) {
+    const float* x = a.taps[t] + at;
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) sums[v] = add(sums[v], Load(taps[t] + i + v * kLanes));
+    for (int v = 0; v < kVectors; ++v) {
+      const bool is_narrow = v == kVectors - 1 && tail < kLanes;
+      sums[v] = add(sums[v], is_narrow ? LoadSome(x + v * kLanes, tail) : Load(x + v * kLanes), t);
     }
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) Store(y + i + v * kLanes, finish(sums[v]));
   }
-  for (; i < n; i += kLanes) {
-    const int64_t some = n - i < kLanes ? n - i : kLanes;
-    Vec sum = Splat(first);
-    for (int64_t t = 0; t < num_taps; ++t) {
-      sum = add(sum, some < kLanes ? LoadSome(taps[t] + i, some) : Load(taps[t] + i));
-    }
-    if (some < kLanes) {
-      StoreSome(y + i, finish(sum), some);
+  float* y = a.y + pixel * a.channels + c;
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    if (v == kVectors - 1 && tail < kLanes) {
+      StoreSome(y + v * kLanes, finish(sums[v]), tail);
     } else {
-      Store(y + i, finish(sum));
+      Store(y + v * kLanes, finish(sums[v]));
     }
   }
 }
 
-void PoolMaximum(const float* const* taps, int64_t num_taps, int64_t n, float* y) {
+// Each result is `finish` of `first` and the taps, put together by `add`.
+template <class Add, class Finish>
+inline void PoolTaps(const PoolArgs& a, float first, Add&& add, Finish&& finish) {
+  for (int64_t pixel = 0; pixel < a.pixels; ++pixel) {
+    int64_t c = 0;
+    for (; c + 4 * kLanes <= a.channels; c += 4 * kLanes) {
+      PoolChannels<4>(a, pixel, c, first, add, finish);
+    }
+    for (; c + kLanes < a.channels; c += 2 * kLanes) {
+      PoolChannels<2>(a, pixel, c, first, add, finish);
+    }
+    if (c < a.channels) PoolChannels<1>(a, pixel, c, first, add, finish);
+  }
+}
+
+void PoolMaximum(const PoolArgs& a) {
   PoolTaps(
-      taps, num_taps, n, -__builtin_inff(), y, [](Vec best, Vec x) { return x > best ? x : best; },
+      a, -__builtin_inff(), [](Vec best, Vec x, int64_t) { return x > best ? x : best; },
       [](Vec best) { return best; });
 }
 
-void PoolAverage(const float* const* taps, int64_t num_taps, int64_t n, float count, float* y) {
+void PoolSum(const PoolArgs& a) {
+  const Vec scale = Splat(a.scale);
+  const auto finish = [scale](Vec sum) { return sum * scale; };
+  if (a.weights == nullptr) {
+    return PoolTaps(
+        a, 0, [](Vec sum, Vec x, int64_t) { return sum + x; }, finish);
+  }
   PoolTaps(
-      taps, num_taps, n, 0, y, [](Vec sum, Vec x) { return sum + x; },
-      [count](Vec sum) { return sum / count; });
+      a, 0, [&a](Vec sum, Vec x, int64_t t) { return sum + x * a.weights[t]; }, finish);
 }
 
 void Interpolate(const float* a, const float* b, float weight, int64_t n, float* y) {

@@ -40,7 +40,7 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .arg_best_rows = ArgBestRows,
       .combine_rows = CombineRows,
       .pool_maximum = PoolMaximum,
-      .pool_average = PoolAverage,
+      .pool_sum = PoolSum,
       .interpolate = Interpolate,
       .softmax = SoftmaxRows,
       .attention_weights = AttentionWeights,
