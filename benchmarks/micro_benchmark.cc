@@ -259,7 +259,7 @@ KernelCase LstmLoop(int64_t turns, int64_t batch, int64_t units) {
           "op: '_LstmLoop' attr { key: 'last_only' value { b: false } }" +
               Ints("order", "i: 0 i: 1 i: 2 i: 3"),
           {turns, batch, 4 * units},
-          {{units, 4 * units}, {4 * units}},
+          {{0}, {units, 4 * units}, {4 * units}},
           {{batch, units}, {batch, units}},
           8.0 * static_cast<double>(turns * batch * units * units),
           16.0 * static_cast<double>(turns * units * units)};
