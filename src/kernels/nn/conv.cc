@@ -198,27 +198,29 @@ StatusOr<PackedMatrices> PackNarrowFilter(BuildContext& build, const Tensor* sca
 Status Pack(BuildContext& build, const Tensor& filter, int64_t groups, ConvNode* node) {
   const Tensor* scale = node->is_scaled ? build.constant_input(2) : nullptr;
   if (node->is_scaled && scale == nullptr) return Status();
-  // Nothing depends on the batch.
-  const Shape input = WithOneBatch(build.input_shape(0), node->batch_dims).WithDim(0, 1);
-  if (filter.dtype() == DType::kFloat && input.fully_known() && input.num_elements() > 0) {
-    WindowAttrs attrs = node->attrs;
-    SM_RETURN_IF_ERROR(TakeFilter(input, filter.shape(), &attrs));
-    SM_ASSIGN_OR_RETURN(const WindowGeometry g, ResolveWindow(attrs, input));
-    if (Vectors().all_finite(filter.data<float>(), filter.num_elements())) {
-      node->winograd = FindWinogradTile(g, filter.shape()[filter.shape().rank() - 1], groups);
-      // Plain products of int8 are quicker; those of bfloat16 than all but the largest tiles'.
-      const Precision precision = build.precision();
-      const bool is_quicker = precision == Precision::kInt8 || node->winograd.frequencies() < 36;
-      if (Reduced(precision) != nullptr && is_quicker) node->winograd = {};
-    }
-  }
   const Shape& f = filter.shape();
   node->narrow = filter.dtype() == DType::kFloat && f.rank() == 4 && groups == 1 &&
                  node->attrs.stride == std::array<int64_t, 3>{1, 1, 1} &&
                  SuitsNarrow(f[0] * f[1], f[2], f[3]);
   if (node->narrow) {
     SM_ASSIGN_OR_RETURN(node->packed, PackNarrowFilter(build, scale));
-  } else if (node->winograd) {
+    return Status();
+  }
+  // Nothing depends on the batch.
+  const Shape input = WithOneBatch(build.input_shape(0), node->batch_dims).WithDim(0, 1);
+  if (filter.dtype() == DType::kFloat && input.fully_known() && input.num_elements() > 0) {
+    WindowAttrs attrs = node->attrs;
+    SM_RETURN_IF_ERROR(TakeFilter(input, f, &attrs));
+    SM_ASSIGN_OR_RETURN(const WindowGeometry g, ResolveWindow(attrs, input));
+    if (Vectors().all_finite(filter.data<float>(), filter.num_elements())) {
+      node->winograd = FindWinogradTile(g, f[f.rank() - 1], groups);
+      // Plain products of int8 are quicker; those of bfloat16 than all but the largest tiles'.
+      const Precision precision = build.precision();
+      const bool is_quicker = precision == Precision::kInt8 || node->winograd.frequencies() < 36;
+      if (Reduced(precision) != nullptr && is_quicker) node->winograd = {};
+    }
+  }
+  if (node->winograd) {
     SM_ASSIGN_OR_RETURN(node->packed, PackWinogradFilter(build, node->winograd, scale));
   } else {
     SM_ASSIGN_OR_RETURN(node->packed, PackFilter(build, 1, scale, groups));
