@@ -78,4 +78,9 @@ void Epilogue::ApplyTo(OpContext& ctx, float* out, int64_t n, int64_t columns) c
   });
 }
 
+void Epilogue::ApplySteps(float* out, int64_t columns, int64_t begin, int64_t end) const {
+  if (steps.empty()) return;
+  Vectors().apply(steps.data(), static_cast<int>(steps.size()), out, columns, begin, end, columns);
+}
+
 }  // namespace savedmodel

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "src/base/aligned_vector.h"
+#include "src/base/ceil_div.h"
 
 namespace savedmodel {
 namespace {
@@ -28,8 +29,6 @@ int64_t BlockFloats() {
 constexpr int64_t kBlockRuns = 128 * 1024;
 // Fewer rows than this read a row-major B in place: packing it would cost more than it saves.
 constexpr int64_t kRowsWorthPacking = 24;
-
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Memory that a thread keeps for its next product; bounded by the blocking.
 struct Scratch {

@@ -134,6 +134,9 @@ class Epilogue {
   // Applies all of it to a finished output of `n` elements in rows of `columns`.
   void ApplyTo(OpContext& ctx, float* out, int64_t n, int64_t columns) const;
 
+  // Applies the steps alone to rows [begin, end) of an output of `columns`, on this thread.
+  void ApplySteps(float* out, int64_t columns, int64_t begin, int64_t end) const;
+
   const float* bias = nullptr;
   absl::InlinedVector<VectorStep, 4> steps;
 };

@@ -104,9 +104,7 @@ StatusOr<TransposedFilter> TransposedFilter::Pack(const WindowAttrs& attrs, cons
   const int64_t taps = window[0] * window[1] * window[2];
   const float* data = filter.data<float>();
   if (attrs.rank == 2 && SuitsNarrow(taps, in, out)) {
-    packed.narrow_.resize(1);
-    SM_ASSIGN_OR_RETURN(packed.narrow_[0],
-                        PackNarrow(data, taps, out * in, in, 1, out, in, nullptr));
+    SM_ASSIGN_OR_RETURN(packed.narrow_, PackNarrow(data, taps, out * in, in, 1, out, in, nullptr));
     return packed;
   }
   packed.FindPhases(attrs);
@@ -131,7 +129,7 @@ StatusOr<TransposedFilter> TransposedFilter::Pack(const WindowAttrs& attrs, cons
 }
 
 std::string TransposedFilter::DebugString() const {
-  return narrow_.empty() ? StrCat("products of ", phases_.size(), " phases") : "sums of taps";
+  return narrow_ ? "sums of taps" : StrCat("products of ", phases_.size(), " phases");
 }
 
 void TransposedFilter::RunRows(OpContext& ctx, const WindowGeometry& g, int64_t begin, int64_t end,
@@ -184,9 +182,7 @@ void TransposedFilter::RunRows(OpContext& ctx, const WindowGeometry& g, int64_t 
         std::copy_n(from, channels, to + (part.first + i * g.stride[2]) * channels);
       }
     }
-    if (epilogue.steps.empty()) return;
-    Vectors().apply(epilogue.steps.data(), static_cast<int>(epilogue.steps.size()), y, channels,
-                    row * row_pixels, (row + 1) * row_pixels, channels);
+    epilogue.ApplySteps(y, channels, row * row_pixels, (row + 1) * row_pixels);
   };
   ctx.ParallelFor(end - begin, 0.3 * static_cast<double>(row_pixels * channels),
                   [&](int64_t first, int64_t last) {
@@ -196,8 +192,8 @@ void TransposedFilter::RunRows(OpContext& ctx, const WindowGeometry& g, int64_t 
 
 Status TransposedFilter::Run(OpContext& ctx, const WindowGeometry& g, const float* x,
                              const Epilogue& epilogue, float* y) const {
-  if (!narrow_.empty()) {
-    RunNarrow(ctx, NarrowGeometry::OfTransposed(g, in_channels_), narrow_[0], x, epilogue, y);
+  if (narrow_) {
+    RunNarrow(ctx, NarrowGeometry::OfTransposed(g, in_channels_), *narrow_, x, epilogue, y);
     return Status();
   }
   SM_ASSIGN_OR_RETURN(const Tensor zeros,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,7 +47,7 @@ class TransposedFilter {
   int64_t in_channels_ = 0, out_channels_ = 0;
   bool reaches_all_ = true;  // phases make up the whole output
   std::vector<Phase> phases_;
-  std::vector<PackedMatrix> narrow_;  // one or none
+  std::optional<PackedMatrix> narrow_;  // where there are no phases
 };
 
 }  // namespace savedmodel

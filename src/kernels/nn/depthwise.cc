@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "src/base/aligned_vector.h"
+#include "src/base/ceil_div.h"
 #include "src/base/status_macros.h"
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
@@ -140,8 +141,6 @@ class FloatDepthwise {
 
  private:
   static constexpr int64_t kRows = 2;  // of a block: they read the same input
-
-  static int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
   // Rows of one phase of one image, `plane` counting both.
   void RunBlocks(int64_t plane, int64_t block, int64_t count, const float** rows,

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "src/base/aligned_vector.h"
+#include "src/base/ceil_div.h"
 
 namespace savedmodel {
 namespace {
@@ -138,12 +139,12 @@ NarrowGeometry NarrowGeometry::OfTransposed(const WindowGeometry& g, int64_t in_
 
 bool SuitsNarrow(int64_t taps, int64_t in_channels, int64_t out_channels) {
   const int64_t lanes = Vectors().lanes;
-  const auto vectors = [&](int64_t columns) { return (columns + lanes - 1) / lanes; };
   // In products of vectors: what rows computed twice and the additions cost besides.
   const double sums = 2.0 * static_cast<double>(taps * out_channels);
-  const double products = 1.5 * static_cast<double>(vectors(taps * out_channels) * in_channels);
+  const double products =
+      1.5 * static_cast<double>(CeilDiv(taps * out_channels, lanes) * in_channels);
   return taps > 1 &&
-         products + sums < static_cast<double>(taps * vectors(out_channels) * in_channels);
+         products + sums < static_cast<double>(taps * CeilDiv(out_channels, lanes) * in_channels);
 }
 
 StatusOr<PackedMatrix> PackNarrow(const float* filter, int64_t taps, int64_t tap_stride,
@@ -167,7 +168,7 @@ void RunNarrow(OpContext& ctx, const NarrowGeometry& g, const PackedMatrix& filt
                const Epilogue& epilogue, float* y) {
   // Rows at the ends of a band are computed for its neighbour, too: at most one in nine.
   const int64_t rows = std::min(g.out[0], std::max<int64_t>(8 * g.window[0] * g.step[0], 16));
-  const int64_t bands = (g.out[0] + rows - 1) / rows;
+  const int64_t bands = CeilDiv(g.out[0], rows);
   const int64_t in_image = g.in[0] * g.in[1] * g.in_channels;
   const int64_t out_image = g.out[0] * g.out[1] * g.out_channels;
   const double cost = 0.02 * static_cast<double>(g.window[0] * g.window[1] * g.out_channels) *
@@ -178,11 +179,8 @@ void RunNarrow(OpContext& ctx, const NarrowGeometry& g, const PackedMatrix& filt
       const int64_t last = std::min(first + rows, g.out[0]);
       Band(g, filter, epilogue.bias, first, last, x + image * in_image, y + image * out_image)
           .Run();
-      if (epilogue.steps.empty()) continue;
       const int64_t row = image * g.out[0];
-      Vectors().apply(epilogue.steps.data(), static_cast<int>(epilogue.steps.size()), y,
-                      g.out_channels, (row + first) * g.out[1], (row + last) * g.out[1],
-                      g.out_channels);
+      epilogue.ApplySteps(y, g.out_channels, (row + first) * g.out[1], (row + last) * g.out[1]);
     }
   });
 }

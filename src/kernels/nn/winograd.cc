@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "src/base/aligned_vector.h"
+#include "src/base/ceil_div.h"
 #include "src/base/status_macros.h"
 #include "src/base/strcat.h"
 #include "src/kernels/nn/conv_float.h"
@@ -22,8 +23,6 @@ constexpr int64_t kFewTiles = 24;
 constexpr int64_t kSmallFilter = 1024 * 1024;
 // Between rows of the same frequency; keeps power-of-two strides apart.
 constexpr int64_t kRowPadding = 16;
-
-int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Frequencies of a block of tiles: [frequency][tile][channel], of the input and of the output.
 struct Scratch {

@@ -41,6 +41,12 @@ StatusOr<std::vector<int64_t>> SegmentBounds(const std::vector<int64_t>& ids, in
   return bounds;
 }
 
+// What the sum of `count` rows is divided by.
+double DivisorOf(Scale scale, int64_t count) {
+  const double n = static_cast<double>(count);
+  return scale == Scale::kSum ? 1 : scale == Scale::kMean ? n : std::sqrt(n);
+}
+
 template <class T>
 void SumSegment(const T* data, const int64_t* rows, int64_t count, int64_t width, Scale scale,
                 typename Sum<T>::type* sums, T* out) {
@@ -58,9 +64,8 @@ void SumSegment(const T* data, const int64_t* rows, int64_t count, int64_t width
     }
   }
   if constexpr (!std::is_integral_v<S>) {
-    const double n = static_cast<double>(count);
     if (count > 0 && scale != Scale::kSum) {
-      const S divisor = static_cast<S>(scale == Scale::kMean ? n : std::sqrt(n));
+      const S divisor = static_cast<S>(DivisorOf(scale, count));
       for (int64_t k = 0; k < width; ++k) sums[k] /= divisor;
     }
   }
@@ -76,12 +81,10 @@ void SumFloatSegment(const float* data, const int64_t* rows, int64_t count, int6
   }
   row_of->clear();
   for (int64_t r = 0; r < count; ++r) row_of->push_back(data + rows[r] * width);
-  const float n = static_cast<float>(count);
-  const float divisor = scale == Scale::kSum ? 1 : scale == Scale::kMean ? n : std::sqrt(n);
   Vectors().pool_sum({.taps = row_of->data(),
                       .num_taps = count,
                       .channels = width,
-                      .scale = 1 / divisor,
+                      .scale = 1 / static_cast<float>(DivisorOf(scale, count)),
                       .y = out});
 }
 
