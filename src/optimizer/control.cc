@@ -1,6 +1,7 @@
 // Control edges that order nothing, nodes that compute the same.
 #include <algorithm>
 #include <unordered_map>
+#include <utility>
 
 #include "src/base/status_macros.h"
 #include "src/optimizer/optimizer.h"
@@ -66,6 +67,48 @@ std::string Fingerprint(const Graph& graph, NodeId id) {
   return key;
 }
 
+// Who waits for a pure node whose values nobody takes waits for what that waits for instead.
+void PassOnControl(const std::vector<NodeId>& order, const std::vector<bool>& matters,
+                   Graph* graph) {
+  constexpr size_t kMostWaiting = 64;  // edges multiply
+  std::vector<bool> taken(graph->num_nodes(), false);
+  for (const NodeOutput& v : graph->results) taken[v.node] = true;
+  for (const NodeId id : graph->targets) taken[id] = true;
+  std::vector<std::vector<NodeId>> waiting(graph->num_nodes());
+  for (auto it = order.rbegin(); it != order.rend(); ++it) {
+    Node& node = graph->node(*it);
+    std::vector<NodeId>& users = waiting[*it];
+    std::sort(users.begin(), users.end());
+    users.erase(std::unique(users.begin(), users.end()), users.end());
+    // To wait for a node is to wait for all its outputs; where one of them may be dead alone, a
+    // node that takes it says whether it is.
+    const auto may_be_dead = [&](const NodeOutput& v) {
+      return SplitsDeadness(graph->node(v.node));
+    };
+    const bool runs = taken[*it] || OrdersSomething(node) || users.size() > kMostWaiting ||
+                      std::any_of(node.inputs.begin(), node.inputs.end(), may_be_dead);
+    const auto wait_for = [&](NodeId id) {
+      if (!matters[id]) return;
+      if (runs) {
+        waiting[id].push_back(*it);
+      } else {
+        waiting[id].insert(waiting[id].end(), users.begin(), users.end());
+      }
+    };
+    for (const NodeId c : std::exchange(node.control_inputs, {})) wait_for(c);
+    for (const NodeOutput& v : node.inputs) {
+      if (runs) {
+        taken[v.node] = true;
+      } else {
+        wait_for(v.node);
+      }
+    }
+    for (const NodeId user : users) {
+      if (runs) graph->node(user).control_inputs.push_back(*it);
+    }
+  }
+}
+
 }  // namespace
 
 Status PruneControl(OptimizeContext*, Graph* graph) {
@@ -87,6 +130,7 @@ Status PruneControl(OptimizeContext*, Graph* graph) {
   targets.erase(
       std::remove_if(targets.begin(), targets.end(), [&](NodeId id) { return !matters[id]; }),
       targets.end());
+  PassOnControl(order, matters, graph);
   return Status();
 }
 

@@ -23,22 +23,10 @@ class Embeddings : private PatternPass {
   }
 
  private:
-  // The node that gathers whole rows of its first input, `v`.
-  const Node* AsRows(NodeOutput v) const {
-    const Node* gather = As(v, "GatherV2", 3);
-    if (gather == nullptr || gather->attrs.Int("batch_dims") != 0) return nullptr;
-    const Tensor* axis = Constant(gather->inputs[2]);
-    const DType dtype = graph_->type(gather->inputs[1]);
-    const bool rows = axis != nullptr && IntegerAt(*axis, 0) == 0 &&
-                      graph_->shape(gather->inputs[0]).rank() >= 1 &&
-                      (dtype == DType::kInt32 || dtype == DType::kInt64);
-    return rows ? gather : nullptr;
-  }
-
   // The sum or mean of rows of a matrix along the last axis of the indices that pick them.
   void ReplaceGatherSum(NodeId id) {
     const Node* node = As({id, 0}, graph_->node(id).op, 2);
-    const Node* gather = node == nullptr ? nullptr : AsRows(node->inputs[0]);
+    const Node* gather = node == nullptr ? nullptr : AsGatheredRows(node->inputs[0]);
     if (gather == nullptr || node->attrs.Bool("keep_dims")) return;
     const Shape params = graph_->shape(gather->inputs[0]);
     const Shape indices = graph_->shape(gather->inputs[1]);
@@ -60,7 +48,7 @@ class Embeddings : private PatternPass {
     const std::string op = graph_->node(id).op;
     const size_t inputs = graph_->node(id).inputs.size();
     const Node* sum = inputs < 3 ? nullptr : As({id, 0}, op, inputs);
-    const Node* gather = sum == nullptr ? nullptr : AsRows(sum->inputs[0]);
+    const Node* gather = sum == nullptr ? nullptr : AsGatheredRows(sum->inputs[0]);
     if (gather == nullptr) return;
     const NodeOutput picked = gather->inputs[1];
     const Node* unique = As(picked, "Unique", 1);

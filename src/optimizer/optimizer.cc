@@ -201,6 +201,7 @@ Status Specialize(OptimizeContext* context, Span<const Shape> arg_shapes, Graph*
   SM_RETURN_IF_ERROR(PruneControl(context, graph));
   SM_RETURN_IF_ERROR(MergeCommon(context, graph));
   SM_RETURN_IF_ERROR(HoistProjections(context, graph));
+  SM_RETURN_IF_ERROR(KeepGatheredProducts(context, graph));
   SM_RETURN_IF_ERROR(RecognizeRecurrences(context, graph));
   // Shapes that became known with loops are constants that wait for what they are the shapes of.
   SM_RETURN_IF_ERROR(PruneControl(context, graph));

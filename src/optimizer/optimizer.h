@@ -128,6 +128,9 @@ Status FoldBatchNorms(OptimizeContext* context, Graph* graph);
 // times a constant, for all turns in one product before the loop.
 Status HoistProjections(OptimizeContext* context, Graph* graph);
 
+// Picks products of embeddings with constant weights, which are kept, in place of the embeddings.
+Status KeepGatheredProducts(OptimizeContext* context, Graph* graph);
+
 // Puts one op in place of GELU, layer normalisation and cells of recurrent layers.
 Status RecognizeLayers(OptimizeContext* context, Graph* graph);
 

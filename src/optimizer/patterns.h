@@ -85,6 +85,18 @@ class PatternPass {
     return s.x == x && Near(s.factor, factor);
   }
 
+  // The node that gathers whole rows of its first input, `v`.
+  const Node* AsGatheredRows(NodeOutput v) const {
+    const Node* gather = As(v, "GatherV2", 3);
+    if (gather == nullptr || gather->attrs.Int("batch_dims") != 0) return nullptr;
+    const Tensor* axis = Constant(gather->inputs[2]);
+    const DType dtype = graph_->type(gather->inputs[1]);
+    const bool rows = axis != nullptr && IntegerAt(*axis, 0) == 0 &&
+                      graph_->shape(gather->inputs[0]).rank() >= 1 &&
+                      (dtype == DType::kInt32 || dtype == DType::kInt64);
+    return rows ? gather : nullptr;
+  }
+
   // A new node of `op`, the outputs of which have the shape of that of `id`.
   NodeOutput Make(NodeId id, const std::string& op, std::vector<NodeOutput> inputs,
                   Attrs attrs = Attrs(), int outputs = 1) {

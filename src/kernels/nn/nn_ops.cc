@@ -21,6 +21,7 @@ std::vector<Span<const OpDef>> NnFamilies() {
       FakeQuantOps(),
       FractionalPoolOps(),
       FusedOps(),
+      GatheredProductOps(),
       LrnOps(),
       MatMulOps(),
       PoolArgmaxOps(),

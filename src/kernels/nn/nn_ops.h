@@ -24,6 +24,7 @@ Span<const OpDef> EinsumOps();
 Span<const OpDef> FakeQuantOps();
 Span<const OpDef> FractionalPoolOps();
 Span<const OpDef> FusedOps();
+Span<const OpDef> GatheredProductOps();
 Span<const OpDef> LrnOps();
 Span<const OpDef> MatMulOps();
 Span<const OpDef> PoolArgmaxOps();
