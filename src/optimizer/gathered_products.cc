@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "src/base/status_macros.h"
-#include "src/kernels/nn/gathered_product.h"
+#include "src/kernels/nn/row_products.h"
 #include "src/optimizer/patterns.h"
 
 namespace savedmodel {
