@@ -267,6 +267,15 @@ class RecurrencePass : private PatternPass {
     return {flat->inputs[0], *weights};
   }
 
+  // The node that picks products of rows for nothing but `rows`; null where there is none.
+  const Node* AsPicked(NodeOutput rows) const {
+    const Node* items = As(rows, "Reshape", 2);
+    const Node* picked = items == nullptr ? nullptr : As(items->inputs[0], "_GatheredProduct", 3);
+    const bool fits = picked != nullptr && graph_->shape(picked->inputs[1]).rank() == 1 &&
+                      graph_->shape(picked->inputs[2]).rank() == 2 && graph_->shape(rows)[1] > 0;
+    return fits && uses_[items->inputs[0].node] == 1 && uses_[rows.node] == 1 ? picked : nullptr;
+  }
+
   bool SwapsBatchAndTurns(NodeOutput x) const {
     const Node* transpose = As(x, "Transpose", 2);
     const Tensor* perm = transpose == nullptr ? nullptr : Constant(transpose->inputs[1]);
@@ -325,20 +334,26 @@ class RecurrencePass : private PatternPass {
     };
     const NodeOutput weights{graph_->AddConst(name + "/weights", turn.weights), 0};
     const NodeOutput rows = Rows(loop, turn);
-    const auto [x, input_weights] = Unprojected(rows);
-    const NodeOutput projection =
-        input_weights.has_value()
-            ? NodeOutput{graph_->AddConst(name + "/input_weights", input_weights), 0}
-            : constant("/input_weights", Tensor());
-    const bool batch_major = input_weights.has_value() && SwapsBatchAndTurns(x);
-    std::vector<NodeOutput> inputs = {batch_major                 ? graph_->node(x.node).inputs[0]
-                                      : input_weights.has_value() ? x
-                                                                  : rows,
-                                      projection, weights, constant("/bias", turn.bias)};
+    Attrs attrs = turn.attrs;
+    NodeOutput input = rows, projection = constant("/input_weights", Tensor());
+    NodeOutput indices{graph_->AddConst(name + "/indices", Tensor::Vector(std::vector<int32_t>())),
+                       0};
+    bool batch_major = false;
+    if (const Node* picked = AsPicked(rows)) {
+      input = picked->inputs[0];
+      indices = picked->inputs[1];
+      projection = picked->inputs[2];
+      attrs.Set("Tindices", graph_->type(indices));
+    } else if (const auto [x, input_weights] = Unprojected(rows); input_weights.has_value()) {
+      batch_major = SwapsBatchAndTurns(x);
+      input = batch_major ? graph_->node(x.node).inputs[0] : x;
+      projection = {graph_->AddConst(name + "/projection", input_weights), 0};
+    }
+    std::vector<NodeOutput> inputs = {input, projection, weights, constant("/bias", turn.bias)};
     if (!lstm) inputs.push_back(constant("/input_bias", turn.input_bias));
     inputs.push_back(variables[turn.hidden]);
     if (lstm) inputs.push_back(variables[turn.state]);
-    Attrs attrs = turn.attrs;
+    inputs.push_back(indices);
     attrs.Set("last_only", turn.last_only);
     attrs.Set("batch_major", batch_major);
     const NodeOutput made = Make(loop, lstm ? "_LstmLoop" : "_GruLoop", std::move(inputs),

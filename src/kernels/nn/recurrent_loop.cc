@@ -11,29 +11,36 @@
 #include "src/kernels/isa/gemm.h"
 #include "src/kernels/nn/nn_ops.h"
 #include "src/kernels/nn/recurrent.h"
+#include "src/kernels/nn/row_products.h"
 #include "src/kernels/nn/shared_turns.h"
 
 namespace savedmodel {
 namespace {
 
-// x [turns, batch, inputs], or [batch, turns, inputs] where it says so, input weights [inputs,
-// blocks * units], or none where x is what gates get of the input, weights [units, blocks * units],
-// then biases of as many as the weights have columns or none, then states [batch, units]. Outputs
-// [turns or 1, batch, units] and the states after the last turn.
+// x [turns, batch, inputs], or [batch, turns, inputs] where it says so, or a constant table [rows,
+// inputs]; input weights [inputs, blocks * units], or none where x is what gates get of the input;
+// weights [units, blocks * units], then biases of as many as the weights have columns or none, then
+// states [batch, units], then which rows of the table are the input, [turns * batch]; none where x
+// is. Outputs [turns or 1, batch, units] and the states after the last turn.
 Status LoopShape(ShapeContext& ctx, int states, int blocks) {
-  const int first = ctx.num_inputs() - states;
-  SM_RETURN_IF_ERROR(ctx.ExpectRank(0, 3));
-  for (int i = first; i < ctx.num_inputs(); ++i) SM_RETURN_IF_ERROR(ctx.ExpectRank(i, 2));
-  const Shape &x = ctx.input(0), &state = ctx.input(first);
-  if (!x.fully_known() || !state.fully_known()) return Status();
+  const int indices = ctx.num_inputs() - 1, first = indices - states;
+  for (int i = first; i < indices; ++i) SM_RETURN_IF_ERROR(ctx.ExpectRank(i, 2));
+  SM_RETURN_IF_ERROR(ctx.ExpectRank(indices, 1));
+  const Shape &x = ctx.input(0), &state = ctx.input(first), &picked = ctx.input(indices);
+  if (!x.fully_known() || !state.fully_known() || !picked.fully_known()) return Status();
+  const bool picks = x.rank() == 2;
+  SM_RETURN_IF_ERROR(ctx.ExpectRank(0, picks ? 2 : 3));
   const bool projects = ctx.input(1) != Shape({0}), batch_major = ctx.attrs().Bool("batch_major");
-  SM_CHECK_ARG(projects || !batch_major, "found rows by batch without input weights");
-  const int64_t gates = blocks * state[1], inputs = projects ? x[2] : gates;
-  const int64_t turns = x[batch_major ? 1 : 0];
-  SM_CHECK_ARG(turns > 0 && x[batch_major ? 0 : 1] == state[0] && x[2] == inputs,
-               "found rows of shape ", x, ", expected ",
-               batch_major ? "[batch, turns, " : "[turns, batch, ", inputs, "] and ", state[0],
-               " in a batch");
+  SM_CHECK_ARG(projects || (!batch_major && !picks),
+               "found rows by batch or of a table without input weights");
+  SM_CHECK_ARG(!picks || (!batch_major && state[0] > 0 && picked[0] % state[0] == 0),
+               "found rows picked by ", picked[0], " indices, expected ", state[0], " a turn");
+  const int64_t gates = blocks * state[1], inputs = projects ? x[x.rank() - 1] : gates;
+  const int64_t turns = picks ? picked[0] / state[0] : x[batch_major ? 1 : 0];
+  SM_CHECK_ARG(
+      turns > 0 && (picks || x[batch_major ? 0 : 1] == state[0]) && x[x.rank() - 1] == inputs,
+      "found rows of shape ", x, ", expected ", batch_major ? "[batch, turns, " : "[turns, batch, ",
+      inputs, "] and ", state[0], " in a batch");
   SM_CHECK_ARG(!projects || (inputs > 0 && ctx.input(1) == Shape({inputs, gates})),
                "found input weights of shape ", ctx.input(1), ", expected [", inputs, ", ", gates,
                "] or none");
@@ -43,7 +50,7 @@ Status LoopShape(ShapeContext& ctx, int states, int blocks) {
     SM_CHECK_ARG(ctx.input(i) == Shape({0}) || ctx.input(i) == Shape({gates}),
                  "found a bias of shape ", ctx.input(i), ", expected [", gates, "] or none");
   }
-  for (int i = first; i < ctx.num_inputs(); ++i) {
+  for (int i = first; i < indices; ++i) {
     SM_CHECK_ARG(ctx.input(i) == state, "found states of shapes ", state, " and ", ctx.input(i));
   }
   const int64_t kept = ctx.attrs().Bool("last_only") ? 1 : turns;
@@ -85,6 +92,7 @@ StatusOr<Tensor> PackBlocks(const Cell& cell, const Tensor& weights) {
 // Constant weights; none otherwise.
 struct Weights {
   PackedMatrices input;
+  std::shared_ptr<RowProducts> picked;  // what the input weights make of rows of a table
   std::shared_ptr<const Tensor> blocks;
   PackedMatrices reduced;  // of a precision other than float32
 };
@@ -104,7 +112,9 @@ StatusOr<PackedMatrices> PackMatrix(BuildContext& build, int input) {
 
 StatusOr<Weights> PackWeights(BuildContext& build, const Cell& cell) {
   Weights packed;
-  if (IsMatrix(build.constant_input(1))) {
+  if (build.input_shape(0).rank() == 2) {
+    SM_ASSIGN_OR_RETURN(packed.picked, RowProducts::Share(build, 0, 1));
+  } else if (IsMatrix(build.constant_input(1))) {
     SM_ASSIGN_OR_RETURN(packed.input, PackMatrix(build, 1));
   }
   const Tensor* weights = build.constant_input(2);
@@ -133,10 +143,12 @@ class Loop {
       : ctx_(ctx),
         cell_(cell),
         input_(weights.input == nullptr ? nullptr : &weights.input->front()),
+        products_of_rows_(weights.picked.get()),
         reduced_(weights.reduced == nullptr ? nullptr : &weights.reduced->front()),
-        turns_(ctx.input(0).shape()[cell.batch_major ? 1 : 0]),
-        batch_(ctx.input(0).shape()[cell.batch_major ? 0 : 1]),
-        inputs_(ctx.input(0).shape()[2]),
+        batch_(ctx.input(cell.hidden).shape()[0]),
+        turns_(Picks() ? Indices().num_elements() / batch_
+                       : ctx.input(0).shape()[cell.batch_major ? 1 : 0]),
+        inputs_(ctx.input(0).shape()[ctx.input(0).shape().rank() - 1]),
         units_(ctx.input(cell.hidden).shape()[1]),
         gates_(cell.gates * units_) {
     if (weights.blocks != nullptr) blocks_ = *weights.blocks;
@@ -146,7 +158,10 @@ class Loop {
   // few rows, each turn.
   Status Run() {
     const int64_t threads = ctx_.run().pool == nullptr ? 1 : ctx_.run().pool->num_threads();
-    if (Projects() && batch_ >= threads) {
+    if (Picks()) {
+      SM_ASSIGN_OR_RETURN(picked_, products_of_rows_->Pick(ctx_, Indices()));
+      if (batch_ >= threads) chunk_ = 1;
+    } else if (Projects() && batch_ >= threads) {
       // As many rows as the input weights have: reading those again is no more than what they make.
       constexpr int64_t kMostRows = 1024;
       chunk_ = std::min(turns_, std::min(inputs_, kMostRows) * threads / batch_ + 1);
@@ -193,15 +208,24 @@ class Loop {
   // Whether x is multiplied by input weights: for `chunk_` turns at a time, so that turns find in
   // cache what they get of the input. With its bias, where there is one.
   bool Projects() const { return ctx_.input(1).num_elements() > 0; }
+  // Whether these products, without the bias, are kept by rows of a table.
+  bool Picks() const { return products_of_rows_ != nullptr; }
+  const Tensor& Indices() const { return ctx_.input(ctx_.num_inputs() - 1); }
   int InputBias() const { return cell_.is_lstm ? 3 : 4; }
 
   // What rows [first, first + rows) get of the input in turn t.
+  const float* OfInput(int64_t t, int64_t first, int64_t rows) {
+    if (!Projects()) return ctx_.in<float>(0) + (t * batch_ + first) * gates_;
+    if (Picks() && rows == 1) return picked_.rows()[t * batch_ + first];
+    return Projected(t, first, rows);
+  }
   float* Projected(int64_t t, int64_t first, int64_t rows) {
     float* const begin = static_cast<float*>(projected_.raw_mutable_data());
     return begin + (chunk_ * first + t % chunk_ * rows) * gates_;
   }
 
   void Project(int64_t t, int64_t first, int64_t rows, bool divide) {
+    if (Picks()) return CopyPicked(t, first, rows);
     const auto runs = [&](int64_t begin, int64_t end, const float** to) {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t turn = t + i / rows, row = first + i % rows;
@@ -222,6 +246,17 @@ class Loop {
               .epilogue = &epilogue,
               .is_part = true},
              divide);
+  }
+
+  // Puts the products of several rows together.
+  void CopyPicked(int64_t t, int64_t first, int64_t rows) {
+    if (rows == 1) return;
+    float* to = Projected(t, first, rows);
+    for (int64_t turn = t; turn < std::min(t + chunk_, turns_); ++turn) {
+      for (int64_t row = first; row < first + rows; ++row) {
+        to = std::copy_n(picked_.rows()[turn * batch_ + row], gates_, to);
+      }
+    }
   }
 
   void Multiply(const Product& product, bool divide) {
@@ -251,15 +286,15 @@ class Loop {
   TurnArgs ArgsOf(int64_t t, int64_t first, int64_t rows) {
     TurnArgs args;
     args.weights = blocks_.data<float>();
-    args.x =
-        Projects() ? Projected(t, first, rows) : ctx_.in<float>(0) + (t * batch_ + first) * gates_;
-    if (!Projects() || !cell_.is_lstm) args.bias = Bias(3);
+    args.x = OfInput(t, first, rows);
+    const bool has_input_bias = Projects() && !Picks();
+    if (!has_input_bias || !cell_.is_lstm) args.bias = Bias(3);
     args.hidden = Hidden(t) + first * units_;
     args.next_hidden = NextHidden(t) + first * units_;
     if (cell_.is_lstm) {
       args.next_state = ctx_.out<float>(2) + first * units_;
       args.state = t == 0 ? ctx_.in<float>(cell_.hidden + 1) + first * units_ : args.next_state;
-    } else if (!Projects()) {
+    } else if (!has_input_bias) {
       args.input_bias = Bias(InputBias());
     }
     args.rows = rows;
@@ -363,11 +398,13 @@ class Loop {
 
   OpContext& ctx_;
   const Cell& cell_;
-  const PackedMatrix* const input_;    // null where input weights are not constant
-  const PackedMatrix* const reduced_;  // null where weights are in blocks
-  const int64_t turns_, batch_, inputs_, units_, gates_;
+  const PackedMatrix* const input_;      // null where input weights are not constant
+  RowProducts* const products_of_rows_;  // null where x is not a table
+  const PackedMatrix* const reduced_;    // null where weights are in blocks
+  const int64_t batch_, turns_, inputs_, units_, gates_;
   int64_t chunk_ = turns_;
   Tensor projected_;
+  RowProducts::Picked picked_;
   Tensor blocks_;
   Tensor other_;            // hidden states
   Tensor products_, sums_;  // of weights of fewer bits
@@ -387,18 +424,18 @@ StatusOr<KernelPtr> BuildLstmLoop(BuildContext& build) {
 StatusOr<KernelPtr> BuildGruLoop(BuildContext& build) { return BuildLoop(build, Cell()); }
 
 constexpr OpDef kOps[] = {
-    {.signature = "_GruLoop(x: float, input_weights: float, weights: float, bias: float, "
-                  "input_bias: float, hidden: float) -> (output: float, last_hidden: float); "
-                  "last_only: bool; "
-                  "batch_major: bool = false",
+    {.signature =
+         "_GruLoop(x: float, input_weights: float, weights: float, bias: float, "
+         "input_bias: float, hidden: float, indices: Tindices) -> (output: float, last_hidden: "
+         "float); last_only: bool; batch_major: bool = false; Tindices: {int32,int64} = "
+         "int32",
      .shape = GruLoopShape,
      .build = BuildGruLoop,
      .is_long = true},
     {.signature = "_LstmLoop(x: float, input_weights: float, weights: float, bias: float, "
-                  "hidden: float, state: float) -> (output: float, last_hidden: float, last_state: "
-                  "float); order: list(int); "
-                  "forget_bias: float = 0.0; last_only: bool; "
-                  "batch_major: bool = false",
+                  "hidden: float, state: float, indices: Tindices) -> (output: float, last_hidden: "
+                  "float, last_state: float); order: list(int); forget_bias: float = 0.0; "
+                  "last_only: bool; batch_major: bool = false; Tindices: {int32,int64} = int32",
      .shape = LstmLoopShape,
      .build = BuildLstmLoop,
      .is_long = true},

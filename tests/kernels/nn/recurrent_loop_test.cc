@@ -15,6 +15,7 @@ namespace {
 struct Sizes {
   int64_t turns, batch, inputs, units;  // 0 inputs: rows are not multiplied by weights
   bool last_only, constant_weights, batch_major = false;
+  int64_t table_rows = 0;  // where rows are picked from a table
 };
 
 Tensor Numbers(const std::vector<int64_t>& dims, int seed) {
@@ -35,8 +36,9 @@ class RecurrentLoopTest : public testing::TestWithParam<Sizes> {
     std::string uses;
     const auto add = [&](const Tensor& value, bool constant) {
       const std::string name = "in" + std::to_string(values_.size());
-      graph_ += "node { name: '" + name +
-                "' op: 'Placeholder' attr { key: 'dtype' value { type: DT_FLOAT } } "
+      graph_ += "node { name: '" + name + "' op: 'Placeholder' attr { key: 'dtype' value { type: " +
+                (value.dtype() == DType::kFloat ? "DT_FLOAT" : "DT_INT32") +
+                " } } "
                 "attr { key: 'shape' value { shape {";
       for (const int64_t d : value.shape().ToVector()) {
         graph_ += " dim { size: " + std::to_string(d) + " }";
@@ -48,18 +50,34 @@ class RecurrentLoopTest : public testing::TestWithParam<Sizes> {
       values_.push_back(value);
     };
     const int64_t columns = gates * s.units;
-    add(Numbers({s.batch_major ? s.batch : s.turns, s.batch_major ? s.turns : s.batch,
-                 s.inputs == 0 ? columns : s.inputs},
-                1),
-        false);
+    const std::vector<int32_t> rows = PickedRows();
+    const int64_t inputs = s.inputs == 0 ? columns : s.inputs;
+    if (s.table_rows > 0) {
+      add(Numbers({s.table_rows, inputs}, 1), true);
+    } else if (s.batch_major) {
+      add(Numbers({s.batch, s.turns, inputs}, 1), false);
+    } else {
+      add(Numbers({s.turns, s.batch, inputs}, 1), false);
+    }
     add(s.inputs == 0 ? Numbers({0}, 1) : Numbers({s.inputs, columns}, 9), s.constant_weights);
     add(Numbers({s.units, columns}, 2), s.constant_weights);
     for (const int64_t bias : biases) add(Numbers({bias}, 3 + static_cast<int>(bias % 7)), true);
     for (int i = 0; i < states; ++i) add(Numbers({s.batch, s.units}, 5 + i), false);
+    add(*Tensor::FromVector(rows, {static_cast<int64_t>(rows.size())}), s.table_rows == 0);
     graph_ += "node { name: 'y' op: '" + op + "'" + uses + " " + attrs +
               "attr { key: 'last_only' value { b: " + (s.last_only ? "true" : "false") +
               " } } attr { key: 'batch_major' value { b: " + (s.batch_major ? "true" : "false") +
               " } } }";
+  }
+
+  // Which rows of a table are the input of the turns.
+  static std::vector<int32_t> PickedRows() {
+    const Sizes& s = GetParam();
+    std::vector<int32_t> rows;
+    for (int64_t i = 0; s.table_rows > 0 && i < s.turns * s.batch; ++i) {
+      rows.push_back(static_cast<int32_t>(i * 5 % s.table_rows));
+    }
+    return rows;
   }
 
   StatusOr<std::vector<Tensor>> Run(int threads, int outputs, const RunOptions& run = {},
@@ -94,7 +112,8 @@ class RecurrentLoopTest : public testing::TestWithParam<Sizes> {
   // Column j of what row r gets of the input in turn t.
   double OfInput(int64_t t, int64_t r, int64_t j, int64_t columns) const {
     const Sizes& s = GetParam();
-    const int64_t row = s.batch_major ? r * s.turns + t : t * s.batch + r;
+    int64_t row = s.batch_major ? r * s.turns + t : t * s.batch + r;
+    if (s.table_rows > 0) row = PickedRows()[row];
     if (s.inputs == 0) return In(0, row * columns + j);
     double sum = 0;
     for (int64_t k = 0; k < s.inputs; ++k) {
@@ -220,7 +239,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Sizes{3, 2, 4, 100, false, false}, Sizes{4, 7, 0, 33, false, true},
                     Sizes{9, 7, 5, 33, false, true, true}, Sizes{8, 8, 16, 64, true, true},
                     Sizes{3, 8, 0, 64, true, true}, Sizes{3, 0, 4, 8, false, true},
-                    Sizes{2, 19, 1, 48, false, false}));
+                    Sizes{2, 19, 1, 48, false, false}, Sizes{4, 1, 6, 33, false, true, false, 7},
+                    Sizes{5, 2, 6, 128, false, true, false, 4},
+                    Sizes{6, 9, 6, 33, true, true, false, 20}));
 
 using RecurrentLoopLimitsTest = RecurrentLoopTest;
 
