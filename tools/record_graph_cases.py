@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Records what TensorFlow answers to small graphs with the control flow of TensorFlow 1, as
-conformance files in tests/data/graphs.
+"""Records what TensorFlow answers to small graphs, as conformance files in tests/data/graphs: with
+the control flow of TensorFlow 1, and layers over embeddings.
 
 usage: tools/record_graph_cases.py      (needs tensorflow and protoc)
 
@@ -172,6 +172,76 @@ def case_predicate():
     return [y], both(x=X) + [{"x": X, "p": np.array([True])}, {"x": X, "p": np.array([], np.bool_)}]
 
 
+def normal(*shape):
+    return tf.constant(np.random.default_rng(sum(shape)).normal(0, 0.4, shape).astype(np.float32))
+
+
+def embedded(*shape):
+    """Rows of a table, and what picks them: twice the same, then others."""
+    ids = v1.placeholder(tf.int32, [None] * len(shape), "ids")
+    r = np.random.default_rng(3)
+    steps = [{"ids": r.integers(0, hi, shape).astype(np.int32)} for hi in (20, 20, 40)]
+    return tf.gather(normal(40, 24), ids), [steps[0], *steps, {"ids": steps[0]["ids"] * 0 + 40}]
+
+
+def recurrent(x, units, gates, cell, states, backward=False):
+    """The outputs of all turns, [turns, batch, units], and the last states of a layer over x."""
+    @tf.function
+    def layer(x):
+        weights, recurrent_weights = normal(24, gates * units), normal(units, gates * units)
+        rows = tf.transpose(x, [1, 0, 2])
+        rows = tf.reverse(rows, [0]) if backward else rows
+        turns, batch = tf.shape(rows)[0], tf.shape(rows)[1]
+        items = tf.TensorArray(tf.float32, turns).unstack(rows)
+
+        def body(t, out, *old):
+            new = cell(tf.matmul(items.read(t), weights), recurrent_weights, *old)
+            return (t + 1, out.write(t, new[0]), *new)
+        _, out, *last = tf.while_loop(
+            lambda t, *_: t < turns, body,
+            (0, tf.TensorArray(tf.float32, turns), *[tf.zeros([batch, units])] * states))
+        return (out.stack(), *last)
+    return list(layer(x))
+
+
+def lstm(x, weights, h, c):
+    i, f, g, o = tf.split(x + tf.matmul(h, weights) + normal(weights.shape[1]), 4, 1)
+    c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
+    return tf.sigmoid(o) * tf.tanh(c), c
+
+
+def gru(x, weights, h):
+    xz, xr, xh = tf.split(x + normal(weights.shape[1]), 3, 1)
+    hz, hr, hh = tf.split(tf.matmul(h, weights) + normal(1, weights.shape[1]), 3, 1)
+    z, r = tf.sigmoid(xz + hz), tf.sigmoid(xr + hr)
+    return (z * h + (1. - z) * tf.tanh(xh + r * hh),)
+
+
+def layer_lstm():
+    x, steps = embedded(3, 7)
+    return recurrent(x, 20, 4, lstm, 2) + recurrent(x, 20, 4, lstm, 2, backward=True), steps
+
+
+def layer_gru_of_one_row():
+    x, steps = embedded(1, 5)
+    return recurrent(x, 20, 3, gru, 1), steps
+
+
+def layer_dense():
+    x, steps = embedded(4, 3)
+    return [tf.nn.relu(tf.tensordot(x, normal(24, 9), 1) + normal(9)),
+            tf.matmul(tf.reshape(x, [-1, 24]), normal(24, 5))], steps
+
+
+def layer_convolutions():
+    x, steps = embedded(2, 11)
+    w = normal(3, 24, 6)
+    image = tf.nn.conv2d(x[..., tf.newaxis], normal(4, 24, 1, 6), [1, 1, 1, 1], "VALID")
+    return [tf.nn.relu(tf.nn.conv1d(x, w, 1, "VALID") + normal(6)), tf.nn.conv1d(x, w, 2, "VALID"),
+            tf.nn.conv1d(x, w, 1, "SAME", dilations=2), tf.nn.conv1d(x, w, 2, "SAME"),
+            tf.reduce_max(image, [1, 2])], steps
+
+
 def record(file, name, build, resources):
     with tf.Graph().as_default() as graph:
         (v1.enable_resource_variables if resources else v1.disable_resource_variables)()
@@ -202,20 +272,25 @@ def record(file, name, build, resources):
         print(name, [s.error_code for s in case.steps])
 
 
-def main():
-    v1.disable_eager_execution()
-    v1.disable_control_flow_v2()
-    file = load_format().OpCases(op="conditionals", tf_version=tf.__version__,
-                                 profile="repository")
-    for name, build in globals().copy().items():
-        if not name.startswith("case_"):
+def record_all(name, prefix):
+    file = load_format().OpCases(op=name, tf_version=tf.__version__, profile="repository")
+    for key, build in globals().copy().items():
+        if not key.startswith(prefix):
             continue
-        record(file, name[len("case_"):], build, resources=True)
-        if name == "case_effects":
+        record(file, key[len(prefix):], build, resources=True)
+        if key == "case_effects":
             record(file, "effects_ref", build, resources=False)
     folder = ROOT / "tests/data/graphs"
     folder.mkdir(exist_ok=True)
-    (folder / "conditionals.pb").write_bytes(file.SerializeToString(deterministic=True))
+    (folder / (name + ".pb")).write_bytes(file.SerializeToString(deterministic=True))
+
+
+def main():
+    v1.disable_eager_execution()
+    v1.disable_control_flow_v2()
+    record_all("conditionals", "case_")
+    v1.enable_control_flow_v2()
+    record_all("embeddings", "layer_")
 
 
 if __name__ == "__main__":
