@@ -11,8 +11,8 @@
 #include "src/kernels/isa/gemm.h"
 #include "src/kernels/nn/nn_ops.h"
 #include "src/kernels/nn/recurrent.h"
-#include "src/kernels/nn/row_products.h"
 #include "src/kernels/nn/shared_turns.h"
+#include "src/kernels/nn/turn_inputs.h"
 
 namespace savedmodel {
 namespace {
@@ -142,15 +142,16 @@ class Loop {
   Loop(OpContext& ctx, const Cell& cell, const Weights& weights)
       : ctx_(ctx),
         cell_(cell),
-        input_(weights.input == nullptr ? nullptr : &weights.input->front()),
-        products_of_rows_(weights.picked.get()),
         reduced_(weights.reduced == nullptr ? nullptr : &weights.reduced->front()),
+        turns_(Turns(ctx, cell)),
         batch_(ctx.input(cell.hidden).shape()[0]),
-        turns_(Picks() ? Indices().num_elements() / batch_
-                       : ctx.input(0).shape()[cell.batch_major ? 1 : 0]),
-        inputs_(ctx.input(0).shape()[ctx.input(0).shape().rank() - 1]),
         units_(ctx.input(cell.hidden).shape()[1]),
-        gates_(cell.gates * units_) {
+        gates_(cell.gates * units_),
+        inputs_(ctx,
+                {turns_, batch_, ctx.input(0).shape()[ctx.input(0).shape().rank() - 1], gates_,
+                 cell.batch_major},
+                weights.input == nullptr ? nullptr : &weights.input->front(), weights.picked.get(),
+                Bias(InputBias())) {
     if (weights.blocks != nullptr) blocks_ = *weights.blocks;
   }
 
@@ -158,14 +159,7 @@ class Loop {
   // few rows, each turn.
   Status Run() {
     const int64_t threads = ctx_.run().pool == nullptr ? 1 : ctx_.run().pool->num_threads();
-    if (Picks()) {
-      SM_ASSIGN_OR_RETURN(picked_, products_of_rows_->Pick(ctx_, Indices()));
-      if (batch_ >= threads) chunk_ = 1;
-    } else if (Projects() && batch_ >= threads) {
-      // As many rows as the input weights have: reading those again is no more than what they make.
-      constexpr int64_t kMostRows = 1024;
-      chunk_ = std::min(turns_, std::min(inputs_, kMostRows) * threads / batch_ + 1);
-    }
+    SM_RETURN_IF_ERROR(inputs_.Prepare(threads));
     SM_RETURN_IF_ERROR(Allocate());
     if (threads == 1) {
       RunRows(0, batch_, false);
@@ -188,10 +182,6 @@ class Loop {
       return ctx_.AllocateTemp(DType::kFloat, Shape({batch_, columns}));
     };
     SM_ASSIGN_OR_RETURN(other_, temp(units_));
-    if (Projects()) {
-      SM_ASSIGN_OR_RETURN(projected_,
-                          ctx_.AllocateTemp(DType::kFloat, Shape({chunk_, batch_, gates_})));
-    }
     if (reduced_ != nullptr) {
       SM_ASSIGN_OR_RETURN(products_, temp(gates_));
       SM_ASSIGN_OR_RETURN(sums_, temp(gates_));
@@ -205,67 +195,12 @@ class Loop {
     return 0.04 * static_cast<double>(rows * units_ * gates_);
   }
 
-  // Whether x is multiplied by input weights: for `chunk_` turns at a time, so that turns find in
-  // cache what they get of the input. With its bias, where there is one.
-  bool Projects() const { return ctx_.input(1).num_elements() > 0; }
-  // Whether these products, without the bias, are kept by rows of a table.
-  bool Picks() const { return products_of_rows_ != nullptr; }
-  const Tensor& Indices() const { return ctx_.input(ctx_.num_inputs() - 1); }
+  static int64_t Turns(OpContext& ctx, const Cell& cell) {
+    const Shape& x = ctx.input(0).shape();
+    if (x.rank() == 3) return x[cell.batch_major ? 1 : 0];
+    return ctx.input(ctx.num_inputs() - 1).num_elements() / ctx.input(cell.hidden).shape()[0];
+  }
   int InputBias() const { return cell_.is_lstm ? 3 : 4; }
-
-  // What rows [first, first + rows) get of the input in turn t.
-  const float* OfInput(int64_t t, int64_t first, int64_t rows) {
-    if (!Projects()) return ctx_.in<float>(0) + (t * batch_ + first) * gates_;
-    if (Picks() && rows == 1) return picked_.rows()[t * batch_ + first];
-    return Projected(t, first, rows);
-  }
-  float* Projected(int64_t t, int64_t first, int64_t rows) {
-    float* const begin = static_cast<float*>(projected_.raw_mutable_data());
-    return begin + (chunk_ * first + t % chunk_ * rows) * gates_;
-  }
-
-  void Project(int64_t t, int64_t first, int64_t rows, bool divide) {
-    if (Picks()) return CopyPicked(t, first, rows);
-    const auto runs = [&](int64_t begin, int64_t end, const float** to) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t turn = t + i / rows, row = first + i % rows;
-        *to++ = ctx_.in<float>(0) +
-                (cell_.batch_major ? row * turns_ + turn : turn * batch_ + row) * inputs_;
-      }
-    };
-    Epilogue epilogue;
-    epilogue.bias = Bias(InputBias());
-    Multiply({.rows = std::min(chunk_, turns_ - t) * rows,
-              .columns = gates_,
-              .depth = inputs_,
-              .runs = runs,
-              .packed = input_,
-              .b = {input_ == nullptr ? ctx_.in<float>(1) : nullptr, gates_, 1},
-              .c = Projected(t, first, rows),
-              .c_stride = gates_,
-              .epilogue = &epilogue,
-              .is_part = true},
-             divide);
-  }
-
-  // Puts the products of several rows together.
-  void CopyPicked(int64_t t, int64_t first, int64_t rows) {
-    if (rows == 1) return;
-    float* to = Projected(t, first, rows);
-    for (int64_t turn = t; turn < std::min(t + chunk_, turns_); ++turn) {
-      for (int64_t row = first; row < first + rows; ++row) {
-        to = std::copy_n(picked_.rows()[turn * batch_ + row], gates_, to);
-      }
-    }
-  }
-
-  void Multiply(const Product& product, bool divide) {
-    if (divide) {
-      RunProduct(ctx_, product);
-    } else {
-      RunProductSerially(product);
-    }
-  }
 
   // The hidden state that turn t finds. Where only the last is kept, turns alternate between two
   // places and end in the output.
@@ -286,15 +221,14 @@ class Loop {
   TurnArgs ArgsOf(int64_t t, int64_t first, int64_t rows) {
     TurnArgs args;
     args.weights = blocks_.data<float>();
-    args.x = OfInput(t, first, rows);
-    const bool has_input_bias = Projects() && !Picks();
-    if (!has_input_bias || !cell_.is_lstm) args.bias = Bias(3);
+    args.x = inputs_.Of(t, first, rows);
+    if (!inputs_.has_bias() || !cell_.is_lstm) args.bias = Bias(3);
     args.hidden = Hidden(t) + first * units_;
     args.next_hidden = NextHidden(t) + first * units_;
     if (cell_.is_lstm) {
       args.next_state = ctx_.out<float>(2) + first * units_;
       args.state = t == 0 ? ctx_.in<float>(cell_.hidden + 1) + first * units_ : args.next_state;
-    } else if (!has_input_bias) {
+    } else if (!inputs_.has_bias()) {
       args.input_bias = Bias(InputBias());
     }
     args.rows = rows;
@@ -309,7 +243,7 @@ class Loop {
   // All turns of some rows.
   void RunRows(int64_t first, int64_t rows, bool divide_products) {
     for (int64_t t = 0; t < turns_; ++t) {
-      if (Projects() && t % chunk_ == 0) Project(t, first, rows, rows == batch_);
+      inputs_.Make(t, first, rows, rows == batch_);
       const TurnArgs args = ArgsOf(t, first, rows);
       ctx_.ParallelFor(1, CostOfTurn(rows), [&](int64_t, int64_t) {  // sees whether the run is over
         if (reduced_ != nullptr) {
@@ -338,7 +272,7 @@ class Loop {
       RunBlocks(ArgsOf(t, 0, batch_), Blocks() * part / parts, Blocks() * (part + 1) / parts);
       return true;
     };
-    if (Projects()) Project(0, 0, batch_, true);
+    inputs_.Make(0, 0, batch_, true);
     SharedTurns turns(turns_, parts);
     const double share = static_cast<double>(turns_) * cost / static_cast<double>(parts);
     ctx_.ParallelFor(parts, share, [&](int64_t begin, int64_t) { turns.Work(begin, turn); });
@@ -352,16 +286,16 @@ class Loop {
     epilogue.bias = args.bias;
     if (cell_.is_lstm) epilogue.steps.push_back(Add(args.x, gates_));
     const EvenRuns runs{args.hidden, units_};
-    Multiply({.rows = args.rows,
-              .columns = gates_,
-              .depth = units_,
-              .runs = runs,
-              .packed = reduced_,
-              .c = products,
-              .c_stride = gates_,
-              .epilogue = &epilogue,
-              .is_part = batch_ > 1},
-             divide);
+    const Product product{.rows = args.rows,
+                          .columns = gates_,
+                          .depth = units_,
+                          .runs = runs,
+                          .packed = reduced_,
+                          .c = products,
+                          .c_stride = gates_,
+                          .epilogue = &epilogue,
+                          .is_part = batch_ > 1};
+    divide ? RunProduct(ctx_, product) : RunProductSerially(product);
     cell_.is_lstm ? ApplyLstm(args, products) : ApplyGru(args, products, first);
   }
 
@@ -398,13 +332,9 @@ class Loop {
 
   OpContext& ctx_;
   const Cell& cell_;
-  const PackedMatrix* const input_;      // null where input weights are not constant
-  RowProducts* const products_of_rows_;  // null where x is not a table
-  const PackedMatrix* const reduced_;    // null where weights are in blocks
-  const int64_t batch_, turns_, inputs_, units_, gates_;
-  int64_t chunk_ = turns_;
-  Tensor projected_;
-  RowProducts::Picked picked_;
+  const PackedMatrix* const reduced_;  // null where weights are in blocks
+  const int64_t turns_, batch_, units_, gates_;
+  TurnInputs inputs_;
   Tensor blocks_;
   Tensor other_;            // hidden states
   Tensor products_, sums_;  // of weights of fewer bits
