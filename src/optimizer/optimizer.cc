@@ -182,6 +182,7 @@ Status Optimize(OptimizeContext* context, Graph* graph) {
   SM_RETURN_IF_ERROR(PruneControl(context, graph));
   SM_RETURN_IF_ERROR(MergeCommon(context, graph));
   graph->Compact();
+  NameDepthwise(*context, graph);
   SM_RETURN_IF_ERROR(PushTransposes(context, graph));
   graph->Compact();
   FoldPads(graph);

@@ -121,6 +121,9 @@ void FoldPads(Graph* graph);
 // they meet and cancel. Before FoldPads, which finds more behind it.
 Status PushTransposes(OptimizeContext* context, Graph* graph);
 
+// Makes convolutions with as many groups as channels depthwise ones. Before passes over those.
+void NameDepthwise(const OptimizeContext& context, Graph* graph);
+
 // Folds batch normalisation with known statistics into the convolution before it.
 Status FoldBatchNorms(OptimizeContext* context, Graph* graph);
 
