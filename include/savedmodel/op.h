@@ -150,10 +150,12 @@ enum class ScalarOp : uint8_t {
   kCeil,
   kRint,
   kSign,
-  kGelu,      // x * (1 + erf(x / sqrt(2))) / 2
-  kGeluTanh,  // the same by tanh, as GPT-2 has it
-  kSwish,     // x * sigmoid(x)
-  kMish,      // x * tanh(softplus(x))
+  kGelu,         // x * (1 + erf(x / sqrt(2))) / 2
+  kGeluTanh,     // the same by tanh, as GPT-2 has it
+  kSwish,        // x * sigmoid(x)
+  kMish,         // x * tanh(softplus(x))
+  kHardSigmoid,  // relu6(x + 3) / 6
+  kHardSwish,    // x * relu6(x + 3) / 6
   // binary
   kAdd,
   kSub,

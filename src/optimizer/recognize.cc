@@ -23,7 +23,8 @@ class Recognizer : private PatternPass {
       const std::string op = graph_->node(id).op;
       if (op == "Pow") ReplacePower(id);
       if (op == "Maximum" || op == "Minimum") ReplaceClip(id);
-      if (op == "Mul" && !ReplaceGelu(id) && !ReplaceGated(id)) ReplaceLstmOutput(id);
+      if (op == "Mul" && (ReplaceGelu(id) || ReplaceGated(id) || ReplaceLstmOutput(id))) continue;
+      if (op == "Mul" || op == "RealDiv") ReplaceHardSigmoid(id);
       if (op == "AddV2" || op == "Add") {
         if (!ReplaceLayerNorm(id) && !ReplaceLstm(id)) ReplaceGru(id);
       }
@@ -174,9 +175,37 @@ class Recognizer : private PatternPass {
     });
   }
 
-  // x times a function of x: Swish, Mish.
+  // relu6(x + 3) / 6, and x times that.
+  void ReplaceHardSigmoid(NodeId id) {
+    const Scaled s = Unscale({id, 0});
+    if (!Near(s.factor, 1.0 / 6) || graph_->shape(s.x) != graph_->shape({id, 0})) return;
+    const NodeOutput x = BeforeShiftedRelu6(s.x);
+    if (x.node >= 0) return Redirect(id, Make(id, "_HardSigmoid", {x}));
+    Either(s.x, "Mul", [&](NodeOutput by, NodeOutput relu6) {
+      if (BeforeShiftedRelu6(relu6) != by) return false;
+      Redirect(id, Make(id, "_HardSwish", {by}));
+      return true;
+    });
+  }
+  // The value of which `v` is relu6(x + 3); none for others.
+  NodeOutput BeforeShiftedRelu6(NodeOutput v) const {
+    NodeOutput x;
+    const Node* relu6 = As(v, "Relu6", 1);
+    const bool found =
+        relu6 != nullptr && Either(relu6->inputs[0], "AddV2", [&](NodeOutput a, NodeOutput b) {
+          x = a;
+          return IsNumber(b, 3) && graph_->shape(a) == graph_->shape(v);
+        });
+    return found ? x : NodeOutput();
+  }
+
+  // x times a function of x: Swish, Mish, HardSwish.
   bool ReplaceGated(NodeId id) {
     return Either({id, 0}, "Mul", [&](NodeOutput x, NodeOutput gate) {
+      if (const Node* hard = As(gate, "_HardSigmoid", 1); hard != nullptr && hard->inputs[0] == x) {
+        Redirect(id, Make(id, "_HardSwish", {x}));
+        return true;
+      }
       const Node* tanh = As(gate, "Tanh", 1);
       const Node* inner =
           tanh == nullptr ? As(gate, "Sigmoid", 1) : As(tanh->inputs[0], "Softplus", 1);

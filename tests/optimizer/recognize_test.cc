@@ -82,6 +82,28 @@ TEST(RecognizeTest, Mish) {
   }
 }
 
+double HardSigmoid(double x) { return std::min(std::max(x + 3, 0.0), 6.0) / 6; }
+
+TEST(RecognizeTest, HardSigmoidAndHardSwish) {
+  const Tensor x = Values(Shape({3, 5}), 8);
+  GraphText graph;
+  graph.Input("x").Number("three", 3).Number("six", 6).Number("sixth", 1.0 / 6);
+  graph.Node("a", "AddV2", {"x", "three"}).Node("r", "Relu6", {"a"});
+  graph.Node("gate", "RealDiv", {"r", "six"}).Node("gated", "Mul", {"gate", "x"});
+  graph.Node("product", "Mul", {"x", "r"}).Node("scaled", "Mul", {"product", "sixth"});
+  graph.Node("other", "Mul", {"x", "sixth"});
+  for (const std::string y : {"gate", "gated", "scaled"}) {
+    const Result r = RunGraph(graph, {{"x:0", x}}, {y + ":0"});
+    EXPECT_TRUE(Has(r, y == "gate" ? "_HardSigmoid" : "_HardSwish")) << r.plan;
+    EXPECT_FALSE(Has(r, "Relu6")) << r.plan;
+    for (int64_t i = 0; i < x.num_elements(); ++i) {
+      const double v = x.data<float>()[i];
+      EXPECT_NEAR(r.values[0][i], HardSigmoid(v) * (y == "gate" ? 1 : v), 1e-6);
+    }
+  }
+  EXPECT_FALSE(Has(RunGraph(graph, {{"x:0", x}}, {"r:0", "other:0"}), "_HardSigmoid"));
+}
+
 TEST(RecognizeTest, GateOfAnotherValueIsNoSwish) {
   GraphText graph;
   graph.Input("x").Input("z").Node("s", "Sigmoid", {"z"}).Node("y", "Mul", {"s", "x"});

@@ -57,6 +57,8 @@ double Mish(double x) {
   const double e = std::exp(std::min(x, 300.0)), n = e * (e + 2);
   return x * (n / (n + 2));
 }
+double HardSigmoid(double x) { return std::min(std::max(x + 3, 0.0), 6.0) / 6; }
+double HardSwish(double x) { return x * HardSigmoid(x); }
 double Softplus(double x) { return std::log1p(std::exp(-std::abs(x))) + std::max(x, 0.0); }
 
 struct Function {
@@ -68,13 +70,21 @@ struct Function {
 
 TEST(FunctionsTest, Unary) {
   const Function functions[] = {
-      {ScalarOp::kSin, std::sin, 2},     {ScalarOp::kCos, std::cos, 2},
-      {ScalarOp::kTan, std::tan, 4},     {ScalarOp::kAsin, std::asin, 4},
-      {ScalarOp::kAcos, std::acos, 4},   {ScalarOp::kAtan, std::atan, 4},
-      {ScalarOp::kSinh, std::sinh, 4},   {ScalarOp::kCosh, std::cosh, 4},
-      {ScalarOp::kAsinh, std::asinh, 4}, {ScalarOp::kAcosh, std::acosh, 4},
-      {ScalarOp::kAtanh, std::atanh, 4}, {ScalarOp::kSoftplus, Softplus, 5},
+      {ScalarOp::kSin, std::sin, 2},
+      {ScalarOp::kCos, std::cos, 2},
+      {ScalarOp::kTan, std::tan, 4},
+      {ScalarOp::kAsin, std::asin, 4},
+      {ScalarOp::kAcos, std::acos, 4},
+      {ScalarOp::kAtan, std::atan, 4},
+      {ScalarOp::kSinh, std::sinh, 4},
+      {ScalarOp::kCosh, std::cosh, 4},
+      {ScalarOp::kAsinh, std::asinh, 4},
+      {ScalarOp::kAcosh, std::acosh, 4},
+      {ScalarOp::kAtanh, std::atanh, 4},
+      {ScalarOp::kSoftplus, Softplus, 5},
       {ScalarOp::kMish, Mish, 6, 2e-43},
+      {ScalarOp::kHardSigmoid, HardSigmoid, 2},
+      {ScalarOp::kHardSwish, HardSwish, 3, 2e-43},
   };
   const std::vector<float> x = Samples();
   std::vector<float> y(x.size());

@@ -246,6 +246,8 @@ inline Vec Decay(Vec x) { return SmallDecay(AtMost(AtLeast(x, -87.0f), 87.0f)); 
 inline Vec SmallSigmoid(Vec x) { return Inverse(1.0f + SmallDecay(x)); }
 inline Vec Sigmoid(Vec x) { return Inverse(1.0f + Decay(x)); }
 
+inline Vec HardSigmoid(Vec x) { return AtMost(AtLeast(x + 3.0f, 0.0f), 6.0f) * (1 / 6.0f); }
+
 inline Vec Swish(Vec x) {
 #if SM_LANES == 16
   return x * SmallSigmoid(_mm512_range_ps(x, Splat(87), 2));  // the smaller magnitude, x's sign

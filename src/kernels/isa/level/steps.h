@@ -97,6 +97,10 @@ inline void WithUnary(ScalarOp op, float parameter, F&& fn) {
       return fn([](Vec x) { return Swish(x); });
     case ScalarOp::kMish:
       return fn([](Vec x) { return Mish(x); });
+    case ScalarOp::kHardSigmoid:
+      return fn([](Vec x) { return HardSigmoid(x); });
+    case ScalarOp::kHardSwish:
+      return fn([](Vec x) { return x * HardSigmoid(x); });
     default:
       return;
   }
