@@ -9,8 +9,9 @@
 namespace savedmodel {
 namespace {
 
-// Inputs with fewer channels than this make runs of whole window rows instead of single pixels.
-constexpr int64_t kFewChannels = 8;
+// Inputs with fewer channels than this make runs of whole window rows instead of single pixels:
+// finding a run and beginning with it would count.
+constexpr int64_t kFewChannels = 64;
 
 bool IsPointwise(const WindowGeometry& g) {
   return g.taps() == 1 && g.stride == std::array<int64_t, 3>{1, 1, 1} &&
