@@ -27,9 +27,10 @@ StatusOr<std::vector<PackedMatrix>> TransformWinogradFilter(const WinogradTile& 
                                                             const float* filter, const float* scale,
                                                             int64_t in, int64_t out);
 
-// The same of the constant filter that is input 1 of the node; null when it is not constant.
+// The same of the constant filter that is input 1 of the node; null when it is not constant. Where
+// it has groups, each frequency has a matrix for as many as are joined.
 StatusOr<PackedMatrices> PackWinogradFilter(BuildContext& build, const WinogradTile& tile,
-                                            const Tensor* scale);
+                                            const Tensor* scale, int64_t groups);
 
 // y = conv(x, filter), then the epilogue.
 void RunWinograd(OpContext& ctx, const WindowGeometry& g, const WinogradTile& tile,
