@@ -200,10 +200,10 @@ class Convolution {
   const float* zeros_ = nullptr;
 };
 
-// Whether tiles of one dimension are quicker than the direct way. Times are in those of a
-// multiplication, for each pair of channels.
-bool PaysInLines(const WinogradTile& tile, const WindowGeometry& g, int64_t in_channels,
-                 int64_t out_channels) {
+// Whether tiles are quicker than the direct way. Times are in those of a multiplication, for each
+// pair of channels.
+bool PaysOff(const WinogradTile& tile, const WindowGeometry& g, int64_t in_channels,
+             int64_t out_channels) {
   constexpr double kTransform = 12;  // of a frequency, input and output alike
   // To read a number of the filter, which few tiles have in common; of one beyond the second cache
   // level.
@@ -236,11 +236,12 @@ WinogradTile FindWinogradTile(const WindowGeometry& g, int64_t out_channels, int
                                                             : 0;
     return {m, m, 3, 3};
   }
-  if (std::min(rows, columns) != 1 || std::max(rows, columns) > 7) return {};
   const int taps = static_cast<int>(std::max(rows, columns)), m = 9 - taps;
-  if (taps == 1) return {};
-  const WinogradTile tile = rows == 1 ? WinogradTile{1, m, 1, taps} : WinogradTile{m, 1, taps, 1};
-  return PaysInLines(tile, g, in, out) ? tile : WinogradTile{};
+  WinogradTile tile;
+  if (rows == 5 && columns == 5) tile = {2, 2, 5, 5};
+  if (rows == 1 && taps > 1 && taps <= 7) tile = {1, m, 1, taps};
+  if (columns == 1 && taps > 1 && taps <= 7) tile = {m, 1, taps, 1};
+  return tile && PaysOff(tile, g, in, out) ? tile : WinogradTile{};
 }
 
 std::string DebugString(const WinogradTile& tile) {

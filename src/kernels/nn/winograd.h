@@ -1,6 +1,6 @@
 // Convolutions with fewer multiplications than they have: Winograd's F(m x m, 3 x 3) makes tiles of
-// m x m outputs from (m + 2)^2 products instead of 9 m^2, and in one dimension F(m, r) m outputs of
-// windows of r from m + r - 1 instead of m r.
+// m x m outputs from (m + 2)^2 products instead of 9 m^2, F(2 x 2, 5 x 5) from 36 instead of 100,
+// and in one dimension F(m, r) m outputs of windows of r from m + r - 1 instead of m r.
 #pragma once
 
 #include <memory>

@@ -213,6 +213,7 @@ WinogradTile TileOf(int64_t height, int64_t width, int64_t channels, int64_t row
 TEST(FindWinogradTile, TakesWhatPays) {
   EXPECT_EQ(DebugString(TileOf(14, 14, 64, 3, 3)), "Winograd's F(4x4, 3x3)");
   EXPECT_EQ(DebugString(TileOf(9, 14, 64, 3, 3)), "Winograd's F(2x2, 3x3)");
+  EXPECT_EQ(DebugString(TileOf(14, 14, 64, 5, 5)), "Winograd's F(2x2, 5x5)");
   EXPECT_EQ(DebugString(TileOf(1, 64, 64, 1, 3)), "Winograd's F(1x6, 1x3)");
   EXPECT_EQ(DebugString(TileOf(64, 1, 64, 4, 1)), "Winograd's F(5x1, 4x1)");
   EXPECT_EQ(DebugString(TileOf(17, 17, 192, 1, 7)), "Winograd's F(1x2, 1x7)");
@@ -247,15 +248,15 @@ TEST(AllFinite, SeesEachPlace) {
   }
 }
 
-constexpr WinogradTile kSmall = {2, 2, 3, 3}, kLarge = {4, 4, 3, 3};
+constexpr WinogradTile kSmall = {2, 2, 3, 3}, kLarge = {4, 4, 3, 3}, kWide = {2, 2, 5, 5};
 
-INSTANTIATE_TEST_SUITE_P(Squares, WinogradTest,
-                         testing::Values(Sizes{1, 12, 12, 32, 32, true, kLarge},
-                                         Sizes{2, 13, 18, 37, 35, true, kLarge},
-                                         Sizes{1, 7, 7, 64, 40, true, kSmall},
-                                         Sizes{3, 6, 9, 33, 47, false, kSmall},
-                                         Sizes{1, 30, 14, 32, 65, false, kLarge},
-                                         Sizes{1, 26, 22, 32, 33, false, kLarge}));
+INSTANTIATE_TEST_SUITE_P(
+    Squares, WinogradTest,
+    testing::Values(Sizes{1, 12, 12, 32, 32, true, kLarge}, Sizes{2, 13, 18, 37, 35, true, kLarge},
+                    Sizes{1, 7, 7, 64, 40, true, kSmall}, Sizes{3, 6, 9, 33, 47, false, kSmall},
+                    Sizes{1, 30, 14, 32, 65, false, kLarge},
+                    Sizes{1, 26, 22, 32, 33, false, kLarge}, Sizes{2, 13, 18, 37, 35, true, kWide},
+                    Sizes{1, 26, 7, 64, 40, false, kWide}));
 INSTANTIATE_TEST_SUITE_P(Lines, WinogradTest,
                          testing::Values(Sizes{1, 1, 64, 64, 64, false, {1, 6, 1, 3}},
                                          Sizes{3, 1, 61, 37, 35, false, {1, 5, 1, 4}},
