@@ -41,14 +41,17 @@ struct TransposedFilter::Part {
     const bool is_inside = Before(0, d + 1) > Before(0, d);
     return planes * conv.out[1] + (is_inside ? Before(1, h) : 0);
   }
+  // The row of the output that is its n-th.
+  int64_t RowOf(int64_t n) const {
+    const int64_t h = n % conv.out[1], d = n / conv.out[1] % conv.out[0],
+                  image = n / conv.out[1] / conv.out[0];
+    return (image * whole[0] + first[0] + d * step[0]) * whole[1] + first[1] + h * step[1];
+  }
 
   const PackedMatrix& matrix;
   WindowGeometry conv;
   std::array<int64_t, 3> first = {0, 0, 0}, step, whole;
   std::optional<Windows> windows;
-  // Of the rows of the output at hand:
-  int64_t first_row = 0;
-  float* products = nullptr;  // [rows][columns][out_channels]
 };
 
 // Along each dimension a phase for each remainder that a tap has.
@@ -114,50 +117,51 @@ std::string TransposedFilter::DebugString() const {
   return narrow_ ? "sums of taps" : StrCat("products of ", phases_.size(), " phases");
 }
 
-void TransposedFilter::RunRows(OpContext& ctx, std::vector<Part>* parts, int64_t begin, int64_t end,
-                               const Epilogue& epilogue, float* products, float* y) const {
-  const int64_t channels = out_channels_, row_pixels = parts->front().whole[2];
+void TransposedFilter::RunRows(OpContext& ctx, const std::vector<Part>& parts, int64_t begin,
+                               int64_t end, const Epilogue& epilogue, float* y) const {
+  const int64_t channels = out_channels_, row_pixels = parts.front().whole[2];
   Epilogue bias;
   bias.bias = epilogue.bias;
-  for (Part& part : *parts) {
-    part.first_row = part.RowsBefore(begin);
-    part.products = products;
-    const int64_t columns = part.conv.out[2], first = part.first_row * columns;
-    const int64_t pixels = part.RowsBefore(end) * columns - first;
-    products += pixels * channels;
+  const auto for_each_row = [&](FunctionRef<void(int64_t row)> run) {
+    ctx.ParallelFor(end - begin, 0.3 * static_cast<double>(row_pixels * channels),
+                    [&](int64_t first, int64_t last) {
+                      for (int64_t row = begin + first; row < begin + last; ++row) run(row);
+                    });
+  };
+  if (!reaches_all_) {
+    for_each_row([&](int64_t row) {
+      float* to = y + row * row_pixels * channels;
+      for (int64_t i = 0; i < row_pixels * channels; ++i) {
+        to[i] = bias.bias == nullptr ? 0 : bias.bias[i % channels];
+      }
+    });
+  }
+  for (const Part& part : parts) {
+    const int64_t columns = part.conv.out[2], row = part.RowsBefore(begin);
+    const int64_t pixels = (part.RowsBefore(end) - row) * columns;
     if (pixels == 0) continue;
     const auto runs = [&](int64_t from, int64_t to, const float** found) {
-      part.windows->FindRuns(0, first + from, first + to, found);
+      part.windows->FindRuns(0, row * columns + from, row * columns + to, found);
     };
+    const auto line_of = [&](int64_t n) {
+      return y + (part.RowOf(row + n) * row_pixels + part.first[2]) * channels;
+    };
+    const FunctionRef<float*(int64_t)> line = line_of;
     RunProduct(ctx, {.rows = pixels,
                      .columns = channels,
                      .taps = part.windows->taps(),
                      .depth = part.windows->depth(),
                      .runs = runs,
                      .packed = &part.matrix,
-                     .c = part.products,
-                     .c_stride = channels,
+                     .c_stride = part.step[2] * channels,
+                     .line = &line,
+                     .line_rows = columns,
                      .epilogue = &bias});
   }
-  const auto place = [&](int64_t row) {
-    float* to = y + row * row_pixels * channels;
-    for (int64_t i = 0; !reaches_all_ && i < row_pixels; ++i) {
-      for (int64_t c = 0; c < channels; ++c) to[i * channels + c] = bias.bias ? bias.bias[c] : 0;
-    }
-    for (const Part& part : *parts) {
-      const int64_t at = part.RowsBefore(row), columns = part.conv.out[2];
-      if (part.RowsBefore(row + 1) == at) continue;
-      const float* from = part.products + (at - part.first_row) * columns * channels;
-      for (int64_t i = 0; i < columns; ++i, from += channels) {
-        std::copy_n(from, channels, to + (part.first[2] + i * part.step[2]) * channels);
-      }
-    }
+  if (epilogue.steps.empty()) return;
+  for_each_row([&](int64_t row) {
     epilogue.ApplySteps(y, channels, row * row_pixels, (row + 1) * row_pixels);
-  };
-  ctx.ParallelFor(end - begin, 0.3 * static_cast<double>(row_pixels * channels),
-                  [&](int64_t first, int64_t last) {
-                    for (int64_t row = begin + first; row < begin + last; ++row) place(row);
-                  });
+  });
 }
 
 Status TransposedFilter::Run(OpContext& ctx, const WindowGeometry& g, const float* x,
@@ -172,18 +176,15 @@ Status TransposedFilter::Run(OpContext& ctx, const WindowGeometry& g, const floa
     if (part.conv.out_pixels() == 0) continue;
     SM_ASSIGN_OR_RETURN(part.windows, Windows::Make(ctx, part.conv, in_channels_, x));
   }
-  // So many rows at a time that their products are still in the second cache level when they are
-  // placed, and enough for products to be worth their weights.
+  // So many rows at a time that they are still in the second cache level when steps are applied,
+  // and enough for products to be worth their weights.
   constexpr int64_t kFloats = 128 * 1024;
   const int64_t rows = g.batch * g.in[0] * g.in[1];
   const int64_t block =
       std::clamp<int64_t>(kFloats / (g.in[2] * out_channels_), std::min<int64_t>(rows, 16), rows);
-  SM_ASSIGN_OR_RETURN(Tensor memory,
-                      ctx.AllocateTemp(DType::kFloat, Shape({block, g.in[2], out_channels_})));
   for (int64_t row = 0; row < rows; row += block) {
     SM_RETURN_IF_ERROR(ctx.CheckInterrupt());
-    RunRows(ctx, &parts, row, std::min(row + block, rows), epilogue,
-            static_cast<float*>(memory.raw_mutable_data()), y);
+    RunRows(ctx, parts, row, std::min(row + block, rows), epilogue, y);
   }
   return Status();
 }
