@@ -10,6 +10,12 @@
 #include "src/kernels/nn/windows.h"
 
 namespace savedmodel {
+namespace {
+
+// Lines of pixels that make tiles of too few rows: they are multiplied together, and then copied.
+constexpr int64_t kShortLine = 12;
+
+}  // namespace
 
 // Its input is that of the transposed one, its output the pixels of the phase, which lie `step`
 // apart in the whole output from `first` on.
@@ -118,7 +124,8 @@ std::string TransposedFilter::DebugString() const {
 }
 
 void TransposedFilter::RunRows(OpContext& ctx, const std::vector<Part>& parts, int64_t begin,
-                               int64_t end, const Epilogue& epilogue, float* y) const {
+                               int64_t end, const Epilogue& epilogue, float* products,
+                               float* y) const {
   const int64_t channels = out_channels_, row_pixels = parts.front().whole[2];
   Epilogue bias;
   bias.bias = epilogue.bias;
@@ -147,16 +154,27 @@ void TransposedFilter::RunRows(OpContext& ctx, const std::vector<Part>& parts, i
       return y + (part.RowOf(row + n) * row_pixels + part.first[2]) * channels;
     };
     const FunctionRef<float*(int64_t)> line = line_of;
+    const int64_t distance = part.step[2] * channels;
+    const bool is_short = columns < kShortLine;
     RunProduct(ctx, {.rows = pixels,
                      .columns = channels,
                      .taps = part.windows->taps(),
                      .depth = part.windows->depth(),
                      .runs = runs,
                      .packed = &part.matrix,
-                     .c_stride = part.step[2] * channels,
-                     .line = &line,
+                     .c = is_short ? products : y,
+                     .c_stride = is_short ? channels : distance,
+                     .line = is_short ? nullptr : &line,
                      .line_rows = columns,
                      .epilogue = &bias});
+    if (!is_short) continue;
+    const double cost = 0.3 * static_cast<double>(columns * channels);
+    ctx.ParallelFor(pixels / columns, cost, [&](int64_t first, int64_t last) {
+      for (int64_t i = first * columns; i < last * columns; ++i) {
+        std::copy_n(products + i * channels, channels,
+                    line_of(i / columns) + i % columns * distance);
+      }
+    });
   }
   if (epilogue.steps.empty()) return;
   for_each_row([&](int64_t row) {
@@ -171,9 +189,11 @@ Status TransposedFilter::Run(OpContext& ctx, const WindowGeometry& g, const floa
     return Status();
   }
   std::vector<Part> parts;
+  bool any_short = false;
   for (const Phase& phase : phases_) {
     Part& part = parts.emplace_back(g, phase, in_channels_);
     if (part.conv.out_pixels() == 0) continue;
+    any_short = any_short || part.conv.out[2] < kShortLine;
     SM_ASSIGN_OR_RETURN(part.windows, Windows::Make(ctx, part.conv, in_channels_, x));
   }
   // So many rows at a time that they are still in the second cache level when steps are applied,
@@ -182,9 +202,15 @@ Status TransposedFilter::Run(OpContext& ctx, const WindowGeometry& g, const floa
   const int64_t rows = g.batch * g.in[0] * g.in[1];
   const int64_t block =
       std::clamp<int64_t>(kFloats / (g.in[2] * out_channels_), std::min<int64_t>(rows, 16), rows);
+  Tensor memory;
+  if (any_short) {
+    SM_ASSIGN_OR_RETURN(memory,
+                        ctx.AllocateTemp(DType::kFloat, Shape({block, g.in[2], out_channels_})));
+  }
+  float* const products = any_short ? static_cast<float*>(memory.raw_mutable_data()) : nullptr;
   for (int64_t row = 0; row < rows; row += block) {
     SM_RETURN_IF_ERROR(ctx.CheckInterrupt());
-    RunRows(ctx, parts, row, std::min(row + block, rows), epilogue, y);
+    RunRows(ctx, parts, row, std::min(row + block, rows), epilogue, products, y);
   }
   return Status();
 }

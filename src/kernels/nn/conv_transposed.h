@@ -39,9 +39,10 @@ class TransposedFilter {
   struct Part;
 
   void FindPhases(const WindowAttrs& attrs);
-  // Makes output rows [begin, end), which may be of several images.
+  // Makes output rows [begin, end), which may be of several images. `products`: as many floats,
+  // where a part needs them.
   void RunRows(OpContext& ctx, const std::vector<Part>& parts, int64_t begin, int64_t end,
-               const Epilogue& epilogue, float* y) const;
+               const Epilogue& epilogue, float* products, float* y) const;
 
   int64_t in_channels_ = 0, out_channels_ = 0;
   bool reaches_all_ = true;  // phases make up the whole output
