@@ -331,6 +331,19 @@ void RunReducedBlock(const VectorCode& code, const ReducedCode& reduced, const P
   }
 }
 
+// The rows and the panel of `args`, line by line.
+void RunLines(const VectorCode& code, const Product& p, int64_t first_column, PanelArgs args) {
+  const int64_t end = args.row_end;
+  for (int64_t row = args.row_begin; row < end; row = args.row_end) {
+    const int64_t n = row / p.line_rows;
+    args.c = (*p.line)(n) + first_column - n * p.line_rows * p.c_stride;
+    args.row_begin = row;
+    args.row_end = std::min(end, (n + 1) * p.line_rows);
+    code.panel(args);
+    args.a += (args.row_end - row) * args.taps_stride;
+  }
+}
+
 // Rows [row_begin, row_end) of panels [panel_begin, panel_end).
 void RunBlock(const VectorCode& code, const Product& p, const Panels& panels, int64_t row_begin,
               int64_t row_end, int64_t panel_begin, int64_t panel_end) {
@@ -373,7 +386,11 @@ void RunBlock(const VectorCode& code, const Product& p, const Panels& panels, in
                         : reinterpret_cast<const float*>(p.packed->halves(after.begin) + skipped);
         if (is_last && is_last_part && p.following != nullptr) args.next = p.following->panel(0);
       }
-      code.panel(args);
+      if (p.line == nullptr) {
+        code.panel(args);
+      } else {
+        RunLines(code, p, panel.begin, args);
+      }
       panel = after;
     }
   }

@@ -165,6 +165,10 @@ struct Product {
   MatrixView b;                          // B where it is not packed
   float* c = nullptr;
   int64_t c_stride = 0;
+  // Where it is not null, rows of C are in lines of `line_rows`, the n-th of which begins at
+  // line(n) instead. Of float32, and without steps.
+  const FunctionRef<float*(int64_t n)>* line = nullptr;
+  int64_t line_rows = 0;
   const Epilogue* epilogue = nullptr;
   const PackedMatrix* following = nullptr;  // of the product after this one, fetched meanwhile
   // The rows are some of those that a caller divides among threads: what each gives must not depend

@@ -221,7 +221,7 @@ Status Pack(BuildContext& build, const Tensor& filter, int64_t groups, ConvNode*
     }
   }
   if (node->winograd) {
-    SM_ASSIGN_OR_RETURN(node->packed, PackWinogradFilter(build, node->winograd, scale));
+    SM_ASSIGN_OR_RETURN(node->packed, PackWinogradFilter(build, node->winograd, scale, groups));
   } else {
     SM_ASSIGN_OR_RETURN(node->packed, PackFilter(build, 1, scale, groups));
     if (node->packed != nullptr) {

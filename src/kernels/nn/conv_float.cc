@@ -2,6 +2,7 @@
 #include "src/kernels/nn/conv_float.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "src/base/status_macros.h"
 #include "src/base/strcat.h"
@@ -31,39 +32,29 @@ StatusOr<ColumnScale> ColumnScale::Of(const Tensor& filter, const Tensor* scale)
       " scaled by " + std::string(static_cast<const char*>(scale->raw_data()), scale->num_bytes())};
 }
 
-namespace {
-
-// How many groups of so many columns have room in a vector.
-int64_t JoinedGroups(Precision precision, int64_t groups, int64_t columns) {
-  int64_t joined = std::min(groups, Vectors().lanes / columns);
-  while (joined > 1 && groups % joined != 0) --joined;
-  return precision == Precision::kFloat32 ? std::max<int64_t>(1, joined) : 1;
+int64_t JoinedGroups(int64_t groups, int64_t columns, int64_t room) {
+  int64_t joined = std::clamp<int64_t>(room / columns, 1, groups);
+  while (groups % joined != 0) --joined;
+  return joined;
 }
 
-// `joined` groups of a filter as a matrix each, of [taps][joined][depth] rows.
-StatusOr<std::vector<PackedMatrix>> PackJoined(const float* filter, int64_t taps, int64_t depth,
-                                               int64_t out_channels, int64_t groups, int64_t joined,
-                                               const float* scale) {
-  const int64_t per_group = out_channels / groups, columns = joined * per_group;
-  std::vector<PackedMatrix> matrices;
-  std::vector<float> matrix(taps * joined * depth * columns);
-  for (int64_t first = 0; first < out_channels; first += columns) {
-    for (int64_t i = 0; i < taps * joined * depth; ++i) {
-      const int64_t tap = i / depth / joined, group = i / depth % joined;
-      const float* from = filter + (tap * depth + i % depth) * out_channels + first;
-      std::copy_n(from + group * per_group, per_group,
-                  matrix.data() + i * columns + group * per_group);
+std::vector<float> JoinGroups(const Tensor& filter, int64_t groups, int64_t joined, int64_t group) {
+  const Shape& shape = filter.shape();
+  const int64_t depth = shape[shape.rank() - 2], out_channels = shape[shape.rank() - 1];
+  const int64_t taps = shape.Product(0, shape.rank() - 2), per_group = out_channels / groups;
+  std::vector<float> matrix(taps * joined * depth * joined * per_group);
+  float* to = matrix.data();
+  for (int64_t tap = 0; tap < taps; ++tap) {
+    for (int64_t g = 0; g < joined; ++g) {
+      const float* from =
+          filter.data<float>() + tap * depth * out_channels + (group + g) * per_group;
+      for (int64_t k = 0; k < depth; ++k, from += out_channels, to += joined * per_group) {
+        std::copy_n(from, per_group, to + g * per_group);
+      }
     }
-    SM_ASSIGN_OR_RETURN(
-        PackedMatrix packed,
-        PackedMatrix::Pack({matrix.data(), columns, 1}, taps * joined * depth, columns,
-                           Precision::kFloat32, scale == nullptr ? nullptr : scale + first));
-    matrices.push_back(std::move(packed));
   }
-  return matrices;
+  return matrix;
 }
-
-}  // namespace
 
 StatusOr<PackedMatrices> PackFilter(BuildContext& build, int input, const Tensor* scale,
                                     int64_t groups) {
@@ -74,14 +65,25 @@ StatusOr<PackedMatrices> PackFilter(BuildContext& build, int input, const Tensor
   const Shape& shape = filter->shape();
   const int64_t out_channels = shape[shape.rank() - 1], per_group = out_channels / groups;
   SM_ASSIGN_OR_RETURN(const ColumnScale columns, ColumnScale::Of(*filter, scale));
-  const int64_t joined = JoinedGroups(build.precision(), groups, per_group);
-  if (joined > 1) {
-    const int64_t depth = shape[shape.rank() - 2];
+  const int64_t joined = JoinedGroups(groups, per_group, Vectors().lanes);
+  if (joined > 1 && build.precision() == Precision::kFloat32) {
     return ShareMatrices(
         build, input,
-        StrCat("convolution in ", groups, " groups, ", joined, " joined", columns.key), [&] {
-          return PackJoined(filter->data<float>(), shape.Product(0, shape.rank() - 2), depth,
-                            out_channels, groups, joined, columns.data);
+        StrCat("convolution in ", groups, " groups, ", joined, " joined", columns.key),
+        [&]() -> StatusOr<std::vector<PackedMatrix>> {
+          const int64_t width = joined * per_group;
+          std::vector<PackedMatrix> matrices;
+          for (int64_t group = 0; group < groups; group += joined) {
+            const std::vector<float> matrix = JoinGroups(*filter, groups, joined, group);
+            SM_ASSIGN_OR_RETURN(
+                PackedMatrix packed,
+                PackedMatrix::Pack(
+                    {matrix.data(), width, 1}, static_cast<int64_t>(matrix.size()) / width, width,
+                    Precision::kFloat32,
+                    columns.data == nullptr ? nullptr : columns.data + group * per_group));
+            matrices.push_back(std::move(packed));
+          }
+          return matrices;
         });
   }
   return PackConstant(

@@ -34,6 +34,12 @@ struct ColumnScale {
   std::string key;              // names the values
 };
 
+// How many groups of so many columns have `room`, so that one matrix multiplies them.
+int64_t JoinedGroups(int64_t groups, int64_t columns, int64_t room);
+// The rows [taps][joined][depth] and the columns of `joined` groups of a filter, the first of which
+// is `group`, with zeros for what is not of a column's group.
+std::vector<float> JoinGroups(const Tensor& filter, int64_t groups, int64_t joined, int64_t group);
+
 // Packs the constant filter that is input `input` of the node, times `scale`: a matrix for each
 // group, or for as many as are joined.
 StatusOr<PackedMatrices> PackFilter(BuildContext& build, int input, const Tensor* scale,

@@ -1,72 +1,63 @@
 #include "src/kernels/nn/conv_transposed.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "src/base/status_macros.h"
 #include "src/base/strcat.h"
 #include "src/kernels/nn/narrow_conv.h"
+#include "src/kernels/nn/windows.h"
 
 namespace savedmodel {
+namespace {
 
+// Lines of pixels that make tiles of too few rows: they are multiplied together, and then copied.
+constexpr int64_t kShortLine = 12;
+
+}  // namespace
+
+// Its input is that of the transposed one, its output the pixels of the phase, which lie `step`
+// apart in the whole output from `first` on.
 struct TransposedFilter::Part {
-  std::vector<int64_t> rows;  // of the output, over images and depth
-  int64_t first = 0;          // column
-  int64_t columns = 0;        // pixels in each row
-  float* products = nullptr;  // [rows][columns][out_channels]
-};
-
-// The windows of a part's pixels.
-class TransposedFilter::Runs {
- public:
-  Runs(const WindowGeometry& g, const Phase& phase, const Part& part, const float* x,
-       const float* outside, int64_t channels)
-      : g_(g), phase_(phase), part_(part), x_(x), outside_(outside), channels_(channels) {
-    for (const int64_t k : phase.taps[2]) {
-      starts_.push_back((part.first + g.before[2] - k * g.dilation[2]) / g.stride[2]);
+  Part(const WindowGeometry& g, const Phase& phase, int64_t in_channels)
+      : matrix(phase.matrix), step(g.stride), whole(g.in) {
+    conv.batch = g.batch;
+    conv.channels = in_channels;
+    conv.in = g.out;
+    for (int i = 0; i < 3; ++i) {
+      const std::vector<int64_t>& taps = phase.taps[i];
+      first[i] = ((phase.at[i] - g.before[i]) % step[i] + step[i]) % step[i];
+      conv.out[i] = Before(i, whole[i]);
+      conv.window[i] = static_cast<int64_t>(taps.size());
+      conv.dilation[i] = g.dilation[i] / std::gcd(g.dilation[i], step[i]);
+      conv.before[i] = (taps[0] * g.dilation[i] - g.before[i] - first[i]) / step[i];
     }
   }
 
-  void operator()(int64_t begin, int64_t end, const float** runs) const {
-    thread_local std::vector<const float*> rows;  // of the input, null outside it
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t column = i % part_.columns;
-      if (i == begin || column == 0) FindRows(part_.rows[i / part_.columns], &rows);
-      for (const float* row : rows) {
-        for (const int64_t start : starts_) {
-          const int64_t w = start + column;
-          const bool inside = row != nullptr && w >= 0 && w < g_.out[2];
-          *runs++ = inside ? row + w * channels_ : outside_;
-        }
-      }
-    }
+  // How many of the phase's positions along dimension i are before `end`.
+  int64_t Before(int i, int64_t end) const {
+    return end <= first[i] ? 0 : (end - 1 - first[i]) / step[i] + 1;
+  }
+  // How many of its rows of pixels, over images and depth, are before row `end` of the output.
+  int64_t RowsBefore(int64_t end) const {
+    const int64_t h = end % whole[1], d = end / whole[1] % whole[0],
+                  image = end / whole[1] / whole[0];
+    const int64_t planes = image * conv.out[0] + Before(0, d);
+    const bool is_inside = Before(0, d + 1) > Before(0, d);
+    return planes * conv.out[1] + (is_inside ? Before(1, h) : 0);
+  }
+  // The row of the output that is its n-th.
+  int64_t RowOf(int64_t n) const {
+    const int64_t h = n % conv.out[1], d = n / conv.out[1] % conv.out[0],
+                  image = n / conv.out[1] / conv.out[0];
+    return (image * whole[0] + first[0] + d * step[0]) * whole[1] + first[1] + h * step[1];
   }
 
- private:
-  void FindRows(int64_t row, std::vector<const float*>* rows) const {
-    const int64_t h = row % g_.in[1], d = row / g_.in[1] % g_.in[0],
-                  image = row / g_.in[1] / g_.in[0];
-    rows->clear();
-    for (const int64_t kd : phase_.taps[0]) {
-      const int64_t from_d = d + g_.before[0] - kd * g_.dilation[0];
-      for (const int64_t kh : phase_.taps[1]) {
-        const int64_t from_h = h + g_.before[1] - kh * g_.dilation[1];
-        const int64_t at_d = from_d / g_.stride[0], at_h = from_h / g_.stride[1];
-        const bool inside = from_d >= 0 && from_h >= 0 && at_d < g_.out[0] && at_h < g_.out[1];
-        rows->push_back(inside ? x_ + ((image * g_.out[0] + at_d) * g_.out[1] + at_h) * g_.out[2] *
-                                          channels_
-                               : nullptr);
-      }
-    }
-  }
-
-  const WindowGeometry& g_;
-  const Phase& phase_;
-  const Part& part_;
-  const float* const x_;
-  const float* const outside_;
-  const int64_t channels_;
-  std::vector<int64_t> starts_;  // input column of each tap for the part's first pixel of a row
+  const PackedMatrix& matrix;
+  WindowGeometry conv;
+  std::array<int64_t, 3> first = {0, 0, 0}, step, whole;
+  std::optional<Windows> windows;
 };
 
 // Along each dimension a phase for each remainder that a tap has.
@@ -86,7 +77,7 @@ void TransposedFilter::FindPhases(const WindowAttrs& attrs) {
       for (const int64_t at : distinct) {
         next.push_back(phase);
         next.back().at[i] = at;
-        for (int64_t k = 0; k < attrs.window[i]; ++k) {
+        for (int64_t k = attrs.window[i] - 1; k >= 0; --k) {
           if (remainders[k] == at) next.back().taps[i].push_back(k);
         }
       }
@@ -132,62 +123,63 @@ std::string TransposedFilter::DebugString() const {
   return narrow_ ? "sums of taps" : StrCat("products of ", phases_.size(), " phases");
 }
 
-void TransposedFilter::RunRows(OpContext& ctx, const WindowGeometry& g, int64_t begin, int64_t end,
-                               const float* x, const float* zeros, const Epilogue& epilogue,
-                               float* products, float* y) const {
-  const int64_t row_pixels = g.in[2], channels = out_channels_;
+void TransposedFilter::RunRows(OpContext& ctx, const std::vector<Part>& parts, int64_t begin,
+                               int64_t end, const Epilogue& epilogue, float* products,
+                               float* y) const {
+  const int64_t channels = out_channels_, row_pixels = parts.front().whole[2];
   Epilogue bias;
   bias.bias = epilogue.bias;
-  std::vector<Part> parts(phases_.size());
-  for (size_t p = 0; p < parts.size(); ++p) {
-    const Phase& phase = phases_[p];
-    Part& part = parts[p];
-    const int64_t s = g.stride[2];
-    part.first = ((phase.at[2] - g.before[2]) % s + s) % s;
-    if (part.first >= row_pixels) continue;
-    part.columns = (row_pixels - 1 - part.first) / s + 1;
-    for (int64_t row = begin; row < end; ++row) {
-      const int64_t h = row % g.in[1], d = row / g.in[1] % g.in[0];
-      if ((d + g.before[0]) % g.stride[0] == phase.at[0] &&
-          (h + g.before[1]) % g.stride[1] == phase.at[1]) {
-        part.rows.push_back(row);
+  const auto for_each_row = [&](FunctionRef<void(int64_t row)> run) {
+    ctx.ParallelFor(end - begin, 0.3 * static_cast<double>(row_pixels * channels),
+                    [&](int64_t first, int64_t last) {
+                      for (int64_t row = begin + first; row < begin + last; ++row) run(row);
+                    });
+  };
+  if (!reaches_all_) {
+    for_each_row([&](int64_t row) {
+      float* to = y + row * row_pixels * channels;
+      for (int64_t i = 0; i < row_pixels * channels; ++i) {
+        to[i] = bias.bias == nullptr ? 0 : bias.bias[i % channels];
       }
-    }
-    part.products = products;
-    const int64_t pixels = static_cast<int64_t>(part.rows.size()) * part.columns;
-    products += pixels * channels;
+    });
+  }
+  for (const Part& part : parts) {
+    const int64_t columns = part.conv.out[2], row = part.RowsBefore(begin);
+    const int64_t pixels = (part.RowsBefore(end) - row) * columns;
     if (pixels == 0) continue;
-    const Runs runs(g, phase, part, x, zeros, in_channels_);
+    const auto runs = [&](int64_t from, int64_t to, const float** found) {
+      part.windows->FindRuns(0, row * columns + from, row * columns + to, found);
+    };
+    const auto line_of = [&](int64_t n) {
+      return y + (part.RowOf(row + n) * row_pixels + part.first[2]) * channels;
+    };
+    const FunctionRef<float*(int64_t)> line = line_of;
+    const int64_t distance = part.step[2] * channels;
+    const bool is_short = columns < kShortLine;
     RunProduct(ctx, {.rows = pixels,
                      .columns = channels,
-                     .taps = static_cast<int64_t>(phase.taps[0].size() * phase.taps[1].size() *
-                                                  phase.taps[2].size()),
-                     .depth = in_channels_,
+                     .taps = part.windows->taps(),
+                     .depth = part.windows->depth(),
                      .runs = runs,
-                     .packed = &phase.matrix,
-                     .c = part.products,
-                     .c_stride = channels,
+                     .packed = &part.matrix,
+                     .c = is_short ? products : y,
+                     .c_stride = is_short ? channels : distance,
+                     .line = is_short ? nullptr : &line,
+                     .line_rows = columns,
                      .epilogue = &bias});
-  }
-  const auto place = [&](int64_t row) {
-    float* to = y + row * row_pixels * channels;
-    for (int64_t i = 0; !reaches_all_ && i < row_pixels; ++i) {
-      for (int64_t c = 0; c < channels; ++c) to[i * channels + c] = bias.bias ? bias.bias[c] : 0;
-    }
-    for (const Part& part : parts) {
-      const auto at = std::lower_bound(part.rows.begin(), part.rows.end(), row);
-      if (at == part.rows.end() || *at != row) continue;
-      const float* from = part.products + (at - part.rows.begin()) * part.columns * channels;
-      for (int64_t i = 0; i < part.columns; ++i, from += channels) {
-        std::copy_n(from, channels, to + (part.first + i * g.stride[2]) * channels);
+    if (!is_short) continue;
+    const double cost = 0.3 * static_cast<double>(columns * channels);
+    ctx.ParallelFor(pixels / columns, cost, [&](int64_t first, int64_t last) {
+      for (int64_t i = first * columns; i < last * columns; ++i) {
+        std::copy_n(products + i * channels, channels,
+                    line_of(i / columns) + i % columns * distance);
       }
-    }
+    });
+  }
+  if (epilogue.steps.empty()) return;
+  for_each_row([&](int64_t row) {
     epilogue.ApplySteps(y, channels, row * row_pixels, (row + 1) * row_pixels);
-  };
-  ctx.ParallelFor(end - begin, 0.3 * static_cast<double>(row_pixels * channels),
-                  [&](int64_t first, int64_t last) {
-                    for (int64_t row = begin + first; row < begin + last; ++row) place(row);
-                  });
+  });
 }
 
 Status TransposedFilter::Run(OpContext& ctx, const WindowGeometry& g, const float* x,
@@ -196,20 +188,29 @@ Status TransposedFilter::Run(OpContext& ctx, const WindowGeometry& g, const floa
     RunNarrow(ctx, NarrowGeometry::OfTransposed(g, in_channels_), *narrow_, x, epilogue, y);
     return Status();
   }
-  SM_ASSIGN_OR_RETURN(const Tensor zeros,
-                      Tensor::Zeros(DType::kFloat, Shape({in_channels_}), ctx.run().budget));
-  // So many rows at a time that their products are still in the second cache level when they are
-  // placed, and enough for products to be worth their weights.
+  std::vector<Part> parts;
+  bool any_short = false;
+  for (const Phase& phase : phases_) {
+    Part& part = parts.emplace_back(g, phase, in_channels_);
+    if (part.conv.out_pixels() == 0) continue;
+    any_short = any_short || part.conv.out[2] < kShortLine;
+    SM_ASSIGN_OR_RETURN(part.windows, Windows::Make(ctx, part.conv, in_channels_, x));
+  }
+  // So many rows at a time that they are still in the second cache level when steps are applied,
+  // and enough for products to be worth their weights.
   constexpr int64_t kFloats = 128 * 1024;
   const int64_t rows = g.batch * g.in[0] * g.in[1];
   const int64_t block =
       std::clamp<int64_t>(kFloats / (g.in[2] * out_channels_), std::min<int64_t>(rows, 16), rows);
-  SM_ASSIGN_OR_RETURN(Tensor memory,
-                      ctx.AllocateTemp(DType::kFloat, Shape({block, g.in[2], out_channels_})));
+  Tensor memory;
+  if (any_short) {
+    SM_ASSIGN_OR_RETURN(memory,
+                        ctx.AllocateTemp(DType::kFloat, Shape({block, g.in[2], out_channels_})));
+  }
+  float* const products = any_short ? static_cast<float*>(memory.raw_mutable_data()) : nullptr;
   for (int64_t row = 0; row < rows; row += block) {
     SM_RETURN_IF_ERROR(ctx.CheckInterrupt());
-    RunRows(ctx, g, row, std::min(row + block, rows), x, zeros.data<float>(), epilogue,
-            static_cast<float*>(memory.raw_mutable_data()), y);
+    RunRows(ctx, parts, row, std::min(row + block, rows), epilogue, products, y);
   }
   return Status();
 }

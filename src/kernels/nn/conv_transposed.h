@@ -32,17 +32,17 @@ class TransposedFilter {
   // spent on the zeros that a stride puts between input pixels.
   struct Phase {
     std::array<int64_t, 3> at = {0, 0, 0};
-    std::array<std::vector<int64_t>, 3> taps;
-    PackedMatrix matrix;  // [taps * in_channels][out_channels]
+    std::array<std::vector<int64_t>, 3> taps;  // the last first, which reaches the first pixels
+    PackedMatrix matrix;                       // [taps * in_channels][out_channels]
   };
-  // Those output pixels of a phase that lie in some rows of the output.
+  // A phase as a convolution with strides of 1.
   struct Part;
-  class Runs;
 
   void FindPhases(const WindowAttrs& attrs);
-  // Makes output rows [begin, end), which may be of several images. `products`: as many floats.
-  void RunRows(OpContext& ctx, const WindowGeometry& g, int64_t begin, int64_t end, const float* x,
-               const float* zeros, const Epilogue& epilogue, float* products, float* y) const;
+  // Makes output rows [begin, end), which may be of several images. `products`: as many floats,
+  // where a part needs them.
+  void RunRows(OpContext& ctx, const std::vector<Part>& parts, int64_t begin, int64_t end,
+               const Epilogue& epilogue, float* products, float* y) const;
 
   int64_t in_channels_ = 0, out_channels_ = 0;
   bool reaches_all_ = true;  // phases make up the whole output

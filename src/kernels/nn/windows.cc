@@ -9,8 +9,11 @@
 namespace savedmodel {
 namespace {
 
-// Inputs with fewer channels than this make runs of whole window rows instead of single pixels.
-constexpr int64_t kFewChannels = 8;
+// Inputs with fewer channels than this make runs of whole window rows instead of single pixels:
+// finding a run and beginning with it would count.
+constexpr int64_t kFewChannels = 64;
+// Copies of runs may be so many times as large as the input.
+constexpr int64_t kMostCopies = 4;
 
 bool IsPointwise(const WindowGeometry& g) {
   return g.taps() == 1 && g.stride == std::array<int64_t, 3>{1, 1, 1} &&
@@ -33,9 +36,12 @@ StatusOr<Windows> Windows::Make(OpContext& ctx, const WindowGeometry& g, int64_t
   windows.columns_ = g.window[2];
   windows.depth_ = depth;
   if (depth == g.channels && depth < kFewChannels && g.dilation[2] == 1 && g.window[2] > 1) {
-    windows.columns_ = 1;
-    windows.depth_ *= g.window[2];
-    if (Reaches(g, 2)) SM_RETURN_IF_ERROR(windows.MakeEdges(ctx));
+    windows.CountEdges();
+    if (windows.edges_per_row_ * g.window[2] <= kMostCopies * g.in[2]) {
+      windows.columns_ = 1;
+      windows.depth_ *= g.window[2];
+      if (windows.edges_per_row_ > 0) SM_RETURN_IF_ERROR(windows.MakeEdges(ctx));
+    }
   }
   if (Reaches(g, 0) || Reaches(g, 1) || Reaches(g, 2)) {
     SM_ASSIGN_OR_RETURN(windows.zeros_,
@@ -45,12 +51,15 @@ StatusOr<Windows> Windows::Make(OpContext& ctx, const WindowGeometry& g, int64_t
   return windows;
 }
 
-Status Windows::MakeEdges(OpContext& ctx) {
-  left_edges_ = 0;
+void Windows::CountEdges() {
   while (left_edges_ < g_.out[2] && !IsInside(Left(left_edges_))) ++left_edges_;
   int64_t right = g_.out[2];
   while (right > left_edges_ && !IsInside(Left(right - 1))) --right;
   edges_per_row_ = left_edges_ + g_.out[2] - right;
+}
+
+Status Windows::MakeEdges(OpContext& ctx) {
+  const int64_t right = g_.out[2] - (edges_per_row_ - left_edges_);
   const int64_t rows = g_.batch * g_.in[0] * g_.in[1], floats = edges_per_row_ * depth_;
   SM_ASSIGN_OR_RETURN(edge_memory_,
                       ctx.AllocateTemp(DType::kFloat, Shape({rows, edges_per_row_, depth_})));

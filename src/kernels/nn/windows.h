@@ -24,6 +24,7 @@ class Windows {
  private:
   explicit Windows(const WindowGeometry& g) : g_(g) {}
 
+  void CountEdges();
   Status MakeEdges(OpContext& ctx);
   int64_t Left(int64_t column) const { return column * g_.stride[2] - g_.before[2]; }
   bool IsInside(int64_t left) const {

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "src/base/aligned_vector.h"
 #include "src/base/ceil_div.h"
@@ -19,6 +20,9 @@ namespace {
 // dominate.
 constexpr int64_t kBlockFloats = 128 * 1024;
 constexpr int64_t kFewTiles = 24;
+// Channels that meet each other, at least: of fewer, transforms cost more than the products. Those
+// of small tiles cost more.
+constexpr int64_t kLeastChannels = 16, kLeastOfSmall = 32;
 // Floats of a filter's frequencies that each thread may well read for itself.
 constexpr int64_t kSmallFilter = 1024 * 1024;
 // Between rows of the same frequency; keeps power-of-two strides apart.
@@ -47,6 +51,7 @@ class Convolution {
         epilogue_(epilogue),
         step_(epilogue.steps.data()),
         end_(step_ + epilogue.steps.size()),
+        parts_(static_cast<int64_t>(filter.size()) / tile.frequencies()),
         columns_(CeilDiv(g.out[2], tile.columns)),
         tiles_(g.batch * CeilDiv(g.out[1], tile.rows) * columns_) {
     TakeLimits(&step_, end_, &low_, &high_);
@@ -59,7 +64,7 @@ class Convolution {
   // filter too often, or have too few tiles: then they share blocks.
   bool DivideAmong(int64_t threads) {
     if (threads == 1) return true;
-    const bool is_small = frequencies() * g_.channels * out_channels_ <= kSmallFilter;
+    const bool is_small = frequencies() * pairs() <= kSmallFilter;
     const int64_t blocks = CeilDiv(blocks_, threads) * threads;
     if ((!is_small && blocks_ < 2 * threads) || blocks > tiles_ / (kFewTiles / 2)) return false;
     blocks_ = blocks;
@@ -69,6 +74,8 @@ class Convolution {
   int64_t tiles() const { return tiles_; }
   int64_t blocks() const { return blocks_; }
   int64_t frequencies() const { return tile_.frequencies(); }
+  // Of channels that meet.
+  int64_t pairs() const { return g_.channels * out_channels_ / parts_; }
 
   // Begins block `b` with the frequencies in `scratch`.
   void StartBlock(int64_t b, Scratch* scratch) {
@@ -114,16 +121,19 @@ class Convolution {
   }
 
   void Multiply(int64_t frequency) const {
-    const float* a = in_ + frequency * count_ * in_stride_;
-    const EvenRuns runs{a, in_stride_};
-    RunProductSerially({.rows = count_,
-                        .columns = out_channels_,
-                        .depth = g_.channels,
-                        .runs = runs,
-                        .packed = &filter_[frequency],
-                        .c = out_ + frequency * count_ * out_stride_,
-                        .c_stride = out_stride_,
-                        .following = &filter_[(frequency + 1) % frequencies()]});
+    const int64_t depth = g_.channels / parts_, columns = out_channels_ / parts_;
+    for (int64_t part = 0; part < parts_; ++part) {
+      const size_t at = static_cast<size_t>(frequency * parts_ + part);
+      const EvenRuns runs{in_ + frequency * count_ * in_stride_ + part * depth, in_stride_};
+      RunProductSerially({.rows = count_,
+                          .columns = columns,
+                          .depth = depth,
+                          .runs = runs,
+                          .packed = &filter_[at],
+                          .c = out_ + frequency * count_ * out_stride_ + part * columns,
+                          .c_stride = out_stride_,
+                          .following = &filter_[(at + 1) % filter_.size()]});
+    }
   }
 
   // Makes the output of tiles [begin, end) of the block.
@@ -181,6 +191,7 @@ class Convolution {
   const Epilogue& epilogue_;
   const VectorStep *step_, *end_;  // those left after the limits
   float low_ = -__builtin_inff(), high_ = __builtin_inff();
+  const int64_t parts_;  // of the channels, which meet only each other
   const int64_t columns_, tiles_;
   int64_t blocks_;
   // The block at hand.
@@ -189,15 +200,16 @@ class Convolution {
   const float* zeros_ = nullptr;
 };
 
-// Whether tiles of one dimension are quicker than the direct way. Times are in those of a
-// multiplication, for each pair of channels.
-bool PaysInLines(const WinogradTile& tile, const WindowGeometry& g, int64_t out_channels) {
+// Whether tiles are quicker than the direct way. Times are in those of a multiplication, for each
+// pair of channels.
+bool PaysOff(const WinogradTile& tile, const WindowGeometry& g, int64_t in_channels,
+             int64_t out_channels) {
   constexpr double kTransform = 12;  // of a frequency, input and output alike
   // To read a number of the filter, which few tiles have in common; of one beyond the second cache
   // level.
   constexpr double kRead = 2.5, kReadFar = 8;
   constexpr double kNearFilter = 256 * 1024;
-  const double in = static_cast<double>(g.channels), out = static_cast<double>(out_channels);
+  const double in = static_cast<double>(in_channels), out = static_cast<double>(out_channels);
   const double tiles =
       static_cast<double>(CeilDiv(g.out[1], tile.rows) * CeilDiv(g.out[2], tile.columns));
   const double size = tile.frequencies();
@@ -210,23 +222,26 @@ bool PaysInLines(const WinogradTile& tile, const WindowGeometry& g, int64_t out_
 
 WinogradTile FindWinogradTile(const WindowGeometry& g, int64_t out_channels, int64_t groups) {
   constexpr std::array<int64_t, 3> kOnes = {1, 1, 1};
-  if (groups != 1 || g.window[0] != 1 || g.stride != kOnes || g.dilation != kOnes || g.in[0] != 1 ||
+  if (g.window[0] != 1 || g.stride != kOnes || g.dilation != kOnes || g.in[0] != 1 ||
       g.out[0] != 1) {
     return {};
   }
-  constexpr int64_t kLeastChannels = 32;  // below, the transforms cost more than the products
-  if (g.channels < kLeastChannels || out_channels < kLeastChannels) return {};
+  const int64_t parts = groups / JoinedGroups(groups, out_channels / groups, kLeastChannels);
+  const int64_t in = g.channels / parts, out = out_channels / parts, channels = std::min(in, out);
   const int64_t rows = g.window[1], columns = g.window[2];
   if (rows == 3 && columns == 3) {
     const int64_t least = std::min(g.out[1], g.out[2]);
-    const int m = least >= 12 ? 4 : least >= 4 ? 2 : 0;
+    const int m = least >= 12 && channels >= kLeastChannels ? 4
+                  : least >= 4 && channels >= kLeastOfSmall ? 2
+                                                            : 0;
     return {m, m, 3, 3};
   }
-  if (std::min(rows, columns) != 1 || std::max(rows, columns) > 7) return {};
   const int taps = static_cast<int>(std::max(rows, columns)), m = 9 - taps;
-  if (taps == 1) return {};
-  const WinogradTile tile = rows == 1 ? WinogradTile{1, m, 1, taps} : WinogradTile{m, 1, taps, 1};
-  return PaysInLines(tile, g, out_channels) ? tile : WinogradTile{};
+  WinogradTile tile;
+  if (rows == 5 && columns == 5) tile = {2, 2, 5, 5};
+  if (rows == 1 && taps > 1 && taps <= 7) tile = {1, m, 1, taps};
+  if (columns == 1 && taps > 1 && taps <= 7) tile = {m, 1, taps, 1};
+  return tile && PaysOff(tile, g, in, out) ? tile : WinogradTile{};
 }
 
 std::string DebugString(const WinogradTile& tile) {
@@ -261,15 +276,34 @@ StatusOr<std::vector<PackedMatrix>> TransformWinogradFilter(const WinogradTile& 
 }
 
 StatusOr<PackedMatrices> PackWinogradFilter(BuildContext& build, const WinogradTile& tile,
-                                            const Tensor* scale) {
+                                            const Tensor* scale, int64_t groups) {
   const Tensor* filter = build.constant_input(1);
   if (filter == nullptr) return PackedMatrices();
-  const Shape& shape = filter->shape();
   SM_ASSIGN_OR_RETURN(const ColumnScale columns, ColumnScale::Of(*filter, scale));
-  return ShareMatrices(build, 1, StrCat(DebugString(tile), columns.key), [&] {
-    return TransformWinogradFilter(tile, filter->data<float>(), columns.data,
-                                   shape[shape.rank() - 2], shape[shape.rank() - 1]);
-  });
+  return ShareMatrices(
+      build, 1, StrCat(DebugString(tile), " in ", groups, " groups", columns.key),
+      [&]() -> StatusOr<std::vector<PackedMatrix>> {
+        const Shape& shape = filter->shape();
+        const int64_t out_channels = shape[shape.rank() - 1], per_group = out_channels / groups;
+        const int64_t joined = JoinedGroups(groups, per_group, kLeastChannels),
+                      parts = groups / joined;
+        std::vector<PackedMatrix> matrices(tile.frequencies() * parts);
+        for (int64_t part = 0; part < parts; ++part) {
+          const int64_t first = part * joined;
+          std::vector<float> matrix;
+          if (groups > 1) matrix = JoinGroups(*filter, groups, joined, first);
+          SM_ASSIGN_OR_RETURN(
+              std::vector<PackedMatrix> packed,
+              TransformWinogradFilter(
+                  tile, groups > 1 ? matrix.data() : filter->data<float>(),
+                  columns.data == nullptr ? nullptr : columns.data + first * per_group,
+                  joined * shape[shape.rank() - 2], joined * per_group));
+          for (size_t f = 0; f < packed.size(); ++f) {
+            matrices[f * parts + part] = std::move(packed[f]);
+          }
+        }
+        return matrices;
+      });
 }
 
 void RunWinograd(OpContext& ctx, const WindowGeometry& g, const WinogradTile& tile,
@@ -278,8 +312,7 @@ void RunWinograd(OpContext& ctx, const WindowGeometry& g, const WinogradTile& ti
   Convolution whole(g, tile, filter, out_channels, x, epilogue, y);
   const double in_cost = 0.15 * static_cast<double>(whole.frequencies() * g.channels);
   const double out_cost = 0.15 * static_cast<double>(whole.frequencies() * out_channels);
-  const double pair_cost =
-      0.025 * static_cast<double>(g.channels) * static_cast<double>(out_channels);
+  const double pair_cost = 0.025 * static_cast<double>(whole.pairs());
   const int64_t threads = ctx.run().pool == nullptr ? 1 : ctx.run().pool->num_threads();
   if (whole.DivideAmong(threads)) {
     const double tiles = static_cast<double>(whole.tiles()) / static_cast<double>(whole.blocks());

@@ -1,6 +1,6 @@
 // Convolutions with fewer multiplications than they have: Winograd's F(m x m, 3 x 3) makes tiles of
-// m x m outputs from (m + 2)^2 products instead of 9 m^2, and in one dimension F(m, r) m outputs of
-// windows of r from m + r - 1 instead of m r.
+// m x m outputs from (m + 2)^2 products instead of 9 m^2, F(2 x 2, 5 x 5) from 36 instead of 100,
+// and in one dimension F(m, r) m outputs of windows of r from m + r - 1 instead of m r.
 #pragma once
 
 #include <memory>
@@ -27,9 +27,10 @@ StatusOr<std::vector<PackedMatrix>> TransformWinogradFilter(const WinogradTile& 
                                                             const float* filter, const float* scale,
                                                             int64_t in, int64_t out);
 
-// The same of the constant filter that is input 1 of the node; null when it is not constant.
+// The same of the constant filter that is input 1 of the node; null when it is not constant. Where
+// it has groups, each frequency has a matrix for as many as are joined.
 StatusOr<PackedMatrices> PackWinogradFilter(BuildContext& build, const WinogradTile& tile,
-                                            const Tensor* scale);
+                                            const Tensor* scale, int64_t groups);
 
 // y = conv(x, filter), then the epilogue.
 void RunWinograd(OpContext& ctx, const WindowGeometry& g, const WinogradTile& tile,

@@ -123,14 +123,43 @@ constexpr char kConv3D[] = R"(
     attr { key: "strides" value { list { i: 1 i: 1 i: 1 i: 1 i: 1 } } }
     attr { key: "padding" value { s: "SAME" } } })";
 
-// The convolution of `graph` with a filter of this value throughout.
-StatusOr<Tensor> Convolve(const char* graph, const Tensor& x, const Shape& filter, float value) {
-  const std::vector<float> values(static_cast<size_t>(filter.num_elements()), value);
-  const auto model = LoadGraphDef(graph, {}, {"", {{"f", *Tensor::FromVector(values, filter)}}});
+StatusOr<Tensor> Convolve(const char* graph, const Tensor& x, const Tensor& filter) {
+  const auto model = LoadGraphDef(graph, {}, {"", {{"f", filter}}});
   if (!model.ok()) return model.status();
   const auto y = model->Prune({"x"}, {"y"})({{"x", x}});
   if (!y.ok()) return y.status();
   return y->at("y");
+}
+
+// The convolution of `graph` with a filter of this value throughout.
+StatusOr<Tensor> Convolve(const char* graph, const Tensor& x, const Shape& filter, float value) {
+  const std::vector<float> values(static_cast<size_t>(filter.num_elements()), value);
+  return Convolve(graph, x, *Tensor::FromVector(values, filter));
+}
+
+// Of groups so small that several are multiplied at once.
+TEST(WinogradGroups, MeetOnlyTheirOwn) {
+  constexpr int64_t kSize = 13, kGroups = 6, kIn = 5, kOut = 4;
+  constexpr int64_t kChannels = kGroups * kIn, kOutChannels = kGroups * kOut;
+  const std::vector<float> x = Random(kSize * kSize * kChannels, 1);
+  const std::vector<float> filter = Random(9 * kIn * kOutChannels, 2);
+  const auto y = Convolve(kConv2D, *Tensor::FromVector(x, Shape({1, kSize, kSize, kChannels})),
+                          *Tensor::FromVector(filter, Shape({3, 3, kIn, kOutChannels})));
+  ASSERT_TRUE(y.ok()) << y.status();
+  for (int64_t i = 0; i < y->num_elements(); ++i) {
+    const int64_t o = i % kOutChannels, column = i / kOutChannels % kSize,
+                  row = i / kOutChannels / kSize;
+    double sum = 0;
+    for (int64_t tap = 0; tap < 9; ++tap) {
+      const int64_t h = row + tap / 3 - 1, w = column + tap % 3 - 1;
+      if (h < 0 || h >= kSize || w < 0 || w >= kSize) continue;
+      for (int64_t c = 0; c < kIn; ++c) {
+        sum += static_cast<double>(x[(h * kSize + w) * kChannels + o / kOut * kIn + c]) *
+               filter[(tap * kIn + c) * kOutChannels + o];
+      }
+    }
+    ASSERT_NEAR(y->data<float>()[i], sum, 2e-5) << i;
+  }
 }
 
 // Only outputs whose window holds the infinite number are infinite, and none is NaN.
@@ -170,20 +199,21 @@ TEST(WinogradConv3D, OfOneDeepVolume) {
 }
 
 // The tile of a convolution without padding.
-WinogradTile TileOf(int64_t height, int64_t width, int64_t channels, int64_t rows,
-                    int64_t columns) {
+WinogradTile TileOf(int64_t height, int64_t width, int64_t channels, int64_t rows, int64_t columns,
+                    int64_t groups = 1) {
   WindowGeometry g;
   g.batch = 1;
   g.channels = channels;
   g.in = {1, height, width};
   g.out = {1, height - rows + 1, width - columns + 1};
   g.window = {1, rows, columns};
-  return FindWinogradTile(g, channels, 1);
+  return FindWinogradTile(g, channels, groups);
 }
 
 TEST(FindWinogradTile, TakesWhatPays) {
   EXPECT_EQ(DebugString(TileOf(14, 14, 64, 3, 3)), "Winograd's F(4x4, 3x3)");
   EXPECT_EQ(DebugString(TileOf(9, 14, 64, 3, 3)), "Winograd's F(2x2, 3x3)");
+  EXPECT_EQ(DebugString(TileOf(14, 14, 64, 5, 5)), "Winograd's F(2x2, 5x5)");
   EXPECT_EQ(DebugString(TileOf(1, 64, 64, 1, 3)), "Winograd's F(1x6, 1x3)");
   EXPECT_EQ(DebugString(TileOf(64, 1, 64, 4, 1)), "Winograd's F(5x1, 4x1)");
   EXPECT_EQ(DebugString(TileOf(17, 17, 192, 1, 7)), "Winograd's F(1x2, 1x7)");
@@ -194,6 +224,10 @@ TEST(FindWinogradTile, TakesWhatPays) {
   EXPECT_FALSE(TileOf(1, 24, 1024, 1, 3));  // and that is far away
   EXPECT_TRUE(TileOf(1, 240, 1024, 1, 3));
   EXPECT_FALSE(TileOf(3, 3, 64, 3, 3));
+  EXPECT_TRUE(TileOf(14, 14, 16, 3, 3));
+  EXPECT_FALSE(TileOf(9, 14, 16, 3, 3));
+  EXPECT_TRUE(TileOf(14, 14, 64, 3, 3, 8));
+  EXPECT_FALSE(TileOf(14, 14, 24, 3, 3, 3));
 }
 
 TEST(AllFinite, SeesEachPlace) {
@@ -214,15 +248,15 @@ TEST(AllFinite, SeesEachPlace) {
   }
 }
 
-constexpr WinogradTile kSmall = {2, 2, 3, 3}, kLarge = {4, 4, 3, 3};
+constexpr WinogradTile kSmall = {2, 2, 3, 3}, kLarge = {4, 4, 3, 3}, kWide = {2, 2, 5, 5};
 
-INSTANTIATE_TEST_SUITE_P(Squares, WinogradTest,
-                         testing::Values(Sizes{1, 12, 12, 32, 32, true, kLarge},
-                                         Sizes{2, 13, 18, 37, 35, true, kLarge},
-                                         Sizes{1, 7, 7, 64, 40, true, kSmall},
-                                         Sizes{3, 6, 9, 33, 47, false, kSmall},
-                                         Sizes{1, 30, 14, 32, 65, false, kLarge},
-                                         Sizes{1, 26, 22, 32, 33, false, kLarge}));
+INSTANTIATE_TEST_SUITE_P(
+    Squares, WinogradTest,
+    testing::Values(Sizes{1, 12, 12, 32, 32, true, kLarge}, Sizes{2, 13, 18, 37, 35, true, kLarge},
+                    Sizes{1, 7, 7, 64, 40, true, kSmall}, Sizes{3, 6, 9, 33, 47, false, kSmall},
+                    Sizes{1, 30, 14, 32, 65, false, kLarge},
+                    Sizes{1, 26, 22, 32, 33, false, kLarge}, Sizes{2, 13, 18, 37, 35, true, kWide},
+                    Sizes{1, 26, 7, 64, 40, false, kWide}));
 INSTANTIATE_TEST_SUITE_P(Lines, WinogradTest,
                          testing::Values(Sizes{1, 1, 64, 64, 64, false, {1, 6, 1, 3}},
                                          Sizes{3, 1, 61, 37, 35, false, {1, 5, 1, 4}},

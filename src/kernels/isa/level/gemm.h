@@ -147,18 +147,23 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
   Finish<kRows, kVectors, false>(p, sums[0], row);
 }
 
-// Only a tile that is the whole product sums in several accumulators: what a row of it gives
+// Of tiles of any height: one vector of eight rows would just hide the latency of an addition, were
+// there nothing else to wait for.
+constexpr int LeastCopies(int vectors) { return vectors == 1 && kLanes == 16 ? 2 : 1; }
+
+// Only a tile that is the whole product sums in more accumulators: what a row of it gives
 // must not depend on the rows that another number of threads would put beside it.
 template <class Number, int kRows, int kVectors, bool kIsPaired>
 void CallTile(int rows, const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
   if (rows == kRows) {
+    constexpr int kLeast = LeastCopies(kVectors);
     constexpr int kCopies = kRows * kVectors >= 8 ? 1 : kRows * kVectors >= 4 ? 2 : 4;
-    if constexpr (kCopies > 1 && std::is_same_v<Number, float>) {
+    if constexpr (kCopies > kLeast && std::is_same_v<Number, float>) {
       if (rows == p.all_rows) {
         return Tile<Number, kRows, kVectors, kIsPaired, kCopies>(p, a, row, ahead);
       }
     }
-    Tile<Number, kRows, kVectors, kIsPaired, 1>(p, a, row, ahead);
+    Tile<Number, kRows, kVectors, kIsPaired, kLeast>(p, a, row, ahead);
   } else if constexpr (kRows > 1) {
     CallTile<Number, kRows - 1, kVectors, kIsPaired>(rows, p, a, row, ahead);
   }
@@ -185,9 +190,10 @@ void PanelOf(const PanelArgs& p) {
 // Rows of A with one vector of B whose rows stay in registers, all that find room: where these are
 // few, a tile spends a third of its time at its beginning and end, and with one vector it would
 // wait for loads. The sums are those of tiles.
-template <int kDepth, int kRows>
+template <int kDepth, int kCopies>
 void PassRows(const PanelArgs& p, int64_t row, int64_t end, int v) {
-  constexpr int kHeld = kDepth + kRows <= 28 ? kDepth : 28 - kRows;
+  constexpr int kRows = 8;
+  constexpr int kSums = kCopies * kRows, kHeld = kDepth + kSums <= 28 ? kDepth : 28 - kSums;
   const float* const b = p.b + v * kLanes;
   Vec held[kHeld];
 #pragma GCC unroll 32
@@ -207,35 +213,36 @@ void PassRows(const PanelArgs& p, int64_t row, int64_t end, int v) {
       a -= (row + kRows - end) * p.taps_stride;
       c -= (row + kRows - end) * p.c_stride;
     }
-    Vec sums[kRows];
+    Vec sums[kCopies][kRows] = {};
     const float* rows[kRows];
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
-      sums[r] = bias;
+      sums[0][r] = bias;
       rows[r] = a[r * p.taps_stride] + p.a_offset;
     }
 #pragma GCC unroll 32
     for (int k = 0; k < kDepth; ++k) {
       const Vec row_b = k < kHeld ? held[k] : Load(b + k * p.b_stride);
 #pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) sums[r] += Splat(rows[r][k]) * row_b;
+      for (int r = 0; r < kRows; ++r) sums[k % kCopies][r] += Splat(rows[r][k]) * row_b;
     }
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
-      const Vec sum = _mm512_min_ps(high, _mm512_max_ps(low, sums[r]));
+      if (kCopies == 2) sums[0][r] += sums[1][r];
+      const Vec sum = _mm512_min_ps(high, _mm512_max_ps(low, sums[0][r]));
       _mm512_mask_storeu_ps(c + r * p.c_stride, lanes, sum);
     }
   }
 }
 
-// All rows of the panel, of which there are at least kRows.
-template <int kDepth, int kRows>
+// All rows of the panel, of which there are at least 8.
+template <int kDepth, int kCopies>
 void PassPanel(const PanelArgs& p) {
   constexpr int64_t kMost = 64;  // at a time: they stay in the first cache level
   const int64_t rows = p.row_end - p.row_begin, parts = (rows + kMost - 1) / kMost;
   for (int64_t i = 0; i < parts; ++i) {
     const int64_t row = p.row_begin + rows * i / parts, end = p.row_begin + rows * (i + 1) / parts;
-    for (int v = 0; v < p.vectors; ++v) PassRows<kDepth, kRows>(p, row, end, v);
+    for (int v = 0; v < p.vectors; ++v) PassRows<kDepth, kCopies>(p, row, end, v);
     if (p.num_steps > 0) {
       ApplySteps(p.steps, p.num_steps, p.c, p.c_stride, row, end, p.first_column, p.columns);
     }
@@ -252,8 +259,9 @@ void Panel(const PanelArgs& p) {
     if constexpr (!is_paired()) {
       const bool is_plain =
           p.taps == 1 && !p.accumulate && p.residual == nullptr && p.row_end - p.row_begin >= 24;
-      if (is_plain && p.depth == 16) return PassPanel<16, 8>(p);
-      if (vectors() == 1 && is_plain && p.depth == 32) return PassPanel<32, 4>(p);
+      constexpr int kCopies = LeastCopies(vectors());
+      if (is_plain && p.depth == 16) return PassPanel<16, kCopies>(p);
+      if (vectors() == 1 && is_plain && p.depth == 32) return PassPanel<32, kCopies>(p);
     }
 #endif
     PanelOf<float, vectors(), is_paired()>(p);

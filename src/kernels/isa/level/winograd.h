@@ -214,9 +214,8 @@ void SquareInput(const WinogradArgs& args) {
   });
 }
 
-template <int kSize>
+template <int kSize, int m>
 void SquareOutput(const WinogradArgs& args) {
-  constexpr int m = kSize - 2;
   EachVector(args.channels, [&](auto load, auto store, int64_t c) {
     Vec half[m * kSize];
 #pragma GCC unroll 6
@@ -249,14 +248,12 @@ void LineFilterTaps(const DoubleVec* taps, int num_taps, float* const* panels, i
   }
 }
 template <int kSize>
-void SquareFilterTaps(const DoubleVec* taps, float* const* panels, int64_t at) {
-  DoubleVec half[kSize * 3];
-#pragma GCC unroll 3
-  for (int x = 0; x < 3; ++x) Winograd<kSize>::Filter(taps + x, 3, 3, half + x, 3);
-#pragma GCC unroll 6
+void SquareFilterTaps(const DoubleVec* taps, int n, float* const* panels, int64_t at) {
+  DoubleVec half[kSize * (kSize - 1)];
+  for (int x = 0; x < n; ++x) Winograd<kSize>::Filter(taps + x, n, n, half + x, n);
   for (int y = 0; y < kSize; ++y) {
     DoubleVec row[kSize];
-    Winograd<kSize>::Filter(half + y * 3, 1, 3, row, 1);
+    Winograd<kSize>::Filter(half + y * n, 1, n, row, 1);
 #pragma GCC unroll 6
     for (int x = 0; x < kSize; ++x) {
       *reinterpret_cast<UnalignedHalfVec*>(panels[y * kSize + x] + at) =
@@ -270,7 +267,7 @@ template <class F>
 void EachHalf(const WinogradFilterArgs& args, int num_taps, int64_t k, F&& fn) {
   EachVector(args.columns, [&](auto load, auto, int64_t c) {
     const Vec scale = args.scale == nullptr ? Splat(1) : load(args.scale + c);
-    DoubleVec low[9], high[9];
+    DoubleVec low[25], high[25];
     for (int t = 0; t < num_taps; ++t) {
       const Vec tap = scale * load(args.filter + (t * args.depth + k) * args.row_stride + c);
       HalfVec halves[2];
@@ -289,22 +286,23 @@ void WinogradFilter(const WinogradTile& tile, const WinogradFilterArgs& args) {
     EachHalf(args, taps, k, [&](const DoubleVec* half, int64_t c) {
       const int64_t at = k * args.width + c;
       if (tile.is_line()) return LineFilterTaps(half, taps, args.panels, at);
-      if (tile.rows == 2) return SquareFilterTaps<4>(half, args.panels, at);
-      return SquareFilterTaps<6>(half, args.panels, at);
+      if (tile.in_rows() == 4) return SquareFilterTaps<4>(half, 3, args.panels, at);
+      return SquareFilterTaps<6>(half, tile.window_rows, args.panels, at);
     });
   }
 }
 
 void WinogradInput(const WinogradTile& tile, const WinogradArgs& args) {
   if (tile.is_line()) return LineInput(args);
-  if (tile.rows == 2) return SquareInput<4>(args);
+  if (tile.in_rows() == 4) return SquareInput<4>(args);
   return SquareInput<6>(args);
 }
 
 void WinogradOutput(const WinogradTile& tile, const WinogradArgs& args) {
   if (tile.is_line()) return LineOutput(tile, args);
-  if (tile.rows == 2) return SquareOutput<4>(args);
-  return SquareOutput<6>(args);
+  if (tile.in_rows() == 4) return SquareOutput<4, 2>(args);
+  if (tile.rows == 2) return SquareOutput<6, 2>(args);
+  return SquareOutput<6, 4>(args);
 }
 
 }  // namespace
