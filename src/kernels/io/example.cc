@@ -198,9 +198,13 @@ bool ReadEntry(std::string_view entry, std::string_view* key, std::string_view* 
 }  // namespace
 
 void KeyIndex::Add(const FeatureColumn& column) {
-  const auto [it, added] = slots_.emplace(column.key, heads_.size());
-  if (!added) it->second = kNone;
   Head head;
+  const auto [it, added] = slots_.emplace(column.key, heads_.size());
+  if (!added) {
+    if (it->second != kNone) heads_[it->second].is_unique = false;
+    it->second = kNone;
+    head.is_unique = false;
+  }
   AppendBytesField(1, column.key, &head.entry);
   AppendVarint(2 << 3 | WireReader::kBytes, &head.entry);
   if (!column.head.empty()) {
@@ -225,30 +229,40 @@ void KeyIndex::Add(const FeatureColumn& column) {
 }
 
 bool KeyIndex::Find(std::string_view map, std::vector<FoundValue>* found, Order* order) const {
+  if (order->empty()) {
+    order->resize(heads_.size() + 1, kNone);
+    size_t last = heads_.size();
+    for (size_t slot = 0; slot < heads_.size(); last = slot++) {
+      if (heads_[slot].is_unique) (*order)[last] = slot;
+    }
+  }
   WireReader entries(map);
-  for (size_t index = 0;; ++index) {
+  for (size_t last = heads_.size();;) {
     const std::string_view rest = entries.rest();
-    const size_t guess = index < order->size() ? (*order)[index] : kNone;
+    const size_t guess = (*order)[last];
     if (guess != kNone) {
       const size_t size = TakePacked(rest, heads_[guess], &(*found)[guess]);
-      entries.Skip(size);
-      if (size > 0) continue;
+      if (size > 0) {
+        entries.Skip(size);
+        last = guess;
+        continue;
+      }
     }
     if (!entries.Next()) return entries.ok();
     if (entries.field() != 1 || !entries.is_bytes()) continue;
     std::string_view value;
     if (guess != kNone && ReadValue(heads_[guess].entry, entries.bytes(), &value)) {
       (*found)[guess] = {value, false};
+      last = guess;
       continue;
     }
     std::string_view key;
     if (!ReadEntry(entries.bytes(), &key, &value)) return false;
     const auto it = slots_.find(key);
     if (it == slots_.end() || it->second == kNone) continue;
-    if (index >= order->size()) order->resize(index + 1, kNone);
-    (*order)[index] = it->second;
-    FoundValue* const at = &(*found)[it->second];
-    if (TakePacked(rest, heads_[it->second], at) == 0) *at = {value, false};
+    (*order)[last] = it->second;
+    last = it->second;
+    if (TakePacked(rest, heads_[last], &(*found)[last]) == 0) (*found)[last] = {value, false};
   }
 }
 

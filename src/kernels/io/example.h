@@ -68,8 +68,8 @@ class KeyIndex {
  public:
   // The next slot is that of `column`. A key with two slots is never found, as in TensorFlow.
   void Add(const FeatureColumn& column);
-  // Slots of the entries of the map read last: the next map mostly has the same keys in the same
-  // order.
+  // By slot: that of the entry expected next; behind them, that of the first. It is the one that
+  // came next in the maps read before, and in the beginning the next slot.
   using Order = std::vector<size_t>;
   // For each entry of `map` (field 1, repeated) sets found[slot of its key] to its value; the last
   // entry of a key wins. False if malformed.
@@ -84,9 +84,10 @@ class KeyIndex {
   };
   // What entries of a key begin with, as writers order their fields.
   struct Head {
-    std::string entry;     // up to the length of the value
-    std::string packed;    // of a column with a head: all before the floats, the map's tag included
-    size_t num_bytes = 0;  // of those floats
+    std::string entry;   // up to the length of the value
+    std::string packed;  // of a column with a head: all before the floats, the map's tag included
+    bool is_unique = true;  // no other slot has the key
+    size_t num_bytes = 0;   // of those floats
   };
 
   // Takes the entry that `map` begins with where it begins like this. Its length, or 0.

@@ -115,6 +115,27 @@ TEST(WireFormatTest, EntriesOfMaps) {
   EXPECT_EQ(find(Field(1, Field(1, "a") + "\x12\x05x")), "malformed");
 }
 
+// As in TensorFlow, which also finds neither.
+TEST(WireFormatTest, AKeyOfTwoSlotsIsNeverFound) {
+  KeyIndex index;
+  FeatureColumn column;
+  for (const char* key : {"a", "b", "a", "c"}) {
+    column.key = key;
+    index.Add(column);
+  }
+  std::string map;
+  for (const char* key : {"a", "b", "c"}) map += Field(1, Field(1, key) + Field(2, key));
+  KeyIndex::Order order;
+  for (int i = 0; i < 2; ++i) {
+    std::vector<FoundValue> found(4);
+    ASSERT_TRUE(index.Find(map, &found, &order));
+    EXPECT_EQ(found[0].bytes.data(), nullptr);
+    EXPECT_EQ(found[1].bytes, "b");
+    EXPECT_EQ(found[2].bytes.data(), nullptr);
+    EXPECT_EQ(found[3].bytes, "c");
+  }
+}
+
 // Features of dense columns, of one value, of some and of so many that lengths take two bytes, in
 // the forms that the wire format has for floats. Each comes twice: the second time where its key is
 // expected.
