@@ -184,6 +184,8 @@ Status Optimize(OptimizeContext* context, Graph* graph) {
   graph->Compact();
   SM_RETURN_IF_ERROR(PushTransposes(context, graph));
   graph->Compact();
+  JoinDilatedConvolutions(graph);
+  graph->Compact();
   FoldPads(graph);
   SM_RETURN_IF_ERROR(FoldBatchNorms(context, graph));
   graph->Compact();
@@ -200,6 +202,7 @@ Status Specialize(OptimizeContext* context, Span<const Shape> arg_shapes, Graph*
   SM_RETURN_IF_ERROR(InferAndFold(context, graph));
   SM_RETURN_IF_ERROR(PruneControl(context, graph));
   SM_RETURN_IF_ERROR(MergeCommon(context, graph));
+  JoinDilatedConvolutions(graph);
   SM_RETURN_IF_ERROR(HoistProjections(context, graph));
   SM_RETURN_IF_ERROR(RecognizeRecurrences(context, graph));
   // Shapes that became known with loops are constants that wait for what they are the shapes of.
