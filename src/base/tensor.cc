@@ -1,5 +1,7 @@
 #include "savedmodel/tensor.h"
 
+#include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -36,14 +38,16 @@ struct OwnedBuffer : Buffer {
 };
 static_assert(sizeof(OwnedBuffer) <= OwnedBuffer::kHeader);
 
-// Small blocks that a thread freed, kept for its next tensors: loops and graphs with shapes that
-// depend on data make the same ones over and over.
+// Blocks that a thread freed, kept for its next tensors: loops and graphs with shapes that depend
+// on data make the same ones over and over. Pages of large ones, which the allocator may give back
+// to the system, take longer to come again than most ops take to fill them.
 class BlockCache {
  public:
   ~BlockCache() {
     for (Block*& bin : bins_) {
       while (bin != nullptr) std::free(std::exchange(bin, bin->next));
     }
+    while (num_large_ > 0) std::free(TakeLarge(0));
     is_gone_ = true;
   }
 
@@ -55,9 +59,13 @@ class BlockCache {
       cache.bytes_ -= size;
       return std::exchange(cache.bins_[bin], cache.bins_[bin]->next);
     }
-    if (size < kLargePage) return std::aligned_alloc(kAlignment, size);
-    void* memory = nullptr;
-    return posix_memalign(&memory, kLargePage, size) == 0 ? memory : nullptr;
+    if (bin >= kBins && !is_gone_) {
+      BlockCache& cache = ThisThread();
+      for (int i = cache.num_large_ - 1; i >= 0; --i) {
+        if (cache.large_[i].size == size) return cache.TakeLarge(i);
+      }
+    }
+    return std::aligned_alloc(kAlignment, size);
   }
 
   static void Give(void* memory, size_t size) {
@@ -68,16 +76,44 @@ class BlockCache {
       cache.bins_[bin] = new (memory) Block{cache.bins_[bin]};
       return;
     }
-    std::free(memory);
+    if (bin < kBins || is_gone_ || !ThisThread().GiveLarge(memory, size)) std::free(memory);
   }
 
  private:
   struct Block {
     Block* next;
   };
-  static constexpr size_t kLargePage = 2 << 20;          // see large_pages.h
   static constexpr size_t kBins = kSanitized ? 0 : 512;  // blocks of less than 32 KiB
   static constexpr size_t kMostBytes = 512 << 10;
+  static constexpr int kMostLarge = kSanitized ? 0 : 32;                // blocks of 32 KiB and more
+  static constexpr size_t kMostLargeBytes = kSanitized ? 0 : 32 << 20;  // of all threads
+
+  struct LargeBlock {
+    void* memory = nullptr;
+    size_t size = 0;
+  };
+
+  void* TakeLarge(int i) {
+    const LargeBlock block = large_[i];
+    all_large_bytes_.fetch_sub(block.size, std::memory_order_relaxed);
+    std::copy(large_ + i + 1, large_ + num_large_, large_ + i);
+    --num_large_;
+    return block.memory;
+  }
+
+  // False where there is no room. The blocks that have waited longest make some.
+  bool GiveLarge(void* memory, size_t size) {
+    const auto fits = [&] {
+      return num_large_ < kMostLarge &&
+             all_large_bytes_.load(std::memory_order_relaxed) + size <= kMostLargeBytes;
+    };
+    if (size > kMostLargeBytes) return false;
+    while (!fits() && num_large_ > 0) std::free(TakeLarge(0));
+    if (!fits()) return false;
+    large_[num_large_++] = {memory, size};
+    all_large_bytes_.fetch_add(size, std::memory_order_relaxed);
+    return true;
+  }
 
   static BlockCache& ThisThread() {
     static thread_local BlockCache cache;
@@ -88,7 +124,11 @@ class BlockCache {
   static thread_local bool is_gone_;
   Block* bins_[kBins + 1] = {};
   size_t bytes_ = 0;
+  LargeBlock large_[kMostLarge + 1];  // those freed first come first
+  int num_large_ = 0;
+  static std::atomic<size_t> all_large_bytes_;  // of all threads
 };
+std::atomic<size_t> BlockCache::all_large_bytes_{0};
 thread_local bool BlockCache::is_gone_ = false;
 
 template <class T>
