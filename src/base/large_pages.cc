@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
 
 namespace savedmodel {
 
@@ -35,6 +36,15 @@ bool Advise(uintptr_t begin, uintptr_t end, int advice) {
 
 }  // namespace
 
+StatusOr<Tensor> AllocateOnLargePages(DType dtype, const Shape& shape) {
+  const size_t bytes = static_cast<size_t>(shape.num_elements()) * DTypeSize(dtype);
+  void* memory = nullptr;
+  if (bytes < kLargePage || posix_memalign(&memory, kLargePage, bytes) != 0) {
+    return Tensor::Allocate(dtype, shape);
+  }
+  return Tensor::BorrowMutable(dtype, shape, memory, bytes, [memory] { std::free(memory); });
+}
+
 void TakePages(void* memory, size_t bytes) {
   static const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
   const uintptr_t begin = reinterpret_cast<uintptr_t>(memory);
@@ -44,7 +54,7 @@ void TakePages(void* memory, size_t bytes) {
 size_t TakeLargePages(void* memory, size_t bytes) {
   static std::atomic<int64_t> lost{0};  // nanoseconds
   const uintptr_t begin = reinterpret_cast<uintptr_t>(memory);
-  // Blocks of this size begin with a large page, which holds the allocator's words too.
+  // The first page may hold the allocator's words too.
   const uintptr_t first = begin / kLargePage * kLargePage;
   const uintptr_t end = (begin + bytes) / kLargePage * kLargePage;
   if (bytes < kLargePage || lost.load(std::memory_order_relaxed) >= kPatience ||

@@ -4,7 +4,14 @@
 
 #include <cstddef>
 
+#include "savedmodel/tensor.h"
+
 namespace savedmodel {
+
+// A tensor that begins with a large page if it takes one. Only what stays should: the allocator
+// gives such memory back to the system when it is freed, where it would keep a plain block of the
+// same size for the next.
+StatusOr<Tensor> AllocateOnLargePages(DType dtype, const Shape& shape);
 
 // For memory of which the first bytes are about to be filled: has the system give its pages at
 // once.

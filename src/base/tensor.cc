@@ -1,28 +1,17 @@
 #include "savedmodel/tensor.h"
 
-#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <utility>
 
 #include "savedmodel/resource.h"
+#include "src/base/block_cache.h"
 #include "src/base/status_macros.h"
 
 namespace savedmodel {
 namespace {
 
 using internal::Buffer;
-
-constexpr size_t kAlignment = 64;
-
-// Whether a sanitizer is to see every use of freed memory.
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kSanitized = true;
-#elif defined(__has_feature)
-constexpr bool kSanitized = __has_feature(address_sanitizer);
-#else
-constexpr bool kSanitized = false;
-#endif
 
 // A buffer whose elements follow the header in one block of memory.
 struct OwnedBuffer : Buffer {
@@ -32,64 +21,9 @@ struct OwnedBuffer : Buffer {
   size_t block = 0;  // bytes of the whole block
 
   void* elements() { return reinterpret_cast<char*>(this) + kHeader; }
-  static constexpr size_t kHeader = kAlignment;
+  static constexpr size_t kHeader = kBlockAlignment;
 };
 static_assert(sizeof(OwnedBuffer) <= OwnedBuffer::kHeader);
-
-// Small blocks that a thread freed, kept for its next tensors: loops and graphs with shapes that
-// depend on data make the same ones over and over.
-class BlockCache {
- public:
-  ~BlockCache() {
-    for (Block*& bin : bins_) {
-      while (bin != nullptr) std::free(std::exchange(bin, bin->next));
-    }
-    is_gone_ = true;
-  }
-
-  // A block of `size` bytes, a multiple of kAlignment; null when memory is short.
-  static void* Take(size_t size) {
-    const size_t bin = size / kAlignment;
-    if (bin < kBins && !is_gone_ && ThisThread().bins_[bin] != nullptr) {
-      BlockCache& cache = ThisThread();
-      cache.bytes_ -= size;
-      return std::exchange(cache.bins_[bin], cache.bins_[bin]->next);
-    }
-    if (size < kLargePage) return std::aligned_alloc(kAlignment, size);
-    void* memory = nullptr;
-    return posix_memalign(&memory, kLargePage, size) == 0 ? memory : nullptr;
-  }
-
-  static void Give(void* memory, size_t size) {
-    const size_t bin = size / kAlignment;
-    if (bin < kBins && !is_gone_ && ThisThread().bytes_ + size <= kMostBytes) {
-      BlockCache& cache = ThisThread();
-      cache.bytes_ += size;
-      cache.bins_[bin] = new (memory) Block{cache.bins_[bin]};
-      return;
-    }
-    std::free(memory);
-  }
-
- private:
-  struct Block {
-    Block* next;
-  };
-  static constexpr size_t kLargePage = 2 << 20;          // see large_pages.h
-  static constexpr size_t kBins = kSanitized ? 0 : 512;  // blocks of less than 32 KiB
-  static constexpr size_t kMostBytes = 512 << 10;
-
-  static BlockCache& ThisThread() {
-    static thread_local BlockCache cache;
-    return cache;
-  }
-
-  // Tensors may outlive their thread's cache: those in static and thread-local variables.
-  static thread_local bool is_gone_;
-  Block* bins_[kBins + 1] = {};
-  size_t bytes_ = 0;
-};
-thread_local bool BlockCache::is_gone_ = false;
 
 template <class T>
 void DestroyElements(void* data, int64_t count) {
@@ -126,7 +60,7 @@ void DestroyOwned(Buffer* base) {
   if (buffer->budget != nullptr) buffer->budget->Refund(ElementBytes(*buffer));
   const size_t block = buffer->block;
   buffer->~OwnedBuffer();
-  BlockCache::Give(buffer, block);
+  GiveBlock(buffer, block);
 }
 
 struct BorrowedBuffer : Buffer {
@@ -144,7 +78,7 @@ StatusOr<size_t> CheckedBytes(DType dtype, const Shape& shape) {
   size_t bytes = 0;
   if (size == 0 || !shape.fully_known() ||
       __builtin_mul_overflow(static_cast<size_t>(shape.num_elements()), size, &bytes) ||
-      bytes > static_cast<size_t>(INT64_MAX) - 2 * kAlignment) {
+      bytes > static_cast<size_t>(INT64_MAX) - 2 * kBlockAlignment) {
     return InvalidArgument("tensor: cannot allocate ", dtype, shape,
                            "; expected a known dtype and dimensions >= 0 with fewer than 2^63 "
                            "bytes in all");
@@ -162,8 +96,9 @@ StatusOr<OwnedBuffer*> AllocateBuffer(DType dtype, const Shape& shape,
                              budget->limit() - budget->used(), " of ", budget->limit(),
                              " left; raise the limit in the options or use smaller inputs");
   }
-  const size_t block = (OwnedBuffer::kHeader + bytes + kAlignment - 1) / kAlignment * kAlignment;
-  void* memory = BlockCache::Take(block);
+  const size_t block =
+      (OwnedBuffer::kHeader + bytes + kBlockAlignment - 1) / kBlockAlignment * kBlockAlignment;
+  void* memory = TakeBlock(block);
   if (memory == nullptr) {
     if (budget != nullptr) budget->Refund(charge);
     return ResourceExhausted("tensor: the system has no memory for ", dtype, shape, " (", charge,

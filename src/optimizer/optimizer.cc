@@ -185,6 +185,8 @@ Status Optimize(OptimizeContext* context, Graph* graph) {
   NameDepthwise(*context, graph);
   SM_RETURN_IF_ERROR(PushTransposes(context, graph));
   graph->Compact();
+  JoinDilatedConvolutions(graph);
+  graph->Compact();
   FoldPads(graph);
   SM_RETURN_IF_ERROR(FoldBatchNorms(context, graph));
   graph->Compact();
@@ -201,6 +203,7 @@ Status Specialize(OptimizeContext* context, Span<const Shape> arg_shapes, Graph*
   SM_RETURN_IF_ERROR(InferAndFold(context, graph));
   SM_RETURN_IF_ERROR(PruneControl(context, graph));
   SM_RETURN_IF_ERROR(MergeCommon(context, graph));
+  JoinDilatedConvolutions(graph);
   SM_RETURN_IF_ERROR(HoistProjections(context, graph));
   SM_RETURN_IF_ERROR(KeepGatheredProducts(context, graph));
   SM_RETURN_IF_ERROR(RecognizeRecurrences(context, graph));

@@ -114,6 +114,10 @@ Status PruneControl(OptimizeContext* context, Graph* graph);
 // Computes equal pure nodes once.
 Status MergeCommon(OptimizeContext* context, Graph* graph);
 
+// Puts one convolution with dilations in place of one between SpaceToBatchND and BatchToSpaceND,
+// where sizes are known. Before FoldPads.
+void JoinDilatedConvolutions(Graph* graph);
+
 // Makes zeros that an op puts around an image the padding of the convolution behind it.
 void FoldPads(Graph* graph);
 

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <vector>
 
 #include "savedmodel/float16.h"
 
@@ -98,6 +100,23 @@ TEST(Tensor, PrintsTypeAndElements) {
   auto t = Tensor::FromVector<float>({1, 2, 3, 4}, {2, 2});
   EXPECT_EQ(t->TypeString(), "float[2,2]");
   EXPECT_NE(t->ToString().find("float[2,2]"), std::string::npos);
+}
+
+// More and larger ones than a thread keeps when they are freed.
+TEST(Tensor, BlocksComeAgainToOneTensorAtATime) {
+  for (int round = 0; round < 3; ++round) {
+    std::vector<Tensor> tensors;
+    for (int64_t i = 0; i < 80; ++i) {
+      const int64_t count = (i % 40 + 1) * 20000;
+      tensors.push_back(*Tensor::Allocate(DType::kFloat, Shape({count})));
+      std::fill_n(tensors.back().mutable_data<float>(), count, static_cast<float>(i));
+    }
+    for (int64_t i = 0; i < 80; ++i) {
+      const Span<const float> values = tensors[static_cast<size_t>(i)].values<float>();
+      EXPECT_EQ(std::count(values.begin(), values.end(), static_cast<float>(i)),
+                tensors[static_cast<size_t>(i)].num_elements());
+    }
+  }
 }
 
 TEST(Tensor, QuantisedTypesStoreIntegers) {

@@ -54,5 +54,26 @@ TEST(FoldPadTest, OtherNumbersStay) {
   EXPECT_EQ(r.values[0], Sums(0.5));
 }
 
+// Sums of three of a sequence of ones, two zeros before it, as causal convolutions have them.
+TEST(FoldPadTest, OfSequences) {
+  GraphText g;
+  g.Input("x").Floats("f", *Tensor::FromVector(std::vector<float>(3, 1), {1, 3, 1, 1}));
+  g.Ints("amounts", {0, 0, 2, 0, 0, 0}, {3, 2}).Int("one", 1);
+  g.Node("p", "Pad", {"x", "amounts"}, kPaddings);
+  g.Node("image", "ExpandDims", {"p", "one"}, GraphText::Attr("Tdim", "type: DT_INT32"));
+  g.Node("y", "Conv2D", {"image", "f"},
+         GraphText::Attr("strides", "list { i: 1 i: 1 i: 1 i: 1 }") +
+             GraphText::Attr("padding", "s: 'VALID'"));
+  const Tensor x = *Tensor::FromVector(std::vector<float>(5, 1), {1, 5, 1});
+  Result r = RunGraph(g, {{"x:0", x}}, {"y:0"});
+  EXPECT_FALSE(Has(r, "Pad")) << r.plan;
+  EXPECT_EQ(r.values[0], (std::vector<float>{1, 2, 3, 3, 3}));
+  // Somebody else wants the image.
+  r = RunGraph(g, {{"x:0", x}}, {"y:0", "image:0"});
+  EXPECT_TRUE(Has(r, "Pad")) << r.plan;
+  EXPECT_EQ(r.values[0], (std::vector<float>{1, 2, 3, 3, 3}));
+  EXPECT_EQ(r.values[1], (std::vector<float>{0, 0, 1, 1, 1, 1, 1}));
+}
+
 }  // namespace
 }  // namespace savedmodel

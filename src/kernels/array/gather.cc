@@ -63,6 +63,23 @@ Status GatherV2Shape(ShapeContext& ctx) {
   return InferGather(ctx, axis, ctx.attrs().Int("batch_dims"));
 }
 
+// memcpy, without a call for numbers and pairs of them.
+inline void CopyBytes(void* to, const void* from, int64_t bytes) {
+  switch (bytes) {
+    case 4:
+      std::memcpy(to, from, 4);
+      return;
+    case 8:
+      std::memcpy(to, from, 8);
+      return;
+    case 16:
+      std::memcpy(to, from, 16);
+      return;
+    default:
+      std::memcpy(to, from, static_cast<size_t>(bytes));
+  }
+}
+
 Status RunGather(OpContext& ctx, int64_t axis_value, int64_t batch_value) {
   const Tensor &params = ctx.input(0), &indices = ctx.input(1);
   SM_ASSIGN_OR_RETURN(const GatherDims d,
@@ -92,8 +109,8 @@ Status RunGather(OpContext& ctx, int64_t axis_value, int64_t batch_value) {
       if (is_plain) {
         constexpr int64_t kAhead = 8;
         if (row + kAhead < rows) FetchRow(from, block * size + index[first + row + kAhead], bytes);
-        std::memcpy(static_cast<char*>(to) + i * bytes,
-                    static_cast<const char*>(from) + source * bytes, static_cast<size_t>(bytes));
+        CopyBytes(static_cast<char*>(to) + i * bytes,
+                  static_cast<const char*>(from) + source * bytes, bytes);
       } else {
         CopyElements(dtype, from, source * inner, to, i * inner, inner);
       }

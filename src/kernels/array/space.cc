@@ -44,12 +44,13 @@ int64_t BlockProduct(const Blocks& blocks) {
   return product;
 }
 
-// Output of SpaceToBatch for a fully known input.
+// Output of SpaceToBatch for an input of known rank.
 StatusOr<Shape> ToBatchShape(const Shape& in, const Blocks& blocks) {
   std::vector<int64_t> dims = in.ToVector();
-  SM_CHECK_ARG(!__builtin_mul_overflow(dims[0], BlockProduct(blocks), &dims[0]),
+  SM_CHECK_ARG(dims[0] < 0 || !__builtin_mul_overflow(dims[0], BlockProduct(blocks), &dims[0]),
                "the result has too many elements");
   for (int i = 0; i < blocks.rank(); ++i) {
+    if (in[i + 1] < 0) continue;
     int64_t padded = 0;
     SM_CHECK_ARG(!__builtin_add_overflow(in[i + 1], blocks.border_sum(i), &padded),
                  "the padding is too large");
@@ -61,14 +62,15 @@ StatusOr<Shape> ToBatchShape(const Shape& in, const Blocks& blocks) {
   return Shape::Make(dims);
 }
 
-// Output of BatchToSpace for a fully known input.
+// Output of BatchToSpace for an input of known rank.
 StatusOr<Shape> ToSpaceShape(const Shape& in, const Blocks& blocks) {
   std::vector<int64_t> dims = in.ToVector();
   const int64_t product = BlockProduct(blocks);
-  SM_CHECK_ARG(in[0] % product == 0, "the batch has size ", in[0], ", expected a multiple of ",
-               product);
-  dims[0] = in[0] / product;
+  SM_CHECK_ARG(in[0] < 0 || in[0] % product == 0, "the batch has size ", in[0],
+               ", expected a multiple of ", product);
+  if (in[0] >= 0) dims[0] = in[0] / product;
   for (int i = 0; i < blocks.rank(); ++i) {
+    if (in[i + 1] < 0) continue;
     int64_t size = 0;
     SM_CHECK_ARG(
         !__builtin_mul_overflow(in[i + 1], blocks.block[i], &size) && size >= blocks.border_sum(i),
@@ -137,7 +139,7 @@ Status BatchShape(ShapeContext& ctx) {
   SM_RETURN_IF_ERROR(ctx.ExpectRank(border, 2));
   SM_RETURN_IF_ERROR(nd ? ctx.ExpectRank(1, 1) : ctx.ExpectRank(0, 4));
   const Shape& in = ctx.input(0);
-  if (!in.fully_known() || ctx.value(1) == nullptr || ctx.value(border) == nullptr) {
+  if (!in.known_rank() || ctx.value(1) == nullptr || ctx.value(border) == nullptr) {
     if (in.known_rank()) ctx.set_output(0, Shape::UnknownOfRank(in.rank()));
     return Status();
   }

@@ -31,15 +31,80 @@ std::vector<Box<T>> ReadBoxes(const T* corners, int64_t n) {
   return boxes;
 }
 
-// Intersection over union.
+// How far boxes overlap, intersection over union, with those that were selected.
 template <class T>
-T Overlap(const Box<T>& a, const Box<T>& b) {
-  if (a.area <= T(0) || b.area <= T(0)) return T(0);
-  const T height = std::max(std::min(a.bottom, b.bottom) - std::max(a.top, b.top), T(0));
-  const T width = std::max(std::min(a.right, b.right) - std::max(a.left, b.left), T(0));
-  const T both = height * width;
-  return both / (a.area + b.area - both);
-}
+class BoxOverlaps {
+ public:
+  // Box i is boxes[i * stride].
+  explicit BoxOverlaps(const Box<T>* boxes, int64_t stride = 1) : boxes_(boxes), stride_(stride) {}
+
+  void Select(int64_t i) {
+    const Box<T>& box = boxes_[i * stride_];
+    const size_t at = static_cast<size_t>(count_++ % kBlock);
+    if (at == 0) blocks_.emplace_back();
+    Block& block = blocks_.back();
+    block.top[at] = box.top, block.left[at] = box.left;
+    block.bottom[at] = box.bottom, block.right[at] = box.right;
+    block.area[at] = box.area;
+  }
+
+  // Of box `i` with the selected number `j`.
+  T Of(int64_t i, int64_t j) const {
+    return Overlap(boxes_[i * stride_], blocks_[static_cast<size_t>(j / kBlock)],
+                   static_cast<size_t>(j % kBlock));
+  }
+
+  // Whether one of them, with box `i`, is above `limit`, which is not negative.
+  bool AnyAbove(int64_t i, T limit) const {
+    const Box<T> box = boxes_[i * stride_];
+    for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) {
+      int above = 0;
+      for (size_t k = 0; k < kBlock; ++k) above |= Overlap(box, *block, k) > limit;
+      if (above != 0) return true;
+    }
+    return false;
+  }
+
+ private:
+  static constexpr int64_t kBlock = 8;
+  // Coordinate by coordinate, so that all of a block are computed at once; at first without area.
+  struct Block {
+    T top[kBlock] = {}, left[kBlock] = {}, bottom[kBlock] = {}, right[kBlock] = {};
+    T area[kBlock] = {};
+  };
+
+  [[gnu::always_inline]] static inline T Overlap(const Box<T>& a, const Block& b, size_t k) {
+    const T height = std::max(std::min(a.bottom, b.bottom[k]) - std::max(a.top, b.top[k]), T(0));
+    const T width = std::max(std::min(a.right, b.right[k]) - std::max(a.left, b.left[k]), T(0));
+    const T both = height * width, overlap = both / (a.area + b.area[k] - both);
+    return a.area <= T(0) || b.area[k] <= T(0) ? T(0) : overlap;
+  }
+
+  const Box<T>* const boxes_;
+  const int64_t stride_;
+  std::vector<Block> blocks_;
+  int64_t count_ = 0;
+};
+
+// The same of boxes whose overlaps are given.
+class GivenOverlaps {
+ public:
+  GivenOverlaps(const float* overlaps, int64_t n) : overlaps_(overlaps), n_(n) {}
+
+  void Select(int64_t i) { selected_.push_back(i); }
+  float Of(int64_t i, int64_t j) const {
+    return overlaps_[i * n_ + selected_[static_cast<size_t>(j)]];
+  }
+  bool AnyAbove(int64_t i, float limit) const {
+    return std::any_of(selected_.begin(), selected_.end(),
+                       [&](int64_t j) { return overlaps_[i * n_ + j] > limit; });
+  }
+
+ private:
+  const float* const overlaps_;
+  const int64_t n_;
+  std::vector<int64_t> selected_;
+};
 
 template <class T>
 struct Limits {
@@ -66,9 +131,9 @@ struct Candidate {
   }
 };
 
-// Boxes [0, n) by falling score; `overlap(i, j)` of two boxes, `score(i)` of one.
-template <class T, class OverlapFn, class ScoreFn>
-std::vector<Selected<T>> Suppress(int64_t n, const Limits<T>& limits, OverlapFn overlap,
+// Boxes [0, n) by falling score; `score(i)` is that of one.
+template <class T, class Overlaps, class ScoreFn>
+std::vector<Selected<T>> Suppress(int64_t n, const Limits<T>& limits, Overlaps overlaps,
                                   ScoreFn score) {
   std::vector<Candidate<T>> start;
   for (int64_t i = 0; i < n; ++i) {
@@ -82,23 +147,19 @@ std::vector<Selected<T>> Suppress(int64_t n, const Limits<T>& limits, OverlapFn 
   while (static_cast<int64_t>(selected.size()) < limits.max_output && !queue.empty()) {
     Candidate<T> next = queue.top();
     queue.pop();
+    if (!soft && overlaps.AnyAbove(next.box, limits.overlap)) continue;
     const T original = next.score;
-    bool dropped = false;
-    for (int64_t j = static_cast<int64_t>(selected.size()) - 1; j >= next.checked; --j) {
-      const T common = overlap(next.box, selected[j].box);
-      if (!soft) {
-        dropped = common > limits.overlap;
-        if (dropped) break;
-        continue;
-      }
+    const int64_t count = static_cast<int64_t>(selected.size());
+    for (int64_t j = count - 1; soft && j >= next.checked; --j) {
+      const T common = overlaps.Of(next.box, j);
       const T weight = T(std::exp(static_cast<float>(factor * common * common)));
       next.score = next.score * weight;
       if (next.score <= limits.score) break;
     }
-    next.checked = static_cast<int64_t>(selected.size());
-    if (dropped) continue;
+    next.checked = count;
     if (next.score == original) {
       selected.push_back({next.box, next.score});
+      overlaps.Select(next.box);
     } else if (next.score > limits.score) {
       queue.push(next);
     }
@@ -182,9 +243,8 @@ StatusOr<KernelPtr> BuildNms(BuildContext& build) {
       const int64_t wanted = limits.max_output, n = ctx.input(0).shape()[0];
       limits.max_output = std::min(wanted, n);
       const std::vector<Box<T>> boxes = ReadBoxes(ctx.in<T>(0), n);
-      const auto selected = Suppress<T>(
-          n, limits, [&](int64_t i, int64_t j) { return Overlap(boxes[i], boxes[j]); },
-          [&](int64_t i) { return scores[i]; });
+      const auto selected = Suppress<T>(n, limits, BoxOverlaps<T>(boxes.data()),
+                                        [&](int64_t i) { return scores[i]; });
       return StoreSelected(ctx, selected, pad ? wanted : static_cast<int64_t>(selected.size()));
     });
   });
@@ -210,9 +270,8 @@ Status NmsWithOverlaps(OpContext& ctx) {
   const int64_t wanted = ctx.IntInput(2);
   SM_CHECK_ARG(wanted >= 0, "max_output_size is ", wanted, ", expected a number >= 0");
   const Limits<float> limits = {std::min(wanted, n), *ctx.in<float>(3), *ctx.in<float>(4), 0};
-  const auto selected = Suppress<float>(
-      n, limits, [&](int64_t i, int64_t j) { return overlaps[i * n + j]; },
-      [&](int64_t i) { return scores[i]; });
+  const auto selected =
+      Suppress<float>(n, limits, GivenOverlaps(overlaps, n), [&](int64_t i) { return scores[i]; });
   return StoreSelected(ctx, selected, static_cast<int64_t>(selected.size()));
 }
 
@@ -253,11 +312,11 @@ std::vector<Detection> Detect(const float* boxes, const float* scores, int64_t n
   std::vector<Detection> found;
   const std::vector<Box<float>> all = ReadBoxes(boxes, n * q);
   for (int64_t c = 0; c < classes; ++c) {
-    const auto index = [&](int64_t i) { return i * q + (q == 1 ? 0 : c); };
-    for (const Selected<float>&s : Suppress<float>(
-             n, limits, [&](int64_t i, int64_t j) { return Overlap(all[index(i)], all[index(j)]); },
-             [&](int64_t i) { return scores[i * classes + c]; })) {
-      found.push_back({boxes + index(s.box) * 4, s.score, c});
+    const int64_t first = q == 1 ? 0 : c;
+    for (const Selected<float>& s :
+         Suppress<float>(n, limits, BoxOverlaps<float>(all.data() + first, q),
+                         [&](int64_t i) { return scores[i * classes + c]; })) {
+      found.push_back({boxes + (s.box * q + first) * 4, s.score, c});
     }
   }
   std::stable_sort(found.begin(), found.end(),

@@ -1,7 +1,6 @@
 #include "src/kernels/io/example.h"
 
 #include <algorithm>
-#include <iterator>
 
 #include "src/base/status_macros.h"
 #include "src/kernels/io/wire.h"
@@ -55,12 +54,11 @@ int64_t WidestOf(const std::vector<std::vector<ColumnData>>& parts, size_t colum
   return widest;
 }
 
-void MoveAll(std::vector<std::vector<ColumnData>>& parts, size_t column, Tensor* out) {
-  int64_t at = 0;
-  for (auto& part : parts) {
-    const int64_t n = part[column].values.size(out->dtype());
-    part[column].values.MoveTo(out, at, 0, n);
-    at += n;
+void CopyAll(const std::vector<std::vector<ColumnData>>& parts, size_t column, Tensor* out) {
+  void* to = out->raw_mutable_data();
+  for (const auto& part : parts) {
+    const FeatureValues& values = part[column].values;
+    to = values.CopyTo(out->dtype(), 0, values.size(out->dtype()), to);
   }
 }
 
@@ -74,7 +72,7 @@ bool FeatureValues::Append(DType dtype, std::string_view list) {
   if (ReadShortBytes(1, &at, end, &bytes) && at == end) {
     if (dtype == DType::kFloat) return AppendFloats(bytes, &floats_);
     if (dtype == DType::kInt64) return AppendInts(bytes, &ints_);
-    strings_.emplace_back(bytes);
+    strings_.push_back(bytes);
     return true;
   }
   WireReader reader(list);
@@ -82,7 +80,7 @@ bool FeatureValues::Append(DType dtype, std::string_view list) {
     if (reader.field() != 1) continue;
     if (dtype == DType::kString) {
       if (!reader.is_bytes()) return false;
-      strings_.emplace_back(reader.bytes());
+      strings_.push_back(reader.bytes());
     } else if (reader.is_bytes()) {
       if (!(dtype == DType::kFloat ? AppendFloats(reader.bytes(), &floats_)
                                    : AppendInts(reader.bytes(), &ints_))) {
@@ -124,15 +122,13 @@ void FeatureValues::Clear() {
   strings_.clear();
 }
 
-void FeatureValues::MoveTo(Tensor* out, int64_t at, int64_t from, int64_t count) {
-  const auto move = [&](auto& values) {
-    using T = typename std::decay_t<decltype(values)>::value_type;
-    std::move(values.begin() + from, values.begin() + from + count,
-              static_cast<T*>(out->raw_mutable_data()) + at);
+void* FeatureValues::CopyTo(DType dtype, int64_t from, int64_t count, void* to) const {
+  const auto copy = [&](const auto& values, auto* elements) -> void* {
+    return std::copy_n(values.begin() + from, count, elements);
   };
-  if (out->dtype() == DType::kFloat) move(floats_);
-  if (out->dtype() == DType::kInt64) move(ints_);
-  if (out->dtype() == DType::kString) move(strings_);
+  if (dtype == DType::kFloat) return copy(floats_, static_cast<float*>(to));
+  if (dtype == DType::kInt64) return copy(ints_, static_cast<int64_t*>(to));
+  return copy(strings_, static_cast<std::string*>(to));
 }
 
 bool ReadFeature(std::string_view feature, DType* dtype, std::string_view* list) {
@@ -201,34 +197,73 @@ bool ReadEntry(std::string_view entry, std::string_view* key, std::string_view* 
 
 }  // namespace
 
-void KeyIndex::Add(const std::string& key) {
-  const auto [it, added] = slots_.emplace(key, heads_.size());
-  if (!added) it->second = kNone;
-  std::string head;
-  AppendBytesField(1, key, &head);
-  AppendVarint(2 << 3 | WireReader::kBytes, &head);
+void KeyIndex::Add(const FeatureColumn& column) {
+  Head head;
+  const auto [it, added] = slots_.emplace(column.key, heads_.size());
+  if (!added) {
+    if (it->second != kNone) heads_[it->second].is_unique = false;
+    it->second = kNone;
+    head.is_unique = false;
+  }
+  AppendBytesField(1, column.key, &head.entry);
+  AppendVarint(2 << 3 | WireReader::kBytes, &head.entry);
+  if (!column.head.empty()) {
+    head.num_bytes = static_cast<size_t>(column.stride) * sizeof(float);
+    const size_t size = column.head.size() + head.num_bytes;
+    std::string entry = head.entry;
+    AppendVarint(size, &entry);
+    AppendVarint(1 << 3 | WireReader::kBytes, &head.packed);
+    AppendVarint(entry.size() + size, &head.packed);
+    head.packed += entry + column.head;
+  }
   heads_.push_back(std::move(head));
 }
 
-bool KeyIndex::Find(std::string_view map, std::vector<std::string_view>* found,
-                    Order* order) const {
+// Inlined: most entries are taken by it.
+[[gnu::always_inline]] inline size_t KeyIndex::TakePacked(std::string_view map, const Head& head,
+                                                          FoundValue* found) {
+  const size_t size = head.packed.size() + head.num_bytes;
+  if (head.packed.empty() || map.size() < size || !StartsWith(map, head.packed)) return 0;
+  *found = {std::string_view(map.data() + head.packed.size(), head.num_bytes), true};
+  return size;
+}
+
+bool KeyIndex::Find(std::string_view map, std::vector<FoundValue>* found, Order* order) const {
+  if (order->empty()) {
+    order->resize(heads_.size() + 1, kNone);
+    size_t last = heads_.size();
+    for (size_t slot = 0; slot < heads_.size(); last = slot++) {
+      if (heads_[slot].is_unique) (*order)[last] = slot;
+    }
+  }
   WireReader entries(map);
-  for (size_t index = 0; entries.Next(); ++index) {
+  for (size_t last = heads_.size();;) {
+    const std::string_view rest = entries.rest();
+    const size_t guess = (*order)[last];
+    if (guess != kNone) {
+      const size_t size = TakePacked(rest, heads_[guess], &(*found)[guess]);
+      if (size > 0) {
+        entries.Skip(size);
+        last = guess;
+        continue;
+      }
+    }
+    if (!entries.Next()) return entries.ok();
     if (entries.field() != 1 || !entries.is_bytes()) continue;
     std::string_view value;
-    size_t slot = index < order->size() ? (*order)[index] : kNone;
-    if (slot == kNone || !ReadValue(heads_[slot], entries.bytes(), &value)) {
-      std::string_view key;
-      if (!ReadEntry(entries.bytes(), &key, &value)) return false;
-      const auto it = slots_.find(key);
-      if (it == slots_.end() || it->second == kNone) continue;
-      slot = it->second;
-      if (index >= order->size()) order->resize(index + 1, kNone);
-      (*order)[index] = slot;
+    if (guess != kNone && ReadValue(heads_[guess].entry, entries.bytes(), &value)) {
+      (*found)[guess] = {value, false};
+      last = guess;
+      continue;
     }
-    (*found)[slot] = value;
+    std::string_view key;
+    if (!ReadEntry(entries.bytes(), &key, &value)) return false;
+    const auto it = slots_.find(key);
+    if (it == slots_.end() || it->second == kNone) continue;
+    (*order)[last] = it->second;
+    last = it->second;
+    if (TakePacked(rest, heads_[last], &(*found)[last]) == 0) (*found)[last] = {value, false};
   }
-  return entries.ok();
 }
 
 namespace {
@@ -285,11 +320,8 @@ Status PlaceDense(OpContext& ctx, int output, const FeatureColumn& column, int64
   return Status();
 }
 
-namespace {
-
-// What AppendFeature does with all that is not packed floats of the right number.
-[[gnu::noinline]] Status AppendAnyFeature(const FeatureColumn& column, std::string_view feature,
-                                          Where where, ColumnData* data) {
+Status AppendUnpacked(const FeatureColumn& column, std::string_view feature, Where where,
+                      ColumnData* data) {
   const bool dense = column.form == FeatureColumn::Form::kDense;
   DType found = DType::kInvalid;
   std::string_view list;
@@ -313,9 +345,8 @@ namespace {
     SM_CHECK_ARG(count == column.stride, where(), ", Key: ", column.key, ". Number of ",
                  column.dtype, " values != expected. Values size: ", count,
                  " but output shape: ", column.shape);
-    data->values.MoveTo(data->rows, data->next, 0, count);
+    data->row = data->values.CopyTo(column.dtype, 0, count, data->row);
     data->values.Clear();
-    data->next += count;
     return Status();
   }
   if (column.form == FeatureColumn::Form::kPadded) {
@@ -328,26 +359,6 @@ namespace {
   return Status();
 }
 
-}  // namespace
-
-Status AppendFeature(const FeatureColumn& column, std::string_view feature, Where where,
-                     ColumnData* data) {
-  const size_t bytes = static_cast<size_t>(column.stride) * sizeof(float);
-  if (column.head.empty() || feature.size() != column.head.size() + bytes ||
-      !StartsWith(feature, column.head)) {
-    return AppendAnyFeature(column, feature, where, data);
-  }
-  const char* packed = feature.data() + column.head.size();
-  float* row = static_cast<float*>(data->rows->raw_mutable_data()) + data->next;
-  data->next += column.stride;
-  if (column.stride == 1) {
-    std::memcpy(row, packed, sizeof(float));  // without the call that a size from memory costs
-  } else {
-    std::memcpy(row, packed, bytes);
-  }
-  return Status();
-}
-
 Status EmitSparse(OpContext& ctx, int indices_output, int values_output, int shape_output,
                   DType dtype, std::vector<std::vector<ColumnData>>& parts, size_t column,
                   bool batched) {
@@ -355,7 +366,7 @@ Status EmitSparse(OpContext& ctx, int indices_output, int values_output, int sha
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(indices_output, {n, batched ? 2 : 1}));
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(values_output, {n}));
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(shape_output, {batched ? 2 : 1}));
-  MoveAll(parts, column, &ctx.output(values_output));
+  CopyAll(parts, column, &ctx.output(values_output));
   int64_t* indices = ctx.out<int64_t>(indices_output);
   EachCount(parts, column, [&](int64_t row, int64_t count) {
     for (int64_t k = 0; k < count; ++k) {
@@ -375,19 +386,15 @@ Status EmitPadded(OpContext& ctx, int output, const FeatureColumn& spec,
   Shape shape = spec.shape.WithDim(0, spec.stride == 0 ? 0 : widest / spec.stride);
   if (batched) shape = shape.WithInserted(0, NumExamples(parts, column));
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(output, shape));
-  Tensor* out = &ctx.output(output);
-  int64_t at = 0;
-  for (auto& part : parts) {
+  FeatureValues padding;
+  padding.Append(spec.default_value);
+  void* to = ctx.output(output).raw_mutable_data();
+  for (const auto& part : parts) {
     int64_t from = 0;
     for (const int64_t count : part[column].counts) {
-      part[column].values.MoveTo(out, at, from, count);
+      to = part[column].values.CopyTo(spec.dtype, from, count, to);
       from += count;
-      for (int64_t k = count; k < widest; ++k) {
-        FeatureValues padding;
-        padding.Append(spec.default_value);
-        padding.MoveTo(out, at + k, 0, 1);
-      }
-      at += widest;
+      for (int64_t k = count; k < widest; ++k) to = padding.CopyTo(spec.dtype, 0, 1, to);
     }
   }
   return Status();
@@ -396,7 +403,7 @@ Status EmitPadded(OpContext& ctx, int output, const FeatureColumn& spec,
 Status EmitRagged(OpContext& ctx, int values_output, int splits_output, DType dtype,
                   std::vector<std::vector<ColumnData>>& parts, size_t column, bool batched) {
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(values_output, {Total(parts, column, dtype)}));
-  MoveAll(parts, column, &ctx.output(values_output));
+  CopyAll(parts, column, &ctx.output(values_output));
   // One example is a plain vector, without splits.
   if (!batched) return ctx.AllocateOutput(splits_output, {0});
   std::vector<int64_t> splits = {0};

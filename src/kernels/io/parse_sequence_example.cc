@@ -20,7 +20,7 @@ struct Section {
 
   size_t ragged() const { return columns.size() - sparse - dense; }
   void Add(FeatureColumn column) {
-    index.Add(column.key);
+    index.Add(column);
     columns.push_back(std::move(column));
   }
   void AddLists(Span<const std::string> keys, const std::vector<DType>& types) {
@@ -86,7 +86,7 @@ Status AppendList(const FeatureColumn& column, std::string_view list, Where wher
 Status ParseOne(const Request& request, const std::string& serialized, Where where, Parsed* out) {
   const Section& context = request.context;
   const Section& lists = request.lists;
-  std::vector<std::string_view> features(context.columns.size()), found(lists.columns.size());
+  std::vector<FoundValue> features(context.columns.size()), found(lists.columns.size());
   bool ok = true;
   WireReader example(serialized);
   while (ok && example.Next()) {
@@ -101,11 +101,12 @@ Status ParseOne(const Request& request, const std::string& serialized, Where whe
   }
   for (size_t i = 0; i < found.size(); ++i) {
     const bool is_dense = i >= lists.sparse && i < lists.sparse + lists.dense;
-    SM_CHECK_ARG(found[i].data() != nullptr || !is_dense || request.may_miss[i - lists.sparse],
-                 where(), ", Feature list '", lists.columns[i].key,
-                 "' is required but could not be found.  Did you mean to include it in "
-                 "feature_list_dense_missing_assumed_empty?");
-    SM_RETURN_IF_ERROR(AppendList(lists.columns[i], found[i], where, &out->lists[i]));
+    SM_CHECK_ARG(
+        found[i].bytes.data() != nullptr || !is_dense || request.may_miss[i - lists.sparse],
+        where(), ", Feature list '", lists.columns[i].key,
+        "' is required but could not be found.  Did you mean to include it in "
+        "feature_list_dense_missing_assumed_empty?");
+    SM_RETURN_IF_ERROR(AppendList(lists.columns[i], found[i].bytes, where, &out->lists[i]));
   }
   return Status();
 }
@@ -122,7 +123,7 @@ Status EmitSparseList(OpContext& ctx, int output, int step, DType dtype, ListDat
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(output, {n, batched ? 3 : 2}));
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(output + step, {n}));
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(output + 2 * step, {batched ? 3 : 2}));
-  data->values.MoveTo(&ctx.output(output + step), 0, 0, n);
+  data->values.CopyTo(dtype, 0, n, ctx.output(output + step).raw_mutable_data());
   int64_t* indices = ctx.out<int64_t>(output);
   size_t at = 0;
   for (size_t example = 0; example < data->steps.size(); ++example) {
@@ -151,11 +152,14 @@ Status EmitDenseList(OpContext& ctx, int output, const FeatureColumn& column, Li
   Tensor* out = &ctx.output(output);
   if (out->num_elements() == 0) return Status();
   if (IsPlainData(out->dtype())) std::memset(out->raw_mutable_data(), 0, out->num_bytes());
-  int64_t from = 0, at = 0;
+  const int64_t example_bytes =
+      longest * column.stride * static_cast<int64_t>(DTypeSize(out->dtype()));
+  char* to = static_cast<char*>(out->raw_mutable_data());
+  int64_t from = 0;
   for (const int64_t steps : data->steps) {
-    data->values.MoveTo(out, at, from, steps * column.stride);
+    data->values.CopyTo(out->dtype(), from, steps * column.stride, to);
     from += steps * column.stride;
-    at += longest * column.stride;
+    to += example_bytes;
   }
   return Status();
 }
@@ -171,7 +175,7 @@ Status EmitRaggedList(OpContext& ctx, int output, int step, DType dtype, ListDat
                       bool batched) {
   const int64_t n = data->values.size(dtype);
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(output, {n}));
-  data->values.MoveTo(&ctx.output(output), 0, 0, n);
+  data->values.CopyTo(dtype, 0, n, ctx.output(output).raw_mutable_data());
   std::vector<int64_t> outer = {0}, inner = {0};
   for (const int64_t steps : data->steps) outer.push_back(outer.back() + steps);
   for (const int64_t count : data->counts) inner.push_back(inner.back() + count);
@@ -240,7 +244,7 @@ Status Run(OpContext& ctx, const Request& request, Span<const std::string> names
     const int output = static_cast<int>(2 * request.context.sparse + i);
     SM_RETURN_IF_ERROR(
         PlaceDense(ctx, output, column, static_cast<int64_t>(examples.size()), request.batched));
-    parsed.context[0][i].rows = &ctx.output(output);
+    parsed.context[0][i].row = ctx.output(output).raw_mutable_data();
   }
   for (size_t i = 0; i < examples.size(); ++i) {
     SM_RETURN_IF_ERROR(ctx.CheckInterrupt());

@@ -52,6 +52,10 @@ class WireReader {
   Type type() const { return type_; }
   bool is_bytes() const { return type_ == kBytes; }
   bool is_varint() const { return type_ == kVarint; }
+  // All behind the field read last.
+  std::string_view rest() const { return std::string_view(at_, static_cast<size_t>(end_ - at_)); }
+  // Goes past the first `bytes` of the rest, which must be whole fields.
+  void Skip(size_t bytes) { at_ += bytes; }
   // The payload of a kBytes field.
   std::string_view bytes() const { return bytes_; }
   // The value of a field of any other type.

@@ -37,7 +37,7 @@ void EachPanel(const VectorCode& code, int64_t columns,
 }  // namespace
 
 Status PackedMatrix::Allocate(DType dtype, int64_t columns) {
-  SM_ASSIGN_OR_RETURN(memory_, Tensor::Allocate(dtype, Shape({depth_, columns})));
+  SM_ASSIGN_OR_RETURN(memory_, AllocateOnLargePages(dtype, Shape({depth_, columns})));
   data_ = memory_.raw_mutable_data();
   TakeLargePages(data_, memory_.num_bytes());
   TakePages(data_, memory_.num_bytes());
@@ -115,7 +115,7 @@ StatusOr<std::vector<PackedMatrix>> PackedMatrix::Fill(int64_t count, int64_t de
   const VectorCode& code = Vectors();
   // Panels are written side by side: their distance is no power of two.
   const int64_t distance = depth * RoundUp(columns, code.lanes) + kLine;
-  SM_ASSIGN_OR_RETURN(Tensor memory, Tensor::Allocate(DType::kFloat, Shape({count, distance})));
+  SM_ASSIGN_OR_RETURN(Tensor memory, AllocateOnLargePages(DType::kFloat, Shape({count, distance})));
   float* const first = static_cast<float*>(memory.raw_mutable_data());
   const char* const end_of_large =
       reinterpret_cast<char*>(first) + TakeLargePages(first, memory.num_bytes());

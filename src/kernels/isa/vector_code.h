@@ -117,7 +117,7 @@ struct WinogradArgs {
   float* frequencies = nullptr;          // frequency f, channel c at f * frequency_stride + c
   int64_t frequency_stride = 0;
   float* out = nullptr;  // first output pixel, of `channels` floats
-  int64_t out_row_stride = 0;
+  int64_t out_row_stride = 0, out_column_stride = 0;
   int64_t out_rows = 0, out_columns = 0;  // of the tile that exist
   const float* bias = nullptr;
   float low = -__builtin_inff(), high = __builtin_inff();  // limits of the result

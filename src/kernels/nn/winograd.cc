@@ -37,6 +37,16 @@ Scratch& ThreadScratch() {
   return scratch;
 }
 
+// Outputs of dimension `d` in every phase: a dilation makes of an image, of each of its dimensions,
+// as many images of every n-th row or column, that are convolved without.
+int64_t PhaseSize(const WindowGeometry& g, int d) { return CeilDiv(g.out[d], g.dilation[d]); }
+
+// Tiles along dimension `d`, of `size` outputs each: the first of all phases come before the
+// second.
+int64_t TilesAlong(const WindowGeometry& g, int d, int64_t size) {
+  return CeilDiv(PhaseSize(g, d), size) * g.dilation[d];
+}
+
 class Convolution {
  public:
   Convolution(const WindowGeometry& g, const WinogradTile& tile,
@@ -52,8 +62,9 @@ class Convolution {
         step_(epilogue.steps.data()),
         end_(step_ + epilogue.steps.size()),
         parts_(static_cast<int64_t>(filter.size()) / tile.frequencies()),
-        columns_(CeilDiv(g.out[2], tile.columns)),
-        tiles_(g.batch * CeilDiv(g.out[1], tile.rows) * columns_) {
+        rows_(TilesAlong(g, 1, tile.rows)),
+        columns_(TilesAlong(g, 2, tile.columns)),
+        tiles_(g.batch * rows_ * columns_) {
     TakeLimits(&step_, end_, &low_, &high_);
     const int64_t floats = frequencies() * (g.channels + out_channels);
     blocks_ = CeilDiv(tiles_, std::max<int64_t>(1, kBlockFloats / floats));
@@ -99,18 +110,19 @@ class Convolution {
   void TransformInput(int64_t begin, int64_t end) const {
     const VectorCode& code = Vectors();
     const float* pixels[36];
-    Place at = PlaceOf(first_ + begin);
-    for (int64_t t = begin; t < end; ++t, Advance(&at)) {
+    for (int64_t t = begin; t < end; ++t) {
+      const Place at = PlaceOf(first_ + t);
       const float* image = x_ + at.image * g_.in_pixels() * g_.channels;
       const float** pixel = pixels;
       for (int y = 0; y < tile_.in_rows(); ++y) {
-        const int64_t h = at.row + y - g_.before[1];
+        const int64_t h = at.row + y * g_.dilation[1] - g_.before[1];
         const bool row_inside = h >= 0 && h < g_.in[1];
-        const int64_t left = at.column - g_.before[2];
-        const float* row = image + (h * g_.in[2] + left) * g_.channels;
-        for (int x = 0; x < tile_.in_columns(); ++x, row += g_.channels) {
-          const bool inside = row_inside && left + x >= 0 && left + x < g_.in[2];
-          *pixel++ = inside ? row : zeros_;
+        int64_t w = at.column - g_.before[2];
+        const float* row = image + (h * g_.in[2] + w) * g_.channels;
+        for (int x = 0; x < tile_.in_columns(); ++x) {
+          *pixel++ = row_inside && w >= 0 && w < g_.in[2] ? row : zeros_;
+          w += g_.dilation[2];
+          row += g_.dilation[2] * g_.channels;
         }
       }
       code.winograd_input(tile_, {.channels = g_.channels,
@@ -139,25 +151,32 @@ class Convolution {
   // Makes the output of tiles [begin, end) of the block.
   void TransformOutput(int64_t begin, int64_t end) const {
     const VectorCode& code = Vectors();
-    Place at = PlaceOf(first_ + begin);
-    for (int64_t t = begin; t < end; ++t, Advance(&at)) {
+    const int64_t row_step = g_.dilation[1] * g_.out[2], column_step = g_.dilation[2];
+    for (int64_t t = begin; t < end; ++t) {
+      const Place at = PlaceOf(first_ + t);
+      const int64_t rows = OutputsOf(tile_.rows, at.row, 1);
+      const int64_t columns = OutputsOf(tile_.columns, at.column, 2);
+      if (rows <= 0 || columns <= 0) continue;
       const int64_t pixel = (at.image * g_.out[1] + at.row) * g_.out[2] + at.column;
-      const int64_t rows = std::min<int64_t>(tile_.rows, g_.out[1] - at.row);
-      const int64_t columns = std::min<int64_t>(tile_.columns, g_.out[2] - at.column);
       code.winograd_output(tile_, {.channels = out_channels_,
                                    .frequencies = out_ + t * out_stride_,
                                    .frequency_stride = count_ * out_stride_,
                                    .out = y_ + pixel * out_channels_,
-                                   .out_row_stride = g_.out[2] * out_channels_,
+                                   .out_row_stride = row_step * out_channels_,
+                                   .out_column_stride = column_step * out_channels_,
                                    .out_rows = rows,
                                    .out_columns = columns,
                                    .bias = epilogue_.bias,
                                    .low = low_,
                                    .high = high_});
+      // Pixels that lie next to each other at once.
+      const int64_t run = column_step == 1 ? columns : 1;
       for (int64_t r = 0; step_ != end_ && r < rows; ++r) {
-        const int64_t row = pixel + r * g_.out[2];
-        code.apply(step_, static_cast<int>(end_ - step_), y_, out_channels_, row, row + columns,
-                   out_channels_);
+        for (int64_t c = 0; c < columns; c += run) {
+          const int64_t first = pixel + r * row_step + c * column_step;
+          code.apply(step_, static_cast<int>(end_ - step_), y_, out_channels_, first, first + run,
+                     out_channels_);
+        }
       }
     }
   }
@@ -167,19 +186,18 @@ class Convolution {
     int64_t image, row, column;  // of the tile's first output pixel
   };
   Place PlaceOf(int64_t tile) const {
-    const int64_t rows = CeilDiv(g_.out[1], tile_.rows);
-    return {tile / columns_ / rows, tile / columns_ % rows * tile_.rows,
-            tile % columns_ * tile_.columns};
+    return {tile / columns_ / rows_, FirstOf(tile / columns_ % rows_, tile_.rows, 1),
+            FirstOf(tile % columns_, tile_.columns, 2)};
   }
-
-  void Advance(Place* at) const {
-    at->column += tile_.columns;
-    if (at->column < g_.out[2]) return;
-    at->column = 0;
-    at->row += tile_.rows;
-    if (at->row < g_.out[1]) return;
-    at->row = 0;
-    ++at->image;
+  // Where tile `i` of `size` outputs begins along dimension `d`.
+  int64_t FirstOf(int64_t i, int64_t size, int d) const {
+    const int64_t phases = g_.dilation[d];
+    return phases == 1 ? i * size : i / phases * phases * size + i % phases;
+  }
+  // How many of the `size` outputs of a tile that begins at `first` exist.
+  int64_t OutputsOf(int64_t size, int64_t first, int d) const {
+    const int64_t step = g_.dilation[d], left = g_.out[d] - first;
+    return std::min(size, step == 1 ? left : CeilDiv(std::max<int64_t>(left, 0), step));
   }
 
   const WindowGeometry& g_;
@@ -192,7 +210,7 @@ class Convolution {
   const VectorStep *step_, *end_;  // those left after the limits
   float low_ = -__builtin_inff(), high_ = __builtin_inff();
   const int64_t parts_;  // of the channels, which meet only each other
-  const int64_t columns_, tiles_;
+  const int64_t rows_, columns_, tiles_;
   int64_t blocks_;
   // The block at hand.
   int64_t first_ = 0, count_ = 0, in_stride_ = 0, out_stride_ = 0;
@@ -211,7 +229,7 @@ bool PaysOff(const WinogradTile& tile, const WindowGeometry& g, int64_t in_chann
   constexpr double kNearFilter = 256 * 1024;
   const double in = static_cast<double>(in_channels), out = static_cast<double>(out_channels);
   const double tiles =
-      static_cast<double>(CeilDiv(g.out[1], tile.rows) * CeilDiv(g.out[2], tile.columns));
+      static_cast<double>(TilesAlong(g, 1, tile.rows) * TilesAlong(g, 2, tile.columns));
   const double size = tile.frequencies();
   const double direct = static_cast<double>(g.out_pixels()) * static_cast<double>(g.taps());
   const double read = size * in * out <= kNearFilter ? kRead : kReadFar;
@@ -222,15 +240,12 @@ bool PaysOff(const WinogradTile& tile, const WindowGeometry& g, int64_t in_chann
 
 WinogradTile FindWinogradTile(const WindowGeometry& g, int64_t out_channels, int64_t groups) {
   constexpr std::array<int64_t, 3> kOnes = {1, 1, 1};
-  if (g.window[0] != 1 || g.stride != kOnes || g.dilation != kOnes || g.in[0] != 1 ||
-      g.out[0] != 1) {
-    return {};
-  }
+  if (g.window[0] != 1 || g.stride != kOnes || g.in[0] != 1 || g.out[0] != 1) return {};
   const int64_t parts = groups / JoinedGroups(groups, out_channels / groups, kLeastChannels);
   const int64_t in = g.channels / parts, out = out_channels / parts, channels = std::min(in, out);
   const int64_t rows = g.window[1], columns = g.window[2];
   if (rows == 3 && columns == 3) {
-    const int64_t least = std::min(g.out[1], g.out[2]);
+    const int64_t least = std::min(PhaseSize(g, 1), PhaseSize(g, 2));
     const int m = least >= 12 && channels >= kLeastChannels ? 4
                   : least >= 4 && channels >= kLeastOfSmall ? 2
                                                             : 0;

@@ -78,6 +78,7 @@ Status Reshape(OpContext& ctx) {
   SM_CHECK_ARG(out_dims.size() <= Shape::kMaxRank, "new_shape: found ", out_dims.size(),
                " dimensions");
   SM_RETURN_IF_ERROR(EmitInts(ctx, 1, out_dims));
+  if (out_dims == dims) return ctx.ForwardInput(0, 0, indices);
   const int64_t rank = indices.dim(1), out_rank = static_cast<int64_t>(out_dims.size());
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(0, {indices.dim(0), out_rank}));
   const std::vector<uint64_t> in_strides = Strides(dims), out_strides = Strides(out_dims);
@@ -216,9 +217,10 @@ StatusOr<FilledRows> FillRows(OpContext& ctx, int64_t n, int64_t rows, RowOf row
     filled.row.resize(static_cast<size_t>(total), row);
   }
   filled.source.assign(static_cast<size_t>(total), -1);
+  filled.target.resize(static_cast<size_t>(n));
   for (int64_t i = 0; i < n; ++i) {
     const int64_t at = next[row_of(i)]++;
-    filled.target.push_back(at);
+    filled.target[static_cast<size_t>(i)] = at;
     filled.source[static_cast<size_t>(at)] = i;
   }
   return filled;
@@ -246,13 +248,10 @@ Status FillEmptyRows(OpContext& ctx) {
   SM_RETURN_IF_ERROR(
       ctx.AllocateOutput(0, {static_cast<int64_t>(filled.source.size()), in.rank()}));
   int64_t* out = ctx.out<int64_t>(0);
-  for (size_t k = 0; k < filled.source.size(); ++k, out += in.rank()) {
-    if (filled.source[k] >= 0) {
-      std::copy_n(in.index(filled.source[k]), in.rank(), out);
-    } else {
-      std::fill_n(out, in.rank(), 0);
-      out[0] = filled.row[k];
-    }
+  for (size_t k = 0; k < filled.source.size(); ++k) {
+    const int64_t* index = filled.source[k] < 0 ? nullptr : in.index(filled.source[k]);
+    *out++ = filled.row[k];
+    for (int64_t d = 1; d < in.rank(); ++d) *out++ = index == nullptr ? 0 : index[d];
   }
   return EmitFilled(ctx, filled);
 }

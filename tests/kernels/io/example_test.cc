@@ -62,7 +62,7 @@ std::vector<float> FloatsOf(const std::string& list, bool* ok) {
   FeatureValues values;
   *ok = values.Append(DType::kFloat, list);
   Tensor out = *Tensor::Allocate(DType::kFloat, Shape({values.size(DType::kFloat)}));
-  values.MoveTo(&out, 0, 0, out.num_elements());
+  values.CopyTo(DType::kFloat, 0, out.num_elements(), out.raw_mutable_data());
   return out.ToVector<float>();
 }
 
@@ -84,13 +84,17 @@ TEST(WireFormatTest, FloatsArePackedOrNot) {
 
 TEST(WireFormatTest, EntriesOfMaps) {
   KeyIndex index;
-  index.Add("a");
-  index.Add("b");
+  FeatureColumn column;
+  for (const char* key : {"a", "b"}) {
+    column.key = key;
+    index.Add(column);
+  }
   KeyIndex::Order order;
   const auto find = [&](const std::string& map) {
-    std::vector<std::string_view> found(2);
-    return index.Find(map, &found, &order) ? std::string(found[0]) + "|" + std::string(found[1])
-                                           : "malformed";
+    std::vector<FoundValue> found(2);
+    return index.Find(map, &found, &order)
+               ? std::string(found[0].bytes) + "|" + std::string(found[1].bytes)
+               : "malformed";
   };
   const auto entry = [](const std::string& key, const std::string& value) {
     return Field(1, Field(1, key) + Field(2, value));
@@ -111,30 +115,63 @@ TEST(WireFormatTest, EntriesOfMaps) {
   EXPECT_EQ(find(Field(1, Field(1, "a") + "\x12\x05x")), "malformed");
 }
 
+// As in TensorFlow, which also finds neither.
+TEST(WireFormatTest, AKeyOfTwoSlotsIsNeverFound) {
+  KeyIndex index;
+  FeatureColumn column;
+  for (const char* key : {"a", "b", "a", "c"}) {
+    column.key = key;
+    index.Add(column);
+  }
+  std::string map;
+  for (const char* key : {"a", "b", "c"}) map += Field(1, Field(1, key) + Field(2, key));
+  KeyIndex::Order order;
+  for (int i = 0; i < 2; ++i) {
+    std::vector<FoundValue> found(4);
+    ASSERT_TRUE(index.Find(map, &found, &order));
+    EXPECT_EQ(found[0].bytes.data(), nullptr);
+    EXPECT_EQ(found[1].bytes, "b");
+    EXPECT_EQ(found[2].bytes.data(), nullptr);
+    EXPECT_EQ(found[3].bytes, "c");
+  }
+}
+
 // Features of dense columns, of one value, of some and of so many that lengths take two bytes, in
-// the forms that the wire format has for floats.
+// the forms that the wire format has for floats. Each comes twice: the second time where its key is
+// expected.
 TEST(WireFormatTest, DenseFloatsComeAsRows) {
   for (const int64_t stride : {1, 3, 31, 32, 40}) {
     const size_t n = static_cast<size_t>(stride);
     const Tensor by_default = *Tensor::FromVector<float>(std::vector<float>(n, -1), {stride});
     const StatusOr<FeatureColumn> column = DenseColumn("x", {stride}, by_default, true);
     ASSERT_TRUE(column.ok()) << column.status();
-    Tensor rows = *Tensor::Allocate(DType::kFloat, Shape({4, stride}));
+    KeyIndex index;
+    index.Add(*column);
+    Tensor rows = *Tensor::Allocate(DType::kFloat, Shape({8, stride}));
     ColumnData data;
-    data.rows = &rows;
-    const auto append = [&](std::string_view feature) {
+    data.row = rows.raw_mutable_data();
+    const auto append_map = [&](const std::string& map, KeyIndex::Order* order) {
+      std::vector<FoundValue> found(1);
+      if (!index.Find(map, &found, order)) return Status(StatusCode::kInvalidArgument, "map");
       return AppendFeature(
-          *column, feature, [] { return std::string("here"); }, &data);
+          *column, found[0], [] { return std::string("here"); }, &data);
+    };
+    const auto append = [&](const std::string& feature) {
+      const std::string map = Field(1, Field(1, "x") + Field(2, feature));
+      KeyIndex::Order order;
+      const Status status = append_map(map, &order);
+      EXPECT_EQ(append_map(map, &order), status);
+      return status;
     };
     std::string one_by_one;
     for (size_t i = 0; i < n; ++i) one_by_one += "\x0d" + Floats({3});
     EXPECT_TRUE(append(Field(2, Field(1, Floats(std::vector<float>(n, 1))))).ok());
-    EXPECT_TRUE(append({}).ok());
+    EXPECT_TRUE(append("").ok());
     EXPECT_TRUE(append(Field(2, one_by_one)).ok());
     EXPECT_TRUE(
         append(Field(2, Field(1, Floats({})) + Field(1, Floats(std::vector<float>(n, 4))))).ok());
     std::vector<float> expected;
-    for (const float value : {1, -1, 3, 4}) expected.insert(expected.end(), n, value);
+    for (const float value : {1, -1, 3, 4}) expected.insert(expected.end(), 2 * n, value);
     EXPECT_EQ(rows.ToVector<float>(), expected) << stride;
     EXPECT_FALSE(append(Field(2, Field(1, Floats(std::vector<float>(n + 1, 5))))).ok());
     EXPECT_FALSE(append(Field(3, Field(1, std::string(n * sizeof(float), '\x01')))).ok());

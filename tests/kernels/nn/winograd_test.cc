@@ -19,6 +19,7 @@ struct Sizes {
   int64_t batch, height, width, in, out;
   bool padded;
   WinogradTile tile;
+  int64_t row_dilation = 1, column_dilation = 1;
 };
 
 class WinogradTest : public testing::TestWithParam<Sizes> {
@@ -29,9 +30,11 @@ class WinogradTest : public testing::TestWithParam<Sizes> {
     g_.channels = s.in;
     g_.in = {1, s.height, s.width};
     g_.window = {1, s.tile.window_rows, s.tile.window_columns};
-    if (s.padded) g_.before = {0, (g_.window[1] - 1) / 2, (g_.window[2] - 1) / 2};
+    g_.dilation = {1, s.row_dilation, s.column_dilation};
     for (int i = 1; i < 3; ++i) {
-      g_.out[i] = s.padded ? g_.in[i] : g_.in[i] + 1 - g_.window[i];
+      const int64_t beyond = (g_.window[i] - 1) * g_.dilation[i];
+      if (s.padded) g_.before[i] = beyond / 2;
+      g_.out[i] = s.padded ? g_.in[i] : g_.in[i] - beyond;
     }
     x_ = Random(g_.batch * g_.in_pixels() * s.in, 1);
     filter_ = Random(g_.taps() * s.in * s.out, 2);
@@ -45,8 +48,8 @@ class WinogradTest : public testing::TestWithParam<Sizes> {
                   ow = pixel % g_.out[2];
     double sum = bias_[o];
     for (int64_t tap = 0; tap < g_.taps(); ++tap) {
-      const int64_t h = oh + tap / g_.window[2] - g_.before[1];
-      const int64_t w = ow + tap % g_.window[2] - g_.before[2];
+      const int64_t h = oh + tap / g_.window[2] * g_.dilation[1] - g_.before[1];
+      const int64_t w = ow + tap % g_.window[2] * g_.dilation[2] - g_.before[2];
       if (h < 0 || h >= s.height || w < 0 || w >= s.width) continue;
       for (int64_t c = 0; c < s.in; ++c) {
         sum += static_cast<double>(x_[((n * s.height + h) * s.width + w) * s.in + c]) *
@@ -200,13 +203,14 @@ TEST(WinogradConv3D, OfOneDeepVolume) {
 
 // The tile of a convolution without padding.
 WinogradTile TileOf(int64_t height, int64_t width, int64_t channels, int64_t rows, int64_t columns,
-                    int64_t groups = 1) {
+                    int64_t groups = 1, int64_t dilation = 1) {
   WindowGeometry g;
   g.batch = 1;
   g.channels = channels;
   g.in = {1, height, width};
-  g.out = {1, height - rows + 1, width - columns + 1};
+  g.out = {1, height - (rows - 1) * dilation, width - (columns - 1) * dilation};
   g.window = {1, rows, columns};
+  g.dilation = {1, dilation, dilation};
   return FindWinogradTile(g, channels, groups);
 }
 
@@ -228,6 +232,9 @@ TEST(FindWinogradTile, TakesWhatPays) {
   EXPECT_FALSE(TileOf(9, 14, 16, 3, 3));
   EXPECT_TRUE(TileOf(14, 14, 64, 3, 3, 8));
   EXPECT_FALSE(TileOf(14, 14, 24, 3, 3, 3));
+  EXPECT_EQ(DebugString(TileOf(28, 28, 64, 3, 3, 1, 2)), "Winograd's F(4x4, 3x3)");
+  EXPECT_EQ(DebugString(TileOf(28, 28, 64, 3, 3, 1, 3)), "Winograd's F(2x2, 3x3)");
+  EXPECT_FALSE(TileOf(28, 28, 64, 3, 3, 1, 8));  // rows of two outputs in each phase
 }
 
 TEST(AllFinite, SeesEachPlace) {
@@ -267,6 +274,14 @@ INSTANTIATE_TEST_SUITE_P(Lines, WinogradTest,
                                          Sizes{1, 17, 9, 48, 33, true, {3, 1, 6, 1}},
                                          Sizes{1, 19, 3, 3, 1, true, {4, 1, 5, 1}},
                                          Sizes{40, 4, 1, 40, 48, true, {7, 1, 2, 1}}));
+INSTANTIATE_TEST_SUITE_P(Dilated, WinogradTest,
+                         testing::Values(Sizes{2, 26, 29, 33, 35, true, kLarge, 2, 2},
+                                         Sizes{1, 31, 20, 32, 40, false, kSmall, 5, 3},
+                                         Sizes{1, 14, 30, 48, 33, true, kSmall, 1, 7},
+                                         Sizes{1, 11, 12, 32, 32, false, kSmall, 4,
+                                               5},  // phases without outputs
+                                         Sizes{2, 1, 64, 37, 35, true, {1, 6, 1, 3}, 1, 4},
+                                         Sizes{1, 40, 3, 32, 33, false, {5, 1, 4, 1}, 6, 1}));
 
 }  // namespace
 }  // namespace savedmodel

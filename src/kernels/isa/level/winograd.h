@@ -174,7 +174,7 @@ void LineInput(const WinogradArgs& args) {
 }
 
 void LineOutput(const WinogradTile& tile, const WinogradArgs& args) {
-  const int64_t step = tile.rows == 1 ? args.channels : args.out_row_stride;
+  const int64_t step = tile.rows == 1 ? args.out_column_stride : args.out_row_stride;
   const int m = tile.rows * tile.columns;
   const int64_t count = args.out_rows * args.out_columns;
   EachVector(
@@ -233,7 +233,7 @@ void SquareOutput(const WinogradArgs& args) {
       if (y >= args.out_rows) break;
       float* out = args.out + y * args.out_row_stride + c;
       Winograd<kSize>::Out(half + y * kSize, m, args.out_columns, [&](int x, Vec v) {
-        store(out + x * args.channels, AtMost(AtLeast(v + bias, args.low), args.high));
+        store(out + x * args.out_column_stride, AtMost(AtLeast(v + bias, args.low), args.high));
       });
     }
   });
