@@ -239,6 +239,9 @@ struct VectorCode {
   // row. `op` is kAdd, kMaximum or kMinimum, which give NaN where one of the elements is NaN.
   void (*combine_rows)(ScalarOp op, const float* x, int64_t row_stride, int64_t rows,
                        int64_t columns, float* results);
+  // out[r * out_stride + c] = in[c * in_stride + r], bit by bit.
+  void (*transpose)(const float* in, int64_t in_stride, int64_t rows, int64_t columns, float* out,
+                    int64_t out_stride);
   // The largest of the taps, NaN never; their sum by weight, times the scale.
   void (*pool_maximum)(const PoolArgs& args);
   void (*pool_sum)(const PoolArgs& args);
