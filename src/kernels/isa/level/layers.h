@@ -1,4 +1,4 @@
-// Parts of layers: layer normalisation, the weights of attention.
+// Parts of layers: layer and local response normalisation, the weights of attention.
 #pragma once
 
 #include "src/kernels/isa/level/math.h"
@@ -41,6 +41,28 @@ void NormalizeRows(const NormalizeArgs& a, int64_t row_begin, int64_t row_end) {
     const float scale = 1.0f / __builtin_sqrtf(square * share + a.epsilon);
     ForVectors(a.columns, [&](auto load, auto store) {
       store(y, (load(x) - mean) * scale * load(a.gamma) + load(a.beta));
+    });
+  }
+}
+
+void NormalizeChannels(const ChannelNormArgs& a, const float* x, int64_t pixels, float* y) {
+  const int64_t step = a.channels + a.radius;
+  const bool is_root = a.beta == 0.5f;
+  for (int64_t p = 0; p < pixels; ++p) {
+    float* const squares = a.squares + a.radius + p * step;
+    const float* const from = x + p * a.channels;
+    ForVectors(a.channels, [&](auto load, auto store) {
+      const Vec v = load(from);
+      store(squares, v * v);
+    });
+  }
+  for (int64_t p = 0; p < pixels; ++p, x += a.channels, y += a.channels) {
+    const float* const squares = a.squares + p * step;
+    ForVectors(a.channels, [&](auto load, auto store) {
+      Vec sum{};
+      for (int64_t t = 0; t <= 2 * a.radius; ++t) sum += load(squares + t);
+      const Vec base = sum * a.alpha + a.bias;
+      store(y, load(x) * (is_root ? 1.0f / Sqrt(base) : Exp(Log(base) * -a.beta)));
     });
   }
 }

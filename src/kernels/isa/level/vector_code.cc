@@ -50,6 +50,7 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .winograd_output = WinogradOutput,
       .winograd_filter = WinogradFilter,
       .normalize = NormalizeRows,
+      .normalize_channels = NormalizeChannels,
       .lstm = LstmCell,
       .gru = GruCell,
       .lstm_turn = Turn<LstmTurn>,
