@@ -2,12 +2,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numeric>
 
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
 #include "src/kernels/array/array_ops.h"
 #include "src/kernels/array/ints.h"
+#include "src/kernels/isa/vector_code.h"
 #include "src/kernels/visit_dtype.h"
 
 namespace savedmodel {
@@ -97,6 +99,13 @@ class FirstPositions {
   template <class T>
   void Find(const T* row, int64_t n, int64_t k) {
     if (k == 1) {
+      if constexpr (std::is_same_v<T, float>) {
+        const int64_t best = Vectors().arg_best(true, row, n);
+        if (row[best] > std::numeric_limits<float>::lowest()) {
+          order_.assign(1, static_cast<int32_t>(best));
+          return;
+        }
+      }
       int32_t best = 0;
       for (int64_t i = 1; i < n; ++i) {
         if (Larger(row[i], row[best])) best = static_cast<int32_t>(i);
