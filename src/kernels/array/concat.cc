@@ -82,24 +82,26 @@ struct Part {
   int64_t out_offset, out_row;
   int64_t length;
 };
-using Parts = absl::InlinedVector<Part, 8>;
+using Parts = absl::InlinedVector<Part, 24>;
 
 // `row`: elements of all parts' rows.
 void MoveParts(const OpContext& ctx, DType dtype, const Parts& parts, int64_t rows, int64_t row) {
   const int64_t element = static_cast<int64_t>(DTypeSize(dtype)), bytes = row * element;
+  const auto move = [&](int64_t begin, int64_t end) {
+    for (const Part& p : parts) {
+      CopyRows(static_cast<const char*>(p.in) + (p.in_offset + begin * p.in_row) * element,
+               p.in_row * element,
+               static_cast<char*>(p.out) + (p.out_offset + begin * p.out_row) * element,
+               p.out_row * element, end - begin, p.length * element);
+    }
+  };
   // As many rows of all parts at a time as stay in the first cache level.
   constexpr int64_t kBlock = 1 << 14, kManyRows = 64;
-  if (IsPlainData(dtype) && (rows >= kManyRows || rows * bytes <= kBlock)) {
-    const int64_t block = std::max(kBlock / std::max(bytes, int64_t{1}), int64_t{1});
+  if (IsPlainData(dtype) && rows * bytes <= kBlock) return move(0, rows);
+  if (IsPlainData(dtype) && rows >= kManyRows) {
+    const int64_t block = std::max(kBlock / bytes, int64_t{1});
     ctx.ParallelFor(rows, 3 + 0.08 * static_cast<double>(bytes), [&](int64_t begin, int64_t end) {
-      for (int64_t at = begin; at < end; at += block) {
-        for (const Part& p : parts) {
-          CopyRows(static_cast<const char*>(p.in) + (p.in_offset + at * p.in_row) * element,
-                   p.in_row * element,
-                   static_cast<char*>(p.out) + (p.out_offset + at * p.out_row) * element,
-                   p.out_row * element, std::min(block, end - at), p.length * element);
-        }
-      }
+      for (int64_t at = begin; at < end; at += block) move(at, std::min(at + block, end));
     });
     return;
   }

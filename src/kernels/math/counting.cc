@@ -59,7 +59,7 @@ Status CountHistogram(OpContext& ctx) {
   const int64_t num_bins = ctx.output(0).num_elements();
   std::fill_n(bins, num_bins, Count(0));
   const double step = (static_cast<double>(high) - static_cast<double>(low)) / num_bins;
-  const auto last = static_cast<int32_t>(num_bins - 1);
+  const auto last = static_cast<double>(num_bins - 1);
   constexpr size_t kBlock = 256;
   int32_t at[kBlock];
   T clamped[kBlock];
@@ -74,7 +74,8 @@ Status CountHistogram(OpContext& ctx) {
     SM_CHECK_ARG(nans == 0, "Histogram values must not contain NaN");
     for (size_t i = 0; i < n; ++i) {
       const double position = (static_cast<double>(clamped[i]) - static_cast<double>(low)) / step;
-      at[i] = std::min(static_cast<int32_t>(position), last);
+      // Not a number, if the range is infinite.
+      at[i] = static_cast<int32_t>(position < last ? position : last);
     }
     for (size_t i = 0; i < n; ++i) ++bins[at[i]];
   }
