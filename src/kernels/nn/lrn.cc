@@ -20,7 +20,7 @@ Status LrnShape(ShapeContext& ctx) {
 }
 
 void NormalizePixels(ChannelNormArgs args, const float* x, int64_t pixels, float* y) {
-  constexpr int64_t kFloats = 4096;  // squares that stay in the first cache level
+  constexpr int64_t kFloats = 2048;  // squares that stay in the first cache level
   const int64_t step = args.channels + args.radius;
   const int64_t most = std::clamp<int64_t>(kFloats / step, 1, pixels);
   AlignedVector<float> squares(most * step + args.radius);

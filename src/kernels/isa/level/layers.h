@@ -56,15 +56,21 @@ void NormalizeChannels(const ChannelNormArgs& a, const float* x, int64_t pixels,
       store(squares, v * v);
     });
   }
-  for (int64_t p = 0; p < pixels; ++p, x += a.channels, y += a.channels) {
+  for (int64_t p = 0; p < pixels; ++p) {
     const float* const squares = a.squares + p * step;
+    const float* const from = x + p * a.channels;
     ForVectors(a.channels, [&](auto load, auto store) {
       Vec sum{};
       for (int64_t t = 0; t <= 2 * a.radius; ++t) sum += load(squares + t);
       const Vec base = sum * a.alpha + a.bias;
-      store(y, load(x) * (is_root ? 1.0f / Sqrt(base) : Exp(Log(base) * -a.beta)));
+      store(y + p * a.channels, is_root ? load(from) / Sqrt(base) : base);
     });
   }
+  if (is_root) return;
+  // One function after the other: the constants of both do not fit into the registers.
+  const int64_t n = pixels * a.channels;
+  ForVectors(n, [&](auto load, auto store) { store(y, Log(load(y)) * -a.beta); });
+  ForVectors(n, [&](auto load, auto store) { store(y, load(x) * Exp(load(y))); });
 }
 
 void AttentionWeights(const AttentionArgs& a, int64_t rows) {
