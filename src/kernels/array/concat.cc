@@ -12,16 +12,6 @@
 namespace savedmodel {
 namespace {
 
-// Copies `rows` rows of `length` elements between buffers whose rows are `in_row` and `out_row`
-// elements long.
-void CopyRows(const OpContext& ctx, const Tensor& in, int64_t in_offset, int64_t in_row,
-              Tensor& out, int64_t out_offset, int64_t out_row, int64_t rows, int64_t length) {
-  StridedCopy(ctx, in.dtype(), in.raw_data(), out.raw_mutable_data(),
-              {.dims = {{rows, in_row, out_row}, {length, 1, 1}},
-               .in_offset = in_offset,
-               .out_offset = out_offset});
-}
-
 // Whether the dimensions of `s` agree with `dims`, of as many, but for dimension `axis`; takes from
 // it what is not known.
 bool Agree(const Shape& s, int axis, absl::InlinedVector<int64_t, 6>* dims) {
@@ -84,30 +74,59 @@ Status ConcatShape(ShapeContext& ctx) {
   return Status();
 }
 
-// Puts inputs [first, first + n), of `inner[i]` consecutive elements each, side by side.
+// Rows of one tensor that are parts of the rows of another. In elements.
+struct Part {
+  const void* in;
+  int64_t in_offset, in_row;
+  void* out;
+  int64_t out_offset, out_row;
+  int64_t length;
+};
+using Parts = absl::InlinedVector<Part, 24>;
+
+// `row`: elements of all parts' rows.
+void MoveParts(const OpContext& ctx, DType dtype, const Parts& parts, int64_t rows, int64_t row) {
+  const int64_t element = static_cast<int64_t>(DTypeSize(dtype)), bytes = row * element;
+  const auto move = [&](int64_t begin, int64_t end) {
+    for (const Part& p : parts) {
+      CopyRows(static_cast<const char*>(p.in) + (p.in_offset + begin * p.in_row) * element,
+               p.in_row * element,
+               static_cast<char*>(p.out) + (p.out_offset + begin * p.out_row) * element,
+               p.out_row * element, end - begin, p.length * element);
+    }
+  };
+  // As many rows of all parts at a time as stay in the first cache level.
+  constexpr int64_t kBlock = 1 << 14, kManyRows = 64;
+  if (IsPlainData(dtype) && rows * bytes <= kBlock) return move(0, rows);
+  if (IsPlainData(dtype) && rows >= kManyRows) {
+    const int64_t block = std::max(kBlock / bytes, int64_t{1});
+    ctx.ParallelFor(rows, 3 + 0.08 * static_cast<double>(bytes), [&](int64_t begin, int64_t end) {
+      for (int64_t at = begin; at < end; at += block) move(at, std::min(at + block, end));
+    });
+    return;
+  }
+  for (const Part& p : parts) {
+    StridedCopy(ctx, dtype, p.in, p.out,
+                {.dims = {{rows, p.in_row, p.out_row}, {p.length, 1, 1}},
+                 .in_offset = p.in_offset,
+                 .out_offset = p.out_offset});
+  }
+}
+
+// Puts inputs [first, first + n), of `size(i)` consecutive elements each, side by side.
 template <class SizeFn>
 void JoinRows(OpContext& ctx, int first, int n, int64_t rows, SizeFn size) {
   Tensor& out = ctx.output(0);
   if (out.num_elements() == 0) return;
-  const int64_t out_row = out.num_elements() / rows;
-  const bool plain = IsPlainData(out.dtype());
-  const int64_t element = static_cast<int64_t>(DTypeSize(out.dtype()));
+  const int64_t row = out.num_elements() / rows;
+  Parts parts;
   int64_t at = 0;
   for (int i = first; i < first + n; ++i) {
-    const int64_t length = size(i), bytes = length * element;
-    // A few short rows are copied before a move has been laid out.
-    constexpr int64_t kFewRows = 16, kShort = 4096;
-    if (plain && rows <= kFewRows && bytes <= kShort) {
-      const char* from = static_cast<const char*>(ctx.input(i).raw_data());
-      char* to = static_cast<char*>(Element(out.raw_mutable_data(), out.dtype(), at));
-      for (int64_t row = 0; row < rows && bytes > 0; ++row) {
-        std::memcpy(to + row * out_row * element, from + row * bytes, static_cast<size_t>(bytes));
-      }
-    } else {
-      CopyRows(ctx, ctx.input(i), 0, length, out, at, out_row, rows, length);
-    }
+    const int64_t length = size(i);
+    parts.push_back({ctx.input(i).raw_data(), 0, length, out.raw_mutable_data(), at, row, length});
     at += length;
   }
+  MoveParts(ctx, out.dtype(), parts, rows, row);
 }
 
 template <bool axis_first>
@@ -205,13 +224,16 @@ Status ParallelConcat(OpContext& ctx) {
 template <class SizeFn>
 void CutRows(OpContext& ctx, const Tensor& value, int64_t rows, SizeFn size) {
   if (value.num_elements() == 0) return;
-  const int64_t in_row = value.num_elements() / rows;
+  const int64_t row = value.num_elements() / rows;
+  Parts parts;
   int64_t at = 0;
   for (int i = 0; i < ctx.num_outputs(); ++i) {
     const int64_t length = size(i);
-    CopyRows(ctx, value, at, in_row, ctx.output(i), 0, length, rows, length);
+    parts.push_back(
+        {value.raw_data(), at, row, ctx.output(i).raw_mutable_data(), 0, length, length});
     at += length;
   }
+  MoveParts(ctx, value.dtype(), parts, rows, row);
 }
 
 Status UnpackShape(ShapeContext& ctx) {

@@ -10,6 +10,7 @@
 #include "src/kernels/array/array_ops.h"
 #include "src/kernels/array/ints.h"
 #include "src/kernels/array/strided_copy.h"
+#include "src/kernels/visit_dtype.h"
 
 namespace savedmodel {
 namespace {
@@ -151,6 +152,22 @@ Status GatherNdShape(ShapeContext& ctx) {
 
 constexpr int64_t kRowsAtOnce = 128;
 
+// Numbers of the n elements of a tensor of these sizes that rows of indices name; -1 for those
+// outside.
+template <class T>
+void FlatIndices(const T* index, int64_t n, const std::vector<int64_t>& sizes, int64_t* numbers) {
+  for (int64_t i = 0; i < n; ++i) {
+    uint64_t at = 0;
+    bool inside = true;
+    for (const int64_t size : sizes) {
+      const auto k = static_cast<uint64_t>(*index++);
+      inside &= k < static_cast<uint64_t>(size);
+      at = at * static_cast<uint64_t>(size) + k;
+    }
+    numbers[i] = inside ? static_cast<int64_t>(at) : -1;
+  }
+}
+
 StatusOr<KernelPtr> BuildGatherNd(BuildContext& build) {
   const std::string& policy = build.attrs().String("bad_indices_policy");
   SM_CHECK_ARG(policy.empty() || policy == "DEFAULT" || policy == "ERROR" || policy == "IGNORE",
@@ -162,8 +179,7 @@ StatusOr<KernelPtr> BuildGatherNd(BuildContext& build) {
     const int depth = static_cast<int>(indices.shape()[indices.shape().rank() - 1]);
     const int64_t rows = indices.shape().Product(0, indices.shape().rank() - 1);
     const int64_t inner = shape.Product(depth, shape.rank());
-    const std::vector<int64_t> sizes = shape.ToVector();
-    const IntReader index(indices);
+    const std::vector<int64_t> sizes(shape.begin(), shape.begin() + depth);
     std::atomic<int64_t> bad{-1};
     const DType dtype = params.dtype();
     void* out = ctx.output(0).raw_mutable_data();
@@ -183,6 +199,13 @@ StatusOr<KernelPtr> BuildGatherNd(BuildContext& build) {
         }
       }
     };
+    const auto flatten = [&](int64_t first, int64_t n, int64_t* sources) {
+      (void)VisitDType<Only(DType::kInt16) | kInt32Or64>(indices.dtype(), [&](auto tag) -> Status {
+        using T = typename decltype(tag)::type;
+        FlatIndices(static_cast<const T*>(indices.raw_data()) + first * depth, n, sizes, sources);
+        return Status();
+      });
+    };
     ctx.ParallelFor(rows, 5 + 2 * depth + 0.4 * static_cast<double>(inner),
                     [&](int64_t begin, int64_t end) {
                       // Of some rows, so that those of params are fetched while the next are looked
@@ -190,16 +213,9 @@ StatusOr<KernelPtr> BuildGatherNd(BuildContext& build) {
                       int64_t sources[kRowsAtOnce];
                       for (int64_t first = begin; first < end; first += kRowsAtOnce) {
                         const int64_t n = std::min(kRowsAtOnce, end - first);
-                        for (int64_t i = 0; i < n; ++i) {
-                          int64_t at = 0;
-                          bool inside = true;
-                          for (int d = 0; d < depth; ++d) {
-                            const int64_t k = index[(first + i) * depth + d];
-                            inside &= k >= 0 && k < sizes[d];
-                            at = inside ? at * sizes[d] + k : 0;
-                          }
-                          sources[i] = inside ? at : -1;
-                          if (!inside && !ignore) bad.store(first + i, std::memory_order_relaxed);
+                        flatten(first, n, sources);
+                        for (int64_t i = 0; !ignore && i < n; ++i) {
+                          if (sources[i] < 0) bad.store(first + i, std::memory_order_relaxed);
                         }
                         copy(sources, first, n);
                       }

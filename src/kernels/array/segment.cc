@@ -6,6 +6,7 @@
 #include "src/kernels/array/array_ops.h"
 #include "src/kernels/array/combine.h"
 #include "src/kernels/array/ints.h"
+#include "src/kernels/isa/vector_code.h"
 #include "src/kernels/visit_dtype.h"
 
 namespace savedmodel {
@@ -39,8 +40,8 @@ Status SegmentShape(ShapeContext& ctx) {
   return Status();
 }
 
-Status CheckSortedIds(const IntReader& ids, int64_t n, int64_t segments) {
-  for (int64_t i = 0; i < n; ++i) {
+Status CheckSortedIds(const std::vector<int64_t>& ids, int64_t segments) {
+  for (size_t i = 0; i < ids.size(); ++i) {
     SM_CHECK_ARG(ids[i] >= 0 && ids[i] < segments, "segment_ids[", i, "] is ", ids[i],
                  ", expected an id in [0, ", segments, ")");
     SM_CHECK_ARG(i == 0 || ids[i] >= ids[i - 1], "segment_ids[", i, "] is ", ids[i], " after ",
@@ -62,13 +63,24 @@ void DivideRow(T* row, int64_t inner, int64_t count) {
   }
 }
 
+// row[i] = row[i] op in[i] of each of `rows` rows in turn.
+template <class T>
+void CombineRows(Combine op, T* row, const T* in, int64_t rows, int64_t inner) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (op == Combine::kAdd) {
+      return Vectors().combine_rows(ScalarOp::kAdd, in, inner, rows, inner, row);
+    }
+  }
+  for (int64_t r = 0; r < rows; ++r) CombineRow(op, row, in + r * inner, inner);
+}
+
 // Segments without rows become 0, or 1 for products.
 Status ReduceSegments(OpContext& ctx, Combine op, bool mean) {
-  const int64_t n = ctx.input(1).num_elements();
-  const IntReader ids(ctx.input(1));
+  const std::vector<int64_t> ids = ReadInts(ctx.input(1));
+  const int64_t n = static_cast<int64_t>(ids.size());
   const Shape& shape = ctx.output(0).shape();
   const int64_t segments = shape[0], inner = shape.Product(1, shape.rank());
-  SM_RETURN_IF_ERROR(CheckSortedIds(ids, n, segments));
+  SM_RETURN_IF_ERROR(CheckSortedIds(ids, segments));
   return VisitDType<kNumbers>(ctx.output_dtype(0), [&](auto tag) -> Status {
     using T = typename decltype(tag)::type;
     const T* data = ctx.in<T>(0);
@@ -77,9 +89,9 @@ Status ReduceSegments(OpContext& ctx, Combine op, bool mean) {
     for (int64_t begin = 0, end = 0; begin < n; begin = end) {
       T* row = out + ids[begin] * inner;
       std::copy_n(data + begin * inner, inner, row);
-      for (end = begin + 1; end < n && ids[end] == ids[begin]; ++end) {
-        CombineRow(op, row, data + end * inner, inner);
-      }
+      end = begin + 1;
+      while (end < n && ids[end] == ids[begin]) ++end;
+      CombineRows(op, row, data + (begin + 1) * inner, end - begin - 1, inner);
       if (mean && end - begin > 1) DivideRow(row, inner, end - begin);
     }
     return Status();
@@ -120,8 +132,8 @@ T Neutral(Combine op) {
 
 // Rows with a negative id are dropped.
 Status ReduceUnsorted(OpContext& ctx, Combine op) {
-  const int64_t n = ctx.input(1).num_elements();
-  const IntReader ids(ctx.input(1));
+  const std::vector<int64_t> ids = ReadInts(ctx.input(1));
+  const int64_t n = static_cast<int64_t>(ids.size());
   const Shape& shape = ctx.output(0).shape();
   const int64_t segments = shape[0], inner = shape.Product(1, shape.rank());
   for (int64_t i = 0; i < n; ++i) {

@@ -2,12 +2,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numeric>
 
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
 #include "src/kernels/array/array_ops.h"
 #include "src/kernels/array/ints.h"
+#include "src/kernels/isa/vector_code.h"
 #include "src/kernels/visit_dtype.h"
 
 namespace savedmodel {
@@ -97,6 +99,13 @@ class FirstPositions {
   template <class T>
   void Find(const T* row, int64_t n, int64_t k) {
     if (k == 1) {
+      if constexpr (std::is_same_v<T, float>) {
+        const int64_t best = Vectors().arg_best(true, row, n);
+        if (row[best] > std::numeric_limits<float>::lowest()) {
+          order_.assign(1, static_cast<int32_t>(best));
+          return;
+        }
+      }
       int32_t best = 0;
       for (int64_t i = 1; i < n; ++i) {
         if (Larger(row[i], row[best])) best = static_cast<int32_t>(i);
@@ -295,7 +304,7 @@ template <bool upper, class T>
 int64_t CountBefore(const T* row, int64_t n, T value) {
   const auto is_before = [value](T x) { return upper ? !(value < x) : x < value; };
   const T* at = row;
-  for (; n > 1; n -= n / 2) at += is_before(at[n / 2 - 1]) ? n / 2 : 0;
+  for (; n > 1; n -= n / 2) at += -static_cast<int64_t>(is_before(at[n / 2 - 1])) & n / 2;
   return at - row + (n == 1 && is_before(*at) ? 1 : 0);
 }
 

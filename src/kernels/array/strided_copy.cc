@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "src/kernels/isa/vector_code.h"
 #include "src/kernels/visit_dtype.h"
 
 namespace savedmodel {
@@ -62,11 +63,7 @@ void ForEachOffset(Span<const MoveDim> dims, int64_t begin, int64_t end, F&& fn)
 template <class T>
 void CopyRow(const T* in, int64_t in_stride, T* out, int64_t out_stride, int64_t n) {
   if (in_stride == 1 && out_stride == 1) {
-    if constexpr (std::is_trivially_copyable_v<T>) {
-      std::memcpy(static_cast<void*>(out), in, n * sizeof(T));
-    } else {
-      std::copy_n(in, n, out);
-    }
+    std::copy_n(in, n, out);
   } else if (in_stride == 0 && out_stride == 1) {
     std::fill_n(out, n, *in);
   } else if (out_stride == 1) {
@@ -76,14 +73,33 @@ void CopyRow(const T* in, int64_t in_stride, T* out, int64_t out_stride, int64_t
   }
 }
 
-// out[r * out_stride + c] = in[r + c * in_stride] for a block of rows and all columns.
+// `rows` rows of `row.size` elements.
 template <class T>
-void TransposeRows(const T* in, int64_t in_stride, T* out, int64_t out_stride, int64_t rows,
-                   int64_t cols) {
+void CopyPlane(const T* in, int64_t in_step, T* out, int64_t out_step, int64_t rows,
+               const MoveDim& row) {
+  if constexpr (std::is_trivially_copyable_v<T>) {
+    if (row.in == 1 && row.out == 1) {
+      constexpr int64_t kBytes = sizeof(T);
+      return CopyRows(in, in_step * kBytes, out, out_step * kBytes, rows, row.size * kBytes);
+    }
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    CopyRow(in + r * in_step, row.in, out + r * out_step, row.out, row.size);
+  }
+}
+
+// out[r * out_stride + c] = in[r + c * in_stride].
+template <class T>
+void Transpose(const T* in, int64_t in_stride, int64_t rows, int64_t columns, T* out,
+               int64_t out_stride) {
+  if constexpr (std::is_same_v<T, Bytes<4>>) {
+    return Vectors().transpose(reinterpret_cast<const float*>(in), in_stride, rows, columns,
+                               reinterpret_cast<float*>(out), out_stride);
+  }
   constexpr int64_t kBlock =
       64 / static_cast<int64_t>(sizeof(T)) < 4 ? 4 : 64 / static_cast<int64_t>(sizeof(T));
-  for (int64_t c = 0; c < cols; c += kBlock) {
-    const int64_t c_end = std::min(cols, c + kBlock);
+  for (int64_t c = 0; c < columns; c += kBlock) {
+    const int64_t c_end = std::min(columns, c + kBlock);
     for (int64_t r = 0; r < rows; ++r) {
       T* o = out + r * out_stride;
       const T* i = in + r;
@@ -94,7 +110,7 @@ void TransposeRows(const T* in, int64_t in_stride, T* out, int64_t out_stride, i
 
 // The dimension to pair with the innermost one for a blocked transpose, or -1.
 int TransposePartner(const MoveDims& dims) {
-  if (dims.size() < 2 || dims.back().out != 1 || dims.back().size < 4) return -1;
+  if (dims.size() < 2 || dims.back().out != 1 || dims.back().size < 2) return -1;
   if (dims.back().in >= -1 && dims.back().in <= 1) return -1;
   for (size_t i = 0; i + 1 < dims.size(); ++i) {
     if (dims[i].in == 1 && dims[i].size >= 4) return static_cast<int>(i);
@@ -104,26 +120,28 @@ int TransposePartner(const MoveDims& dims) {
 
 template <class T>
 void TransposeMove(const OpContext& ctx, const T* in, T* out, MoveDims dims, int partner) {
-  constexpr int64_t kRows = 16;
-  const MoveDim inner = dims.back(), row = dims[partner];
+  // Long rows of the input are read where words can be exchanged in blocks: that is quicker than to
+  // write long rows.
+  constexpr bool kIsWord = std::is_same_v<T, Bytes<4>>;
+  const MoveDim column = dims.back(), row = dims[partner];
+  const int64_t rows = kIsWord || column.size < 16 ? 1024 : 16;
+  const int64_t columns = kIsWord ? 128 : column.size;
   dims.pop_back();
   dims.erase(dims.begin() + partner);
   int64_t boxes = 1;
   for (const MoveDim& d : dims) boxes *= d.size;
-  const int64_t row_blocks = (row.size + kRows - 1) / kRows;
-  const double cost = 0.6 * static_cast<double>(std::min(kRows, row.size) * inner.size);
-  ctx.ParallelFor(boxes * row_blocks, cost, [&](int64_t begin, int64_t end) {
-    for (int64_t n = begin; n < end;) {
-      const int64_t box = n / row_blocks;
-      const int64_t first = n % row_blocks, last = std::min(row_blocks, first + end - n);
-      ForEachOffset(dims, box, box + 1, [&](int64_t in_box, int64_t out_box) {
-        for (int64_t b = first; b < last; ++b) {
-          const int64_t r = b * kRows;
-          TransposeRows(in + in_box + r, inner.in, out + out_box + r * row.out, row.out,
-                        std::min(kRows, row.size - r), inner.size);
-        }
+  const int64_t row_blocks = (row.size + rows - 1) / rows;
+  const int64_t column_blocks = (column.size + columns - 1) / columns;
+  const double cost = (kIsWord ? 0.3 : 0.6) * static_cast<double>(std::min(rows, row.size)) *
+                      static_cast<double>(std::min(columns, column.size));
+  ctx.ParallelFor(boxes * row_blocks * column_blocks, cost, [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; ++n) {
+      const int64_t c = n % column_blocks * columns, r = n / column_blocks % row_blocks * rows;
+      const int64_t box = n / (column_blocks * row_blocks);
+      ForEachOffset(dims, box, box + 1, [&](int64_t i, int64_t o) {
+        Transpose(in + i + c * column.in + r, column.in, std::min(rows, row.size - r),
+                  std::min(columns, column.size - c), out + o + r * row.out + c, row.out);
       });
-      n += last - first;
     }
   });
 }
@@ -148,10 +166,20 @@ void MoveTyped(const OpContext& ctx, const T* in, T* out, MoveDims dims) {
   const double element = contiguous ? 0.08 * sizeof(T) : 0.5 + 0.08 * sizeof(T);
   const double cost = 3 + element * static_cast<double>(std::min(kPiece, row.size));
   if (pieces == 1) {
+    MoveDim plane{1, 0, 0};
+    if (!dims.empty()) {
+      plane = dims.back();
+      dims.pop_back();
+    }
     ctx.ParallelFor(rows, cost, [&](int64_t begin, int64_t end) {
-      ForEachOffset(dims, begin, end, [&](int64_t i, int64_t o) {
-        CopyRow(in + i, row.in, out + o, row.out, row.size);
-      });
+      int64_t first = begin / plane.size * plane.size;  // row of a plane
+      ForEachOffset(dims, begin / plane.size, (end + plane.size - 1) / plane.size,
+                    [&](int64_t i, int64_t o) {
+                      const int64_t r = std::max(begin - first, int64_t{0});
+                      CopyPlane(in + i + r * plane.in, plane.in, out + o + r * plane.out, plane.out,
+                                std::min(end - first, plane.size) - r, row);
+                      first += plane.size;
+                    });
     });
     return;
   }
@@ -159,7 +187,9 @@ void MoveTyped(const OpContext& ctx, const T* in, T* out, MoveDims dims) {
   ctx.ParallelFor(rows * pieces, cost, [&](int64_t begin, int64_t end) {
     int64_t piece = begin % pieces;
     ForEachOffset(dims, begin, end, [&](int64_t i, int64_t o) {
-      CopyRow(in + i, row.in, out + o, row.out, std::min(kPiece, row.size - piece * kPiece));
+      MoveDim some = row;
+      some.size = std::min(kPiece, row.size - piece * kPiece);
+      CopyPlane(in + i, 0, out + o, 0, 1, some);
       if (++piece == pieces) piece = 0;
     });
   });
@@ -233,6 +263,34 @@ void StridedCopy(const OpContext& ctx, DType dtype, const void* in, void* out, c
   const int64_t bytes = static_cast<int64_t>(DTypeSize(dtype));
   MovePlain(ctx, bytes, static_cast<const char*>(in) + move.in_offset * bytes,
             static_cast<char*>(out) + move.out_offset * bytes, std::move(dims));
+}
+
+void CopyRows(const void* in, int64_t in_step, void* out, int64_t out_step, int64_t rows,
+              int64_t bytes) {
+  const char* from = static_cast<const char*>(in);
+  char* to = static_cast<char*>(out);
+  // Short rows in pieces, the last of which overlaps the one before: quicker than a call for each.
+  const auto in_pieces = [&](auto piece) {
+    for (int64_t r = 0; r < rows; ++r, from += in_step, to += out_step) {
+      for (int64_t i = 0; i + piece() < bytes; i += piece()) {
+        std::memcpy(to + i, from + i, piece());
+      }
+      std::memcpy(to + bytes - piece(), from + bytes - piece(), piece());
+    }
+  };
+  if (bytes > 512) {
+    for (int64_t r = 0; r < rows; ++r, from += in_step, to += out_step) {
+      std::memcpy(to, from, static_cast<size_t>(bytes));
+    }
+  } else if (bytes >= 64) {
+    in_pieces(std::integral_constant<int64_t, 64>());
+  } else if (bytes >= 16) {
+    in_pieces(std::integral_constant<int64_t, 16>());
+  } else if (bytes >= 4) {
+    in_pieces(std::integral_constant<int64_t, 4>());
+  } else if (bytes >= 1) {
+    in_pieces(std::integral_constant<int64_t, 1>());
+  }
 }
 
 void CopyElements(DType dtype, const void* in, int64_t in_offset, void* out, int64_t out_offset,

@@ -29,6 +29,9 @@ struct Move {
 // time, transposes in blocks, big moves on several threads.
 void StridedCopy(const OpContext& ctx, DType dtype, const void* in, void* out, const Move& move);
 
+// Copies `rows` rows of `bytes` bytes, which lie so many bytes apart, on this thread.
+void CopyRows(const void* in, int64_t in_step, void* out, int64_t out_step, int64_t rows,
+              int64_t bytes);
 // Copies `n` consecutive elements on this thread.
 void CopyElements(DType dtype, const void* in, int64_t in_offset, void* out, int64_t out_offset,
                   int64_t n);

@@ -44,41 +44,54 @@ bool IsNotANumber(const T& v) {
 inline constexpr DTypeSet kHashable = kReals | Only(DType::kBool) | Only(DType::kString);
 
 // Rows of `inner` elements that can be looked up by content: numbers of rows in a table with free
-// places, at most half full.
+// places, at most half full. Hashes beside them tell most rows apart.
 template <class T>
 class RowIndex {
  public:
-  // With room for `count` rows, or for as many as may well differ.
-  RowIndex(const T* rows, int64_t inner, int64_t count = 0) : rows_(rows), inner_(inner) {
+  // At most `count` rows are added, in order.
+  RowIndex(const T* rows, int64_t inner, int64_t count)
+      : rows_(rows), inner_(inner), count_(count) {
     size_t places = 16;
     while (places < 2 * static_cast<size_t>(std::min<int64_t>(count, 1024))) places *= 2;
-    places_.assign(places, kFree);
+    places_.resize(places);
   }
 
   // The first row added that equals row `r`, which is added when there is none.
   int64_t Add(int64_t r) {
-    const size_t place = PlaceOf(r);
-    if (places_[place] != kFree) return places_[place];
-    places_[place] = r;
-    if (2 * static_cast<size_t>(++size_) > places_.size()) Grow();
+    constexpr int64_t kAhead = 8;
+    if (std::is_arithmetic_v<T> && inner_ == 1 && r + kAhead < count_) {
+      __builtin_prefetch(&places_[HashOf(r + kAhead) & (places_.size() - 1)], 1);
+    }
+    const uint32_t hash = HashOf(r);
+    Place& place = places_[PlaceOf(r, hash)];
+    if (place.row != kFree) return place.row;
+    place = {hash, static_cast<uint32_t>(r)};
+    if (2 * static_cast<size_t>(++size_) > places_.size()) Grow(r + 1);
     return r;
   }
-  bool Contains(int64_t r) const { return places_[PlaceOf(r)] != kFree; }
+  bool Contains(int64_t r) const { return places_[PlaceOf(r, HashOf(r))].row != kFree; }
   int64_t size() const { return size_; }
 
  private:
-  static constexpr int64_t kFree = -1;
+  static constexpr uint32_t kFree = UINT32_MAX;
+  struct Place {
+    uint32_t hash = 0, row = kFree;
+  };
 
-  // That of the row that equals row `r`, or a free one.
-  size_t PlaceOf(int64_t r) const {
+  uint32_t HashOf(int64_t r) const {
     uint64_t h = 0;
     for (int64_t i = 0; i < inner_; ++i) {
       const T& v = rows_[r * inner_ + i];
       // Rows with NaN equal none: they must not all look for a place from the same one on.
       h = Mix(h, IsNotANumber(v) ? static_cast<uint64_t>(r) : HashElement(v));
     }
-    size_t place = h & (places_.size() - 1);
-    while (places_[place] != kFree && !Equal(places_[place], r)) {
+    return static_cast<uint32_t>(h);
+  }
+  // That of the row that equals row `r`, or a free one.
+  size_t PlaceOf(int64_t r, uint32_t hash) const {
+    size_t place = hash & (places_.size() - 1);
+    while (places_[place].row != kFree &&
+           (places_[place].hash != hash || !Equal(places_[place].row, r))) {
       place = (place + 1) & (places_.size() - 1);
     }
     return place;
@@ -86,17 +99,24 @@ class RowIndex {
   bool Equal(int64_t a, int64_t b) const {
     return std::equal(rows_ + a * inner_, rows_ + (a + 1) * inner_, rows_ + b * inner_);
   }
-  void Grow() {
-    std::vector<int64_t> full(2 * places_.size(), kFree);
+  // By as much as the rest of the rows may need, if as many of them differ as of the first `added`.
+  void Grow(int64_t added) {
+    size_t places = 2 * places_.size();
+    const double likely = static_cast<double>(size_) * static_cast<double>(count_ / added);
+    while (static_cast<double>(places) < 2 * likely) places *= 2;
+    std::vector<Place> full(places);
     full.swap(places_);
-    for (const int64_t r : full) {
-      if (r != kFree) places_[PlaceOf(r)] = r;
+    for (const Place& p : full) {
+      if (p.row == kFree) continue;
+      size_t place = p.hash & (places_.size() - 1);
+      while (places_[place].row != kFree) place = (place + 1) & (places_.size() - 1);
+      places_[place] = p;
     }
   }
 
   const T* const rows_;
-  const int64_t inner_;
-  std::vector<int64_t> places_;  // a power of two of them
+  const int64_t inner_, count_;
+  std::vector<Place> places_;  // a power of two of them
   int64_t size_ = 0;
 };
 
@@ -138,19 +158,16 @@ Status UniqueShape(ShapeContext& ctx) {
 
 // Finds for every row the number of its first equal; fills `first` with the rows kept.
 template <class Index>
-void FindUnique(Index seen, int64_t rows, Tensor& idx, std::vector<int64_t>* first,
-                std::vector<int64_t>* counts) {
+void FindUnique(Index seen, int64_t rows, Tensor& idx, std::vector<int32_t>* first) {
   std::vector<int32_t> number(rows);  // of the rows kept
   for (int64_t r = 0; r < rows; ++r) {
     const int64_t same = seen.Add(r);
     if (same == r) {
       number[r] = static_cast<int32_t>(first->size());
-      first->push_back(r);
-      counts->push_back(0);
+      first->push_back(static_cast<int32_t>(r));
     } else {
       number[r] = number[same];
     }
-    ++(*counts)[number[r]];
   }
   if (idx.dtype() == DType::kInt32) {
     std::copy(number.begin(), number.end(), static_cast<int32_t*>(idx.raw_mutable_data()));
@@ -198,25 +215,27 @@ Status Unique(OpContext& ctx) {
                           {dims.outer, dims.rows * dims.inner, dims.inner},
                           {dims.inner, 1, 1}}});
   }
-  std::vector<int64_t> first, counts;
+  std::vector<int32_t> first;
   SM_RETURN_IF_ERROR(VisitDType<kHashable>(x.dtype(), [&](auto tag) -> Status {
     using T = typename decltype(tag)::type;
     const T* data = rows.data<T>();
     if constexpr (std::is_same_v<T, int32_t> || std::is_same_v<T, int64_t>) {
       if (width == 1 && SmallIndex<T>::CanHold(data, dims.rows)) {
-        FindUnique(SmallIndex<T>(data, dims.rows), dims.rows, ctx.output(1), &first, &counts);
+        FindUnique(SmallIndex<T>(data, dims.rows), dims.rows, ctx.output(1), &first);
         return Status();
       }
     }
-    FindUnique(RowIndex<T>(data, width, dims.rows), dims.rows, ctx.output(1), &first, &counts);
+    FindUnique(RowIndex<T>(data, width, dims.rows), dims.rows, ctx.output(1), &first);
     return Status();
   }));
   const int64_t n = static_cast<int64_t>(first.size());
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(0, x.shape().WithDim(dims.axis, n)));
-  for (int64_t i = 0; i < n; ++i) {
+  for (int64_t i = 0, end = 0; i < n; i = end) {
+    end = i + 1;
     if (dims.outer == 1) {
+      while (end < n && first[end] == first[end - 1] + 1) ++end;
       CopyElements(x.dtype(), rows.raw_data(), first[i] * width, ctx.output(0).raw_mutable_data(),
-                   i * width, width);
+                   i * width, (end - i) * width);
       continue;
     }
     StridedCopy(ctx, x.dtype(), rows.raw_data(), ctx.output(0).raw_mutable_data(),
@@ -226,6 +245,9 @@ Status Unique(OpContext& ctx) {
   }
   if (ctx.num_outputs() < 3) return Status();
   SM_RETURN_IF_ERROR(ctx.AllocateOutput(2, Shape({n})));
+  const IntReader number(ctx.output(1));
+  std::vector<int64_t> counts(n);
+  for (int64_t r = 0; r < dims.rows; ++r) ++counts[number[r]];
   for (int64_t i = 0; i < n; ++i) StoreInt(ctx.output(2), i, counts[i]);
   return Status();
 }
@@ -242,7 +264,8 @@ Status ListDiffShape(ShapeContext& ctx) {
 Status ListDiff(OpContext& ctx) {
   const Tensor &x = ctx.input(0), &y = ctx.input(1);
   const int64_t n = x.num_elements(), m = y.num_elements();
-  SM_CHECK_ARG(n <= INT32_MAX, "x has shape ", x.shape(), ", expected less than 2^31 elements");
+  SM_CHECK_ARG(n <= INT32_MAX && m < INT32_MAX, "x and y have shapes ", x.shape(), " and ",
+               y.shape(), ", expected less than 2^31 elements");
   // y and then x, so that one index compares both.
   SM_ASSIGN_OR_RETURN(Tensor both, ctx.AllocateTemp(x.dtype(), Shape({m + n})));
   CopyElements(x.dtype(), y.raw_data(), 0, both.raw_mutable_data(), 0, m);
@@ -250,7 +273,7 @@ Status ListDiff(OpContext& ctx) {
   std::vector<int64_t> kept;
   SM_RETURN_IF_ERROR(VisitDType<kHashable>(x.dtype(), [&](auto tag) -> Status {
     using T = typename decltype(tag)::type;
-    RowIndex<T> in_y(both.data<T>(), 1);
+    RowIndex<T> in_y(both.data<T>(), 1, m);
     for (int64_t i = 0; i < m; ++i) in_y.Add(i);
     for (int64_t i = 0; i < n; ++i) {
       if (!in_y.Contains(m + i)) kept.push_back(i);

@@ -7,6 +7,7 @@
 #include "src/graph/shape_fns.h"
 #include "src/kernels/image/image_ops.h"
 #include "src/kernels/image/output_shape.h"
+#include "src/kernels/image/resize_cubic.h"
 #include "src/kernels/isa/vector_code.h"
 #include "src/kernels/visit_dtype.h"
 
@@ -160,91 +161,25 @@ void WeighRows(const std::vector<const T*>& rows, const float* weights, float sc
   }
 }
 
-// ------------------------------------------------------------------------------------------ cubic
-
-// Weights of the four input positions from `first` on; positions outside are clamped to the edge.
-struct Cubic {
-  int64_t at[4];
-  float weight[4];
-};
-
-// Cubic convolution sampled at 1/1024 steps, as TensorFlow's table.
-class CubicTable {
- public:
-  explicit CubicTable(double a) : values_(2 * (kSize + 1)) {
-    for (int i = 0; i <= kSize; ++i) {
-      float x = static_cast<float>(i * 1.0 / kSize);
-      values_[2 * i] = static_cast<float>(((a + 2) * x - (a + 3)) * x * x + 1);
-      x += 1.0f;
-      values_[2 * i + 1] = static_cast<float>(((a * x - 5 * a) * x + 8 * a) * x - 4 * a);
-    }
-  }
-  void Weights(float delta, float* weight) const {
-    const int64_t at = std::lrint(delta * kSize);
-    weight[0] = values_[2 * at + 1];
-    weight[1] = values_[2 * at];
-    weight[2] = values_[2 * (kSize - at)];
-    weight[3] = values_[2 * (kSize - at) + 1];
-  }
-
- private:
-  static constexpr int kSize = 1 << 10;
-  std::vector<float> values_;
-};
-
-// With half-pixel centres, positions outside weigh nothing and the others are scaled up for them.
-std::vector<Cubic> Cubics(const ResizeMapping& mapping, int64_t in, int64_t out) {
-  const bool keys = mapping.half_pixel_centers;
-  const CubicTable table(keys ? -0.5 : -0.75);
-  const float scale = mapping.Scale(in, out);
-  std::vector<Cubic> cubics(out);
-  for (int64_t i = 0; i < out; ++i) {
-    const float at = mapping.Position(i, scale), floor = std::floor(at);
-    Cubic& cubic = cubics[i];
-    table.Weights(at - floor, cubic.weight);
-    float sum = 0;
-    for (int k = 0; k < 4; ++k) {
-      const int64_t position = static_cast<int64_t>(floor) - 1 + k;
-      cubic.at[k] = std::clamp<int64_t>(position, 0, in - 1);
-      if (keys && cubic.at[k] != position) cubic.weight[k] = 0;
-      sum += cubic.weight[k];
-    }
-    if (keys && std::abs(sum) >= 1000 * std::numeric_limits<float>::min()) {
-      for (float& w : cubic.weight) w *= 1.0f / sum;
-    }
-  }
-  return cubics;
-}
-
 template <class T>
 void Bicubic(const OpContext& ctx, const ResizeDims& d, const ResizeMapping& mapping, const T* in,
              float* out) {
   const std::vector<Cubic> ys = Cubics(mapping, d.in_height, d.out_height);
   const std::vector<Cubic> xs = Cubics(mapping, d.in_width, d.out_width);
-  const int64_t c = d.channels, in_row = d.in_width * c, out_row = d.out_width * c;
-  ctx.ParallelFor(
-      d.batch * d.out_height, 4.0 * static_cast<double>(in_row + out_row),
-      [&](int64_t begin, int64_t end) {
-        std::vector<float> column(in_row);  // the four rows under an output row, weighed
-        std::vector<const T*> rows(4);
-        for (int64_t r = begin; r < end; ++r) {
-          const Cubic& y = ys[r % d.out_height];
-          const T* image = in + r / d.out_height * d.in_height * in_row;
-          for (int k = 0; k < 4; ++k) rows[k] = image + y.at[k] * in_row;
-          WeighRows(rows, y.weight, 1, in_row, column.data());
-          float* o = out + r * out_row;
-          WithChannels(c, [&](auto channels) {
-            for (const Cubic& x : xs) {
-              const float* at[4];
-              for (int k = 0; k < 4; ++k) at[k] = column.data() + x.at[k] * channels;
-              for (int64_t k = 0; k < channels; ++k) {
-                *o++ = at[0][k] * x.weight[0] + at[1][k] * x.weight[1] + at[2][k] * x.weight[2] +
-                       at[3][k] * x.weight[3];
-              }
-            }
-          });
-        }
-      });
+  const int64_t in_row = d.in_width * d.channels, out_row = d.out_width * d.channels;
+  ctx.ParallelFor(d.batch * d.out_height, 4.0 * static_cast<double>(in_row + out_row),
+                  [&](int64_t begin, int64_t end) {
+                    // The four rows under an output row, weighed.
+                    std::vector<float> column(in_row + kBehindCubics);
+                    std::vector<const T*> rows(4);
+                    for (int64_t r = begin; r < end; ++r) {
+                      const Cubic& y = ys[r % d.out_height];
+                      const T* image = in + r / d.out_height * d.in_height * in_row;
+                      for (int k = 0; k < 4; ++k) rows[k] = image + y.at[k] * in_row;
+                      WeighRows(rows, y.weight, 1, in_row, column.data());
+                      ResampleCubic(column.data(), xs, d.channels, out + r * out_row);
+                    }
+                  });
 }
 
 // ------------------------------------------------------------------------------------------- area

@@ -144,6 +144,14 @@ struct NormalizeArgs {
   float epsilon = 0;
 };
 
+// y = x * (bias + alpha * sum of squares of the channels within `radius`)^-beta, of pixels.
+struct ChannelNormArgs {
+  int64_t channels = 0, radius = 0;
+  float bias = 0, alpha = 0, beta = 0;
+  // Scratch: room for the squares of each pixel, with `radius` zeros before and behind them.
+  float* squares = nullptr;
+};
+
 // Attention's weights from its scores, in place: the softmax of each row of scale * score + bias,
 // or `fill` where the mask says no.
 struct AttentionArgs {
@@ -239,6 +247,9 @@ struct VectorCode {
   // row. `op` is kAdd, kMaximum or kMinimum, which give NaN where one of the elements is NaN.
   void (*combine_rows)(ScalarOp op, const float* x, int64_t row_stride, int64_t rows,
                        int64_t columns, float* results);
+  // out[r * out_stride + c] = in[c * in_stride + r], bit by bit.
+  void (*transpose)(const float* in, int64_t in_stride, int64_t rows, int64_t columns, float* out,
+                    int64_t out_stride);
   // The largest of the taps, NaN never; their sum by weight, times the scale.
   void (*pool_maximum)(const PoolArgs& args);
   void (*pool_sum)(const PoolArgs& args);
@@ -252,6 +263,7 @@ struct VectorCode {
   void (*winograd_output)(const WinogradTile& tile, const WinogradArgs& args);
   void (*winograd_filter)(const WinogradTile& tile, const WinogradFilterArgs& args);
   void (*normalize)(const NormalizeArgs& args, int64_t row_begin, int64_t row_end);
+  void (*normalize_channels)(const ChannelNormArgs& args, const float* x, int64_t pixels, float* y);
   void (*lstm)(const LstmArgs& args, int64_t row_begin, int64_t row_end);
   void (*gru)(const GruArgs& args, int64_t row_begin, int64_t row_end);
   void (*lstm_turn)(const TurnArgs& args, int64_t block_begin, int64_t block_end);

@@ -59,12 +59,25 @@ Status CountHistogram(OpContext& ctx) {
   const int64_t num_bins = ctx.output(0).num_elements();
   std::fill_n(bins, num_bins, Count(0));
   const double step = (static_cast<double>(high) - static_cast<double>(low)) / num_bins;
-  for (const T value : values) {
-    SM_CHECK_ARG(value == value, "Histogram values must not contain NaN");
-    const double clamped = static_cast<double>(std::min(std::max(value, low), high));
-    const double position = (clamped - static_cast<double>(low)) / step;
-    ++bins[position < static_cast<double>(num_bins) ? static_cast<int64_t>(position)
-                                                    : num_bins - 1];
+  const auto last = static_cast<double>(num_bins - 1);
+  constexpr size_t kBlock = 256;
+  int32_t at[kBlock];
+  T clamped[kBlock];
+  for (size_t first = 0; first < values.size(); first += kBlock) {
+    const size_t n = std::min(kBlock, values.size() - first);
+    int32_t nans = 0;
+    for (size_t i = 0; i < n; ++i) {
+      const T value = values[first + i], above = value > low ? value : low;
+      clamped[i] = above < high ? above : high;
+      nans |= value != value ? 1 : 0;
+    }
+    SM_CHECK_ARG(nans == 0, "Histogram values must not contain NaN");
+    for (size_t i = 0; i < n; ++i) {
+      const double position = (static_cast<double>(clamped[i]) - static_cast<double>(low)) / step;
+      // Not a number, if the range is infinite.
+      at[i] = static_cast<int32_t>(position < last ? position : last);
+    }
+    for (size_t i = 0; i < n; ++i) ++bins[at[i]];
   }
   return Status();
 }
@@ -113,16 +126,26 @@ Status CountRows(OpContext& ctx, int64_t rows, bool binary) {
   T* bins = ctx.out<T>(0);
   const int64_t size = ctx.IntInput(1);
   std::fill_n(bins, ctx.output(0).num_elements(), T(0));
-  for (const Index value : values) {
-    SM_CHECK_ARG(value >= 0, "Input must be non-negative! Negative input value found: ", value);
+  Index signs = 0;
+  for (const Index value : values) signs |= value;
+  for (size_t i = 0; signs < 0; ++i) {
+    SM_CHECK_ARG(values[i] >= 0,
+                 "Input must be non-negative! Negative input value found: ", values[i]);
   }
   const int64_t columns = rows == 0 ? 0 : static_cast<int64_t>(values.size()) / rows;
-  for (int64_t row = 0; row < rows; ++row) {
-    for (int64_t i = row * columns; i < (row + 1) * columns; ++i) {
-      if (values[i] >= size) continue;
-      T& bin = bins[row * size + values[i]];
-      bin = binary ? T(1) : WrapAdd(bin, weights == nullptr ? T(1) : weights[i]);
+  const auto count = [&](auto&& add) {
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t i = row * columns; i < (row + 1) * columns; ++i) {
+        if (values[i] < size) add(&bins[row * size + values[i]], i);
+      }
     }
+  };
+  if (binary) {
+    count([](T* bin, int64_t) { *bin = T(1); });
+  } else if (weights == nullptr) {
+    count([](T* bin, int64_t) { *bin = WrapAdd(*bin, T(1)); });
+  } else {
+    count([&](T* bin, int64_t i) { *bin = WrapAdd(*bin, weights[i]); });
   }
   return Status();
 }

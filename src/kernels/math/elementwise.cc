@@ -1,6 +1,8 @@
 #include "src/kernels/math/elementwise.h"
 
-#include <cstring>
+#include <vector>
+
+#include "src/kernels/math/reach.h"
 
 namespace savedmodel {
 
@@ -16,46 +18,32 @@ void BinaryFloatLoop(ScalarOp op, const float* a, int64_t a_step, const float* b
   Vectors().run_steps(&step, 1, n);
 }
 
-int RepeatedOperand(const BroadcastPlan& plan) {
-  constexpr int64_t kShort = 256, kMany = 8;
-  if (plan.outer.empty() || plan.inner.size >= kShort || plan.outer.back().size < kMany) return -1;
-  const auto& inner = plan.inner;
-  const auto& rows = plan.outer.back();
-  if (inner.step[0] != 1 || inner.step[1] != 1) return -1;
-  for (const int i : {0, 1}) {
-    if (rows.step[i] == 0 && rows.step[1 - i] == inner.size) return i;
-  }
-  return -1;
-}
-
-void BinaryFloatRepeated(OpContext& ctx, ScalarOp op, BroadcastPlan plan, int repeated,
-                         const float* a, const float* b, float* z, int64_t n) {
-  // The row as often as makes a long one; runs over all rows as if both operands were long.
-  constexpr int64_t kLong = 1024;
-  const int64_t row = plan.inner.size, length = row * ((kLong + row - 1) / row);
-  plan.inner.size *= plan.outer.back().size;
-  plan.outer.pop_back();
-  const float* operands[2] = {a, b};
-  ctx.ParallelFor(n, 0.2, [&](int64_t begin, int64_t end) {
-    std::vector<float> repeats(static_cast<size_t>(length));
-    const float* held = nullptr;
-    ForEachRun(plan, begin, end, [&](int64_t at, const auto& from, int64_t count) {
-      const int64_t column = at % plan.inner.size;
-      const float* first = operands[repeated] + from[repeated] - column;
-      for (int64_t i = 0; first != held && i < length; i += row) {
-        std::memcpy(&repeats[i], first, row * sizeof(float));
-      }
-      held = first;
-      const float* other = operands[1 - repeated] + from[1 - repeated];
-      for (int64_t i = 0, phase = column % row; i < count; phase = 0) {
-        const int64_t some = std::min(count - i, length - phase);
-        const float* short_one = &repeats[phase];
-        BinaryFloatLoop(op, repeated == 0 ? short_one : other + i, 1,
-                        repeated == 0 ? other + i : short_one, 1, z + at + i, some);
-        i += some;
-      }
-    });
+bool BinaryFloatRepeated(OpContext& ctx, ScalarOp op, const Tensor& x, const Tensor& y, Tensor& z) {
+  constexpr int64_t kTile = 1024;
+  if (z.num_elements() < kTile) return false;
+  const Reach reaches[2] = {{x.shape(), z.shape()}, {y.shape(), z.shape()}};
+  if (!reaches[0].is_repeated() && !reaches[1].is_repeated()) return false;
+  if (reaches[0].is_scattered() || reaches[1].is_scattered()) return false;
+  const float* const operands[2] = {x.data<float>(), y.data<float>()};
+  float* const results = z.mutable_data<float>();
+  ctx.ParallelFor(z.num_elements(), 0.2, [&](int64_t begin, int64_t end) {
+    std::vector<float> scratch[2];
+    Reach::Held held[2];
+    for (const int i : {0, 1}) {
+      scratch[i].resize(static_cast<size_t>(reaches[i].Scratch(kTile)));
+      held[i].scratch = scratch[i].data();
+    }
+    for (int64_t at = begin, tile_end = 0; at < end; at = tile_end) {
+      tile_end = std::min(at + kTile, end);
+      for (const Reach& reach : reaches) tile_end = reach.TileEnd(at, tile_end);
+      const auto operand = [&](int i) {
+        return reaches[i].At(operands[i], at, tile_end, kTile, &held[i]);
+      };
+      BinaryFloatLoop(op, operand(0), reaches[0].step(), operand(1), reaches[1].step(),
+                      results + at, tile_end - at);
+    }
   });
+  return true;
 }
 
 }  // namespace savedmodel

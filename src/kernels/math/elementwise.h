@@ -76,12 +76,9 @@ void UnaryLoop(const T* x, ResultType<F, T>* y, int64_t n) {
 void BinaryFloatLoop(ScalarOp op, const float* a, int64_t a_step, const float* b, int64_t b_step,
                      float* z, int64_t n);
 
-// Which operand of `plan` is a short row that is repeated over the other's many: 0, 1, or -1 where
-// neither is.
-int RepeatedOperand(const BroadcastPlan& plan);
-// z = op(a, b) by `plan`, operand `repeated` of which is so.
-void BinaryFloatRepeated(OpContext& ctx, ScalarOp op, BroadcastPlan plan, int repeated,
-                         const float* a, const float* b, float* z, int64_t n);
+// z = op(x, y), where one of them is a short pattern that is repeated; false, and nothing done,
+// where neither is.
+bool BinaryFloatRepeated(OpContext& ctx, ScalarOp op, const Tensor& x, const Tensor& y, Tensor& z);
 
 // z[i] = F(a[i or 0], b[i or 0]); z may be a or b.
 template <class F, class T>
@@ -142,11 +139,10 @@ void BinaryInto(OpContext& ctx, const Tensor& x, const Tensor& y, Tensor& output
     });
     return;
   }
-  const BroadcastPlan plan = PlanBroadcast({&x.shape(), &y.shape()}, output.shape());
   if constexpr (kHasVectorForm<F> && std::is_same_v<T, float>) {
-    const int repeated = RepeatedOperand(plan);
-    if (repeated >= 0) return BinaryFloatRepeated(ctx, F::kScalar, plan, repeated, a, b, z, n);
+    if (BinaryFloatRepeated(ctx, F::kScalar, x, y, output)) return;
   }
+  const BroadcastPlan plan = PlanBroadcast({&x.shape(), &y.shape()}, output.shape());
   ctx.ParallelFor(n, F::kCost, [&](int64_t begin, int64_t end) {
     ForEachRun(plan, begin, end, [&](int64_t at, const auto& from, int64_t count) {
       BinaryLoop<F>(a + from[0], plan.inner.step[0], b + from[1], plan.inner.step[1], z + at,

@@ -3,7 +3,6 @@
 #include "src/kernels/math/fused_elementwise.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "absl/container/inlined_vector.h"
@@ -12,15 +11,13 @@
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
 #include "src/kernels/isa/vector_code.h"
-#include "src/kernels/math/broadcast.h"
 #include "src/kernels/math/math_ops.h"
+#include "src/kernels/math/reach.h"
 
 namespace savedmodel {
 namespace {
 
 constexpr int64_t kTile = kMostSummed;  // of whole rows, where they are summed
-// Runs of a broadcast input at least this long are read where they are, and tiles end with them.
-constexpr int64_t kLongRun = 256;
 
 // The functions that the attributes hold, checked.
 StatusOr<std::vector<FusedFunction>> ReadFunctions(const Attrs& attrs, int num_inputs) {
@@ -47,86 +44,6 @@ StatusOr<std::vector<FusedFunction>> ReadFunctions(const Attrs& attrs, int num_i
   }
   return functions;
 }
-
-// How the elements of an input meet those of the output.
-class Reach {
- public:
-  Reach(const Shape& input, const Shape& output) {
-    if (input.num_elements() == output.num_elements()) return;
-    kind_ = kOne;
-    if (input.num_elements() == 1) return;
-    plan_ = PlanBroadcast({&input}, output);
-    const bool is_row =
-        plan_.outer.size() == 1 && plan_.outer[0].step[0] == 0 && plan_.inner.step[0] == 1;
-    kind_ = plan_.inner.size >= kLongRun ? kLongRuns : is_row ? kRepeated : kScattered;
-  }
-
-  int64_t step() const { return kind_ == kOne ? 0 : kind_ == kLongRuns ? plan_.inner.step[0] : 1; }
-  // Floats of scratch that it needs for tiles of `tile` elements.
-  int64_t Scratch(int64_t tile) const {
-    return kind_ == kRepeated ? tile + 2 * plan_.inner.size : kind_ == kScattered ? tile : 0;
-  }
-  // What holds for all tiles.
-  void Prepare(const float* data, int64_t tile, float* scratch) const {
-    const int64_t row = plan_.inner.size;
-    for (int64_t at = 0; kind_ == kRepeated && at < tile + row; at += row) {
-      std::memcpy(scratch + at, data, static_cast<size_t>(row) * sizeof(float));
-    }
-  }
-  // The end of the tile that begins at output element `at` and should end at `end`.
-  int64_t TileEnd(int64_t at, int64_t end) const {
-    const int64_t row = plan_.inner.size;
-    return kind_ == kLongRuns ? std::min(end, at + row - at % row) : end;
-  }
-  // The elements that meet output elements [begin, end), at step().
-  const float* At(const float* data, int64_t begin, int64_t end, float* scratch) const {
-    switch (kind_) {
-      case kEach:
-        return data + begin;
-      case kOne:
-        return data;
-      case kLongRuns:
-        return data + OffsetAt(begin);
-      case kRepeated:
-        return scratch + begin % plan_.inner.size;
-      case kScattered:
-        break;
-    }
-    ForEachRun(plan_, begin, end, [&](int64_t at, const auto& offsets, int64_t count) {
-      const float* run = data + offsets[0];
-      float* to = scratch + (at - begin);
-      if (plan_.inner.step[0] == 1) {
-        std::memcpy(to, run, static_cast<size_t>(count) * sizeof(float));
-      } else {
-        const float four[4] = {*run, *run, *run, *run};
-        for (; count >= 4; count -= 4, to += 4) std::memcpy(to, four, sizeof four);
-        std::copy_n(four, count, to);
-      }
-    });
-    return scratch;
-  }
-
- private:
-  // Offset of the element that meets output element `at`.
-  int64_t OffsetAt(int64_t at) const {
-    int64_t offset = at % plan_.inner.size * plan_.inner.step[0];
-    at /= plan_.inner.size;
-    for (size_t d = plan_.outer.size(); d-- > 0; at /= plan_.outer[d].size) {
-      offset += at % plan_.outer[d].size * plan_.outer[d].step[0];
-    }
-    return offset;
-  }
-
-  enum Kind : uint8_t {
-    kEach,      // one for each
-    kOne,       // the same for all
-    kLongRuns,  // a long run of the output meets consecutive elements, or one
-    kRepeated,  // a short row over and over
-    kScattered  // anything else: copied for each tile
-  };
-  Kind kind_ = kEach;
-  BroadcastPlan plan_;  // unless kEach or kOne
-};
 
 // The shape of the functions' results, and how inputs meet it.
 struct Layout {
@@ -257,19 +174,18 @@ class FusedElementwise final : public Kernel {
     if (static_cast<int64_t>(memory.size()) < floats) memory.resize(floats);
 
     absl::InlinedVector<const float*, 8> inputs(reaches.size());
+    absl::InlinedVector<Reach::Held, 8> held(reaches.size());
     float* scratch = memory.data() + num_tiles_ * tile;
     for (size_t i = 0; i < reaches.size(); ++i) {
-      reaches[i].Prepare(ctx.in<float>(static_cast<int>(i)), tile, scratch);
+      held[i].scratch = scratch;
       scratch += reaches[i].Scratch(tile);
     }
     absl::InlinedVector<ArrayStep, 8> steps(functions_.size());
     for (int64_t at = begin, tile_end = 0; at < end; at = tile_end) {
       tile_end = std::min(at + tile, end);
       for (const Reach& reach : reaches) tile_end = reach.TileEnd(at, tile_end);
-      scratch = memory.data() + num_tiles_ * tile;
       for (size_t i = 0; i < reaches.size(); ++i) {
-        inputs[i] = reaches[i].At(ctx.in<float>(static_cast<int>(i)), at, tile_end, scratch);
-        scratch += reaches[i].Scratch(tile);
+        inputs[i] = reaches[i].At(ctx.in<float>(static_cast<int>(i)), at, tile_end, tile, &held[i]);
       }
       float* const out = ctx.out<float>(0) + at / columns;
       const int64_t n = tile_end - at;

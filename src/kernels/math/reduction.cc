@@ -13,6 +13,7 @@
 #include "src/kernels/math/integer_math.h"
 #include "src/kernels/math/math_ops.h"
 #include "src/kernels/math/reduction_loops.h"
+#include "src/kernels/small_floats.h"
 
 namespace savedmodel {
 namespace {
@@ -153,9 +154,10 @@ typename R::Acc ReduceBlock(const T* x, int64_t n) {
   return acc;
 }
 
-// R of elements T, with what it knows of types left out.
-template <class R, class T>
+// Reduction of elements T, with what it knows of types left out.
+template <template <class> class Reduction, class T>
 struct Untyped {
+  using R = Reduction<T>;
   using Acc = typename R::Acc;
   static_assert(sizeof(Acc) <= Reducer::kMostBytes);
 
@@ -168,6 +170,11 @@ struct Untyped {
     }
   }
   static void Add(const void* x, int64_t n, void* accumulators) {
+    if constexpr (kIsSmallFloat<T>) {
+      float wide[Reducer::kBlock];
+      WidenToFloats(DTypeOf<T>::value, x, n, wide);
+      return Untyped<Reduction, float>::Add(wide, n, accumulators);
+    }
     Acc* const to = static_cast<Acc*>(accumulators);
     const T* const from = static_cast<const T*>(x);
     for (int64_t i = 0; i < n; ++i) to[i] = R::Combine(to[i], R::Load(from[i]));
@@ -177,6 +184,11 @@ struct Untyped {
     for (int64_t i = 0; i < n; ++i) to[i] = R::Combine(to[i], static_cast<const Acc*>(from)[i]);
   }
   [[gnu::noinline]] static void Block(const void* x, int64_t n, void* accumulator) {
+    if constexpr (kIsSmallFloat<T>) {
+      float wide[Reducer::kBlock];
+      WidenToFloats(DTypeOf<T>::value, x, n, wide);
+      return Untyped<Reduction, float>::Block(wide, n, accumulator);
+    }
     *static_cast<Acc*>(accumulator) = ReduceBlock<R>(static_cast<const T*>(x), n);
   }
   static void Lines(const void* x, int64_t step, int64_t count, int64_t n, void* y) {
@@ -205,7 +217,7 @@ Status RunReduction(OpContext& ctx) {
   const Reducer* reducer = nullptr;
   SM_RETURN_IF_ERROR(VisitDType<set>(ctx.input(0).dtype(), [&](auto tag) -> Status {
     using T = typename decltype(tag)::type;
-    reducer = &Untyped<R<T>, T>::kReducer;
+    reducer = &Untyped<R, T>::kReducer;
     return Status();
   }));
   Reduce(ctx, *reducer, PlanReduction(ctx.input(0).shape(), ctx.IntsInput(1)),

@@ -24,13 +24,15 @@ class Loops {
   void Run() {
     if (plan_.outputs == 0) return;
     if (plan_.inputs <= 1) return Convert();
-    if (plan_.reduced.back().step == 1) return Inner();
     // Partial results; there are as many times fewer than inputs.
     constexpr int64_t kMostPartial = 1 << 20;
-    if (r_.op != ScalarOp::kNone && plan_.reduced.size() == 1 && plan_.kept.back().step == 1 &&
-        plan_.outputs <= kMostPartial) {
-      return Rows();
+    const int64_t run = plan_.reduced.back().step == 1 ? plan_.reduced.back().size : 1;
+    constexpr int64_t kShortRun = 256;
+    if (r_.op != ScalarOp::kNone && plan_.reduced.size() == (run > 1 ? 2u : 1u) &&
+        run <= kShortRun && plan_.outputs <= kMostPartial / run) {
+      return Rows(run);
     }
+    if (run > 1) return Inner();
     Outer();
   }
 
@@ -143,22 +145,23 @@ class Loops {
   }
 
   // Floats of rows that are evenly apart put together, column by column: in the compute core,
-  // through partial results of a fixed number of rows.
-  void Rows() {
+  // through partial results of a fixed number of rows. Then each output's `run` columns.
+  void Rows(int64_t run) {
     constexpr int64_t kRows = 128;
-    const int64_t width = plan_.kept.back().size, step = plan_.reduced[0].step;
-    const int64_t parts = (plan_.inputs + kRows - 1) / kRows, outer = plan_.outputs / width;
+    const ReductionPlan::Dim rows = plan_.reduced[0];
+    const int64_t columns = plan_.kept.back().size, width = columns * run;
+    const int64_t parts = (rows.size + kRows - 1) / kRows, outer = plan_.outputs / columns;
     const ReductionPlan::Dims outer_dims(plan_.kept.begin(), plan_.kept.end() - 1);
     const float* x = reinterpret_cast<const float*>(x_);
-    std::vector<float> results(static_cast<size_t>(plan_.outputs * parts));
-    r_.identity(plan_.outputs * parts, results.data());
+    std::vector<float> results(static_cast<size_t>(outer * parts * width));
+    r_.identity(outer * parts * width, results.data());
     ctx_.ParallelFor(outer * parts, 0.05 * kRows * static_cast<double>(width),
                      [&](int64_t begin, int64_t end) {
                        for (int64_t job = begin; job < end; ++job) {
                          const int64_t row = job % parts * kRows, at = job / parts;
                          ForEachOffset(outer_dims, at, at + 1, [&](int64_t base) {
-                           Vectors().combine_rows(r_.op, x + base + row * step, step,
-                                                  std::min(kRows, plan_.inputs - row), width,
+                           Vectors().combine_rows(r_.op, x + base + row * rows.step, rows.step,
+                                                  std::min(kRows, rows.size - row), width,
                                                   &results[job * width]);
                          });
                        }
@@ -166,7 +169,8 @@ class Loops {
     for (int64_t at = 0; at < outer; ++at) {
       float* total = &results[at * parts * width];
       Vectors().combine_rows(r_.op, total + width, width, parts - 1, width, total);
-      r_.finish(total, width, plan_.inputs, Result(at * width));
+      for (int64_t j = 0; run > 1 && j < columns; ++j) r_.block(total + j * run, run, total + j);
+      r_.finish(total, columns, plan_.inputs, Result(at * columns));
     }
   }
 

@@ -18,7 +18,7 @@ struct Reducer {
   void (*identity)(int64_t n, void* accumulators);
   // accumulators[i] = x[i], or combined with x[i].
   void (*load)(const void* x, int64_t n, void* accumulators);
-  void (*add)(const void* x, int64_t n, void* accumulators);
+  void (*add)(const void* x, int64_t n, void* accumulators);  // at most kBlock
   void (*combine)(const void* from, int64_t n, void* accumulators);
   // One accumulator of a run of at most kBlock elements.
   void (*block)(const void* x, int64_t n, void* accumulator);

@@ -75,9 +75,10 @@ void Dilate(OpContext& ctx, const WindowGeometry& g, const T* x, const T* filter
           const int64_t h = top + kh * g.dilation[1], w = left + kw * g.dilation[2];
           const T* from = image + (h * g.in[2] + w) * g.channels;
           const T* f = filter + (kh * g.window[2] + kw) * g.channels;
+#pragma GCC ivdep
           for (int64_t c = 0; c < g.channels; ++c) {
             const T value = Plus(from[c], f[c]);
-            if (value > best[c]) best[c] = value;
+            best[c] = value > best[c] ? value : best[c];
           }
         }
       }

@@ -68,6 +68,11 @@ TEST_P(TopKTest, Floats) {
   ExpectLargest("DT_FLOAT", x);
   ExpectLargest("DT_DOUBLE", std::vector<double>(x.begin(), x.end()));
   ExpectLargest("DT_FLOAT", Random(static_cast<int64_t>(x.size()), 9));
+  // None is above the lowest finite number.
+  const float lowest = std::numeric_limits<float>::lowest();
+  for (size_t i = 0; i < x.size(); ++i) x[i] = i % 3 == 0 ? std::nanf("") : special[5];
+  x.back() = lowest;
+  ExpectLargest("DT_FLOAT", x);
 }
 
 TEST_P(TopKTest, Integers) {

@@ -1,7 +1,8 @@
-// Maxima and minima of floats over outer dimensions, where NaN is the result of a column that has
-// one, as in TensorFlow.
+// Reductions of floats over outer dimensions, and over short rows with them. NaN is the maximum and
+// minimum of a column that has one, as in TensorFlow.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -83,6 +84,57 @@ TEST_P(OuterReductionTest, Min) {
 INSTANTIATE_TEST_SUITE_P(AllSizes, OuterReductionTest,
                          testing::Values(Sizes{1, 2, 9}, Sizes{1, 62, 64}, Sizes{3, 130, 33},
                                          Sizes{2, 300, 7}, Sizes{1, 5000, 131}));
+
+// Short rows whose elements, and all but one outer dimension, are reduced: [outer, rows, columns,
+// run], as in group normalisation.
+class RunsReductionTest : public testing::TestWithParam<std::pair<Sizes, int64_t>> {};
+
+TEST_P(RunsReductionTest, SumMeanAndMax) {
+  const auto& [s, run] = GetParam();
+  const std::vector<float> x = Random(s.outer * s.rows * s.columns * run, 7);
+  std::string graph =
+      "node { name: 'x' op: 'Placeholder' attr { key: 'dtype' value { type: DT_FLOAT } } }\n"
+      "node { name: 'axes' op: 'Const' attr { key: 'dtype' value { type: DT_INT32 } } "
+      "attr { key: 'value' value { tensor { dtype: DT_INT32 tensor_shape { dim { size: 2 } } "
+      "int_val: [1, 3] } } } }\n";
+  for (const char* op : {"Sum", "Mean", "Max"}) {
+    graph += std::string("node { name: '") + op + "' op: '" + op +
+             "' input: 'x' input: 'axes' attr { key: 'T' value { type: DT_FLOAT } } "
+             "attr { key: 'Tidx' value { type: DT_INT32 } } }\n";
+  }
+  for (const int threads : {1, 3}) {
+    LoadOptions options;
+    options.num_threads = threads;
+    const auto model = LoadGraphDef(graph, options);
+    ASSERT_TRUE(model.ok()) << model.status();
+    const auto y = model->session().Run(
+        {{"x:0", *Tensor::FromVector(x, Shape({s.outer, s.rows, s.columns, run}))}},
+        {"Sum:0", "Mean:0", "Max:0"});
+    ASSERT_TRUE(y.ok()) << y.status();
+    const auto n = static_cast<double>(s.rows * run);
+    for (int64_t i = 0; i < s.outer * s.columns; ++i) {
+      double sum = 0, all = 0;
+      float most = -kInfinity;
+      for (int64_t r = 0; r < s.rows; ++r) {
+        const int64_t at = ((i / s.columns * s.rows + r) * s.columns + i % s.columns) * run;
+        for (int64_t j = 0; j < run; ++j) {
+          sum += x[at + j];
+          all += std::abs(x[at + j]);
+          most = std::max(most, x[at + j]);
+        }
+      }
+      EXPECT_NEAR((*y)[0].data<float>()[i], sum, 1e-6 * all);
+      EXPECT_NEAR((*y)[1].data<float>()[i], sum / n, 1e-6 * all / n);
+      EXPECT_EQ((*y)[2].data<float>()[i], most);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(AllSizes, RunsReductionTest,
+                         testing::Values(std::pair(Sizes{1, 2, 3}, 2),
+                                         std::pair(Sizes{2, 130, 8}, 4),
+                                         std::pair(Sizes{3, 300, 5}, 7),
+                                         std::pair(Sizes{2, 5, 3}, 300)));
 
 }  // namespace
 }  // namespace savedmodel

@@ -1,4 +1,4 @@
-// Parts of layers: layer normalisation, the weights of attention.
+// Parts of layers: layer and local response normalisation, the weights of attention.
 #pragma once
 
 #include "src/kernels/isa/level/math.h"
@@ -43,6 +43,34 @@ void NormalizeRows(const NormalizeArgs& a, int64_t row_begin, int64_t row_end) {
       store(y, (load(x) - mean) * scale * load(a.gamma) + load(a.beta));
     });
   }
+}
+
+void NormalizeChannels(const ChannelNormArgs& a, const float* x, int64_t pixels, float* y) {
+  const int64_t step = a.channels + a.radius;
+  const bool is_root = a.beta == 0.5f;
+  for (int64_t p = 0; p < pixels; ++p) {
+    float* const squares = a.squares + a.radius + p * step;
+    const float* const from = x + p * a.channels;
+    ForVectors(a.channels, [&](auto load, auto store) {
+      const Vec v = load(from);
+      store(squares, v * v);
+    });
+  }
+  for (int64_t p = 0; p < pixels; ++p) {
+    const float* const squares = a.squares + p * step;
+    const float* const from = x + p * a.channels;
+    ForVectors(a.channels, [&](auto load, auto store) {
+      Vec sum{};
+      for (int64_t t = 0; t <= 2 * a.radius; ++t) sum += load(squares + t);
+      const Vec base = sum * a.alpha + a.bias;
+      store(y + p * a.channels, is_root ? load(from) / Sqrt(base) : base);
+    });
+  }
+  if (is_root) return;
+  // One function after the other: the constants of both do not fit into the registers.
+  const int64_t n = pixels * a.channels;
+  ForVectors(n, [&](auto load, auto store) { store(y, Log(load(y)) * -a.beta); });
+  ForVectors(n, [&](auto load, auto store) { store(y, load(x) * Exp(load(y))); });
 }
 
 void AttentionWeights(const AttentionArgs& a, int64_t rows) {

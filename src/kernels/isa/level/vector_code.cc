@@ -9,6 +9,7 @@
 #include "src/kernels/isa/level/recurrent.h"
 #include "src/kernels/isa/level/rows.h"
 #include "src/kernels/isa/level/steps.h"
+#include "src/kernels/isa/level/transpose.h"
 #include "src/kernels/isa/level/winograd.h"
 
 #define SM_STRING_INNER(x) #x
@@ -39,6 +40,7 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .arg_best = ArgBest,
       .arg_best_rows = ArgBestRows,
       .combine_rows = CombineRows,
+      .transpose = Transpose,
       .pool_maximum = PoolMaximum,
       .pool_sum = PoolSum,
       .interpolate = Interpolate,
@@ -48,6 +50,7 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .winograd_output = WinogradOutput,
       .winograd_filter = WinogradFilter,
       .normalize = NormalizeRows,
+      .normalize_channels = NormalizeChannels,
       .lstm = LstmCell,
       .gru = GruCell,
       .lstm_turn = Turn<LstmTurn>,
