@@ -5,6 +5,7 @@
 //     = conv(x, w * a) + ((bias - mean) * a + offset)
 //
 // Elsewhere it becomes (x - mean) * a + offset, three scalar ops, which other passes fuse.
+#include <algorithm>
 #include <cmath>
 
 #include "src/base/status_macros.h"
@@ -109,24 +110,64 @@ class BatchNormFolder {
            graph_->constant(node.inputs[1]) != nullptr;
   }
 
+  // What lies between a convolution and its batch normalisation.
+  struct Between {
+    NodeOutput convolution;
+    NodeOutput bias, biased;  // none where there is no bias
+    NodeId above_bias = -1;   // what takes the biased value, where it gives it another shape
+  };
+
+  // Whether `node` gives its input another shape with the same last dimension.
+  bool KeepsColumns(const Node& node) const {
+    if (node.op != "Squeeze" && node.op != "ExpandDims" && node.op != "Reshape") return false;
+    const Shape from = graph_->shape(node.inputs[0]);
+    const Shape to = node.output_shapes.empty() ? Shape() : node.output_shapes[0];
+    return from.rank() > 0 && to.rank() > 0 && to[to.rank() - 1] >= 0 &&
+           from[from.rank() - 1] == to[to.rank() - 1];
+  }
+
+  // The input of node `id` that it adds a constant for each channel to; -1 where it does not.
+  int BiasedInput(NodeId id) const {
+    const Node& node = graph_->node(id);
+    if (node.op == "BiasAdd") return node.attrs.String("data_format") == "NHWC" ? 0 : -1;
+    if ((node.op != "Add" && node.op != "AddV2") || ChannelInput(id) < 0) return -1;
+    const int value = 1 - ChannelInput(id);
+    return graph_->shape(node.inputs[value]).rank() == graph_->shape({id, 0}).rank() ? value : -1;
+  }
+
+  Between Below(NodeOutput v) const {
+    Between b;
+    NodeId above = -1;
+    while (uses_[v.node] == 1 && graph_->node(v.node).control_inputs.empty()) {
+      const Node& node = graph_->node(v.node);
+      const int biased = BiasedInput(v.node);
+      if (biased >= 0 && b.biased.node < 0) {
+        b.bias = node.inputs[1 - biased];
+        b.biased = node.inputs[biased];
+        b.above_bias = above;
+      } else if (!KeepsColumns(node)) {
+        break;
+      }
+      above = v.node;
+      v = node.inputs[std::max(biased, 0)];
+    }
+    b.convolution = v;
+    return b;
+  }
+
   Status Fold(NodeId id) {
     const NodeId last = IsBatchNorm(id) ? id : graph_->node(id).inputs[1 - ChannelInput(id)].node;
-    NodeId convolution = graph_->node(last).inputs[last == id ? 0 : 1 - ChannelInput(last)].node;
-    const float* bias = nullptr;
-    NodeOutput bias_value;
-    const Node& producer = graph_->node(convolution);
-    if (producer.op == "BiasAdd" && uses_[convolution] == 1 &&
-        producer.attrs.String("data_format") == "NHWC") {
-      bias_value = producer.inputs[1];
-      convolution = producer.inputs[0].node;
-    }
+    const NodeOutput x = graph_->node(last).inputs[last == id ? 0 : 1 - ChannelInput(last)];
+    const Between between = Below(x);
+    const NodeId convolution = between.convolution.node;
     if (!IsFoldableConvolution(convolution)) return Status();
     const Tensor filter = *graph_->constant(graph_->node(convolution).inputs[1]);
     if (filter.shape().rank() != 4) return Status();
     const bool depthwise = graph_->node(convolution).op == "DepthwiseConv2dNative";
     const int64_t channels = filter.shape().Product(depthwise ? 2 : 3, 4);
-    if (bias_value.node >= 0) {
-      bias = Floats(bias_value, channels);
+    const float* bias = nullptr;
+    if (between.bias.node >= 0) {
+      bias = Floats(between.bias, channels);
       if (bias == nullptr) return Status();
     }
     std::vector<double> factor, offset;
@@ -142,7 +183,13 @@ class BatchNormFolder {
     } else {
       LeaveScale(name, convolution, factor);
     }
-    MakeBinary(id, "BiasAdd", {convolution, 0}, {shift_id, 0});
+    // The bias takes part in the shift, and drops out.
+    NodeOutput unbiased = x;
+    if (between.biased.node >= 0) {
+      (between.above_bias < 0 ? unbiased : graph_->node(between.above_bias).inputs[0]) =
+          between.biased;
+    }
+    MakeBinary(id, "BiasAdd", unbiased, {shift_id, 0});
     graph_->node(id).attrs.Set("data_format", std::string("NHWC"));
     return Status();
   }

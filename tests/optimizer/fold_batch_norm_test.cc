@@ -63,6 +63,35 @@ TEST(FoldBatchNormTest, BehindAConvolutionIntoItsWeights) {
   }
 }
 
+// A convolution of one dimension as layers write it: an image of one row, which is then dropped,
+// and a bias before or after that.
+TEST(FoldBatchNormTest, BehindABiasAndAnotherShape) {
+  const std::vector<float> bias = {1, 2, -3, 0.5, 7};
+  for (const std::string first : {"BiasAdd", "AddV2", "Squeeze"}) {
+    GraphText g;
+    g.Input("x", "dim { size: 1 } dim { size: 1 } dim { size: 6 } dim { size: 5 }");
+    g.Floats("f", kFilter).Floats("b", Tensor::Vector(bias));
+    g.Node("c", "Conv2D", {"x", "f"}, kConv);
+    const std::string dims = GraphText::Attr("squeeze_dims", "list { i: 1 }");
+    if (first == "Squeeze") {
+      g.Node("s", "Squeeze", {"c"}, dims).Node("last", "AddV2", {"b", "s"});
+    } else {
+      g.Node("cb", first, {"c", "b"}).Node("last", "Squeeze", {"cb"}, dims);
+    }
+    g.Floats("a", Tensor::Vector(kScale)).Floats("o", Tensor::Vector(kOffset));
+    g.Node("m", "Mul", {"last", "a"}).Node("y", "AddV2", {"m", "o"});
+    const Tensor x = Values({1, 1, 6, kChannels}, 3, 29);
+    const Result r = RunGraph(g, {{"x:0", x}}, {"y:0"});
+    EXPECT_TRUE(Has(r, "_ScaledConv2D")) << r.plan;
+    EXPECT_NE(r.plan.find("+ 1 fused"), std::string::npos) << r.plan;
+    for (size_t i = 0; i < 30; ++i) {
+      const size_t c = i % kChannels;
+      const double y = (Convolved(x, i / kChannels, c) + bias[c]) * kScale[c] + kOffset[c];
+      EXPECT_NEAR(r.values[0][i], y, 1e-4) << first << " " << i;
+    }
+  }
+}
+
 TEST(FoldBatchNormTest, BehindReluIntoTheEpilogue) {
   GraphText g;
   g.Input("x").Floats("f", kFilter).Node("c", "Conv2D", {"x", "f"}, kConv).Node("r", "Relu", {"c"});
