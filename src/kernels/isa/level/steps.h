@@ -166,8 +166,16 @@ inline void MapArray(const float* x, float* y, int64_t n, F&& f) {
   if (i < n) StoreSome(y + i, f(LoadSome(x + i, n - i)), n - i);
 }
 
+// The same of rows that lie `stride` apart.
+void MapRows(ScalarOp op, float parameter, const float* x, float* y, int64_t stride, int64_t rows,
+             int64_t n) {
+  WithUnary(op, parameter, [&](auto f) {
+    for (int64_t r = 0; r < rows; ++r) MapArray(x + r * stride, y + r * stride, n, f);
+  });
+}
+
 void Map(ScalarOp op, float parameter, const float* x, float* y, int64_t n) {
-  WithUnary(op, parameter, [&](auto f) { MapArray(x, y, n, f); });
+  MapRows(op, parameter, x, y, 0, 1, n);
 }
 
 // z[i] = f(x[i * x_step], y[i * y_step]) for n elements.
@@ -252,9 +260,11 @@ void ApplySteps(const VectorStep* steps, int num_steps, float* c, int64_t c_stri
   for (int s = 0; s < num_steps; ++s) {
     const VectorStep& step = steps[s];
     if (step.operand == nullptr) {
-      for (int64_t r = row_begin; r < row_end; ++r) {
-        Map(step.op, step.parameter, c + r * c_stride, c + r * c_stride, columns);
-      }
+      const int64_t rows = row_end - row_begin;
+      const bool is_whole = c_stride == columns;  // one row after the other
+      float* const from = c + row_begin * c_stride;
+      MapRows(step.op, step.parameter, from, from, c_stride, is_whole ? 1 : rows,
+              is_whole ? rows * columns : columns);
       continue;
     }
     WithBinary(step.op, [&](auto f) {

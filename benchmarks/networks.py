@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""Networks beside those of ../shared/bench/make_models.py, for the same race: what people run that
+is of another kind. Arguments, format and needs are that script's.
+
+usage: benchmarks/networks.py --out DIR [--only a,b] [--list] [--force]
+"""
+import pathlib
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT.parent / "shared/bench"))
+import make_models  # noqa: E402
+from make_models import MODELS, f32, ids, image, keras3, model, randomize_batchnorm  # noqa: E402
+
+MODELS.clear()
+
+
+def export(np, m, path):
+    randomize_batchnorm(np, m)
+    m.export(path, verbose=False)
+
+
+def app(name, cls, size=224):
+    def build(path):
+        np, tf, keras = keras3()
+        m = getattr(keras.applications, cls)(weights=None, input_tensor=keras.Input((size, size, 3), name="x"))
+        export(np, m, path)
+    model(name, {"b1": {"x": image(1, size, size, 3)}}, cls)(build)
+
+
+app("mobilenet_v3s", "MobileNetV3Small")
+app("mobilenet_v3l", "MobileNetV3Large")
+app("densenet121", "DenseNet121")
+app("inception_v3", "InceptionV3", 299)
+app("convnext_tiny", "ConvNeXtTiny")
+app("efficientnetv2_b0", "EfficientNetV2B0")
+app("nasnet_mobile", "NASNetMobile")
+app("xception", "Xception", 299)
+app("mobilenet_v1", "MobileNet")
+
+
+def network(name, cases, note):
+    def deco(fn):
+        def build(path):
+            np, tf, keras = keras3()
+            export(np, fn(np, tf, keras, keras.layers), path)
+        model(name, cases, note)(build)
+        return fn
+    return deco
+
+
+@network("bigru", {"b1": {"x": f32(1, 100, 40)}, "b8": {"x": f32(8, 100, 40)}}, "two bidirectional GRU(96) over features")
+def bigru(np, tf, keras, L):
+    x = keras.Input((100, 40), name="x")
+    h = L.Bidirectional(L.GRU(96, return_sequences=True))(x)
+    h = L.Bidirectional(L.GRU(96))(h)
+    return keras.Model(x, L.Dense(12, activation="softmax")(h))
+
+
+@network("bilstm_tagger", {"b1": {"t": ids(20000, 1, 50)}, "b16": {"t": ids(20000, 16, 50)}}, "BiLSTM tagger")
+def bilstm(np, tf, keras, L):
+    x = keras.Input((50,), dtype="int32", name="t")
+    h = L.Embedding(20000, 100)(x)
+    h = L.Bidirectional(L.LSTM(200, return_sequences=True))(h)
+    return keras.Model(x, L.TimeDistributed(L.Dense(20, activation="softmax"))(h))
+
+
+@network("tcn", {"b1": {"x": f32(1, 256, 32)}, "b8": {"x": f32(8, 256, 32)}}, "dilated causal Conv1D residual net")
+def tcn(np, tf, keras, L):
+    x = keras.Input((256, 32), name="x")
+    h = L.Conv1D(64, 1)(x)
+    for d in (1, 2, 4, 8, 16, 32):
+        y = L.Conv1D(64, 3, padding="causal", dilation_rate=d, activation="relu")(h)
+        y = L.Conv1D(64, 3, padding="causal", dilation_rate=d, activation="relu")(y)
+        h = L.Activation("relu")(L.Add()([h, y]))
+    return keras.Model(x, L.Dense(10)(L.GlobalAveragePooling1D()(h)))
+
+
+@network("vit_tiny", {"b1": {"x": image(1, 224, 224, 3)}}, "ViT tiny/16: 12 layers 192")
+def vit(np, tf, keras, L):
+    x = keras.Input((224, 224, 3), name="x")
+    h = L.Reshape((196, 192))(L.Conv2D(192, 16, 16)(x))
+    for _ in range(12):
+        n = L.LayerNormalization()(h)
+        h = L.Add()([h, L.MultiHeadAttention(3, 64)(n, n)])
+        n = L.LayerNormalization()(h)
+        h = L.Add()([h, L.Dense(192)(L.Dense(768, activation="gelu")(n))])
+    return keras.Model(x, L.Dense(1000)(L.GlobalAveragePooling1D()(L.LayerNormalization()(h))))
+
+
+@network("espcn", {"b1": {"x": image(1, 128, 128, 3)}}, "super resolution, depth_to_space")
+def espcn(np, tf, keras, L):
+    x = keras.Input((128, 128, 3), name="x")
+    h = L.Conv2D(64, 5, padding="same", activation="relu")(x)
+    h = L.Conv2D(64, 3, padding="same", activation="relu")(h)
+    h = L.Conv2D(32, 3, padding="same", activation="relu")(h)
+    h = L.Conv2D(27, 3, padding="same")(h)
+    return keras.Model(x, L.Lambda(lambda t: tf.nn.depth_to_space(t, 3))(h))
+
+
+@network("style", {"b1": {"x": image(1, 128, 128, 3)}}, "style transfer: reflect pads, instance norms, residuals, transposed convolutions")
+def style(np, tf, keras, L):
+    x = keras.Input((128, 128, 3), name="x")
+    inorm = lambda h: L.GroupNormalization(groups=-1, epsilon=1e-3)(h)
+    pad = lambda h, p: L.Lambda(lambda t: tf.pad(t, [[0, 0], [p, p], [p, p], [0, 0]], "REFLECT"))(h)
+    h = L.Activation("relu")(inorm(L.Conv2D(32, 9)(pad(x, 4))))
+    h = L.Activation("relu")(inorm(L.Conv2D(64, 3, 2, padding="same")(h)))
+    h = L.Activation("relu")(inorm(L.Conv2D(128, 3, 2, padding="same")(h)))
+    for _ in range(5):
+        y = L.Activation("relu")(inorm(L.Conv2D(128, 3)(pad(h, 1))))
+        h = L.Add()([h, inorm(L.Conv2D(128, 3)(pad(y, 1)))])
+    h = L.Activation("relu")(inorm(L.Conv2DTranspose(64, 3, 2, padding="same")(h)))
+    h = L.Activation("relu")(inorm(L.Conv2DTranspose(32, 3, 2, padding="same")(h)))
+    return keras.Model(x, L.Conv2D(3, 9, activation="tanh")(pad(h, 4)))
+
+
+@network("crnn", {"b1": {"x": image(1, 32, 128, 1)}}, "OCR: convolutions, two BiLSTM(128), softmax")
+def crnn(np, tf, keras, L):
+    x = keras.Input((32, 128, 1), name="x")
+    h = x
+    for i, n in enumerate((32, 64, 128, 128)):
+        h = L.Activation("relu")(L.BatchNormalization()(L.Conv2D(n, 3, padding="same")(h)))
+        h = L.MaxPooling2D((2, 2) if i < 2 else (2, 1))(h)
+    h = L.Reshape((32, 256))(L.Permute((2, 1, 3))(h))
+    for _ in range(2):
+        h = L.Bidirectional(L.LSTM(128, return_sequences=True))(h)
+    return keras.Model(x, L.Dense(80, activation="softmax")(h))
+
+
+@network("conv3d_net", {"b1": {"x": image(1, 16, 56, 56, 3)}}, "video: 3-D convolutions")
+def conv3d_net(np, tf, keras, L):
+    x = h = keras.Input((16, 56, 56, 3), name="x")
+    for n in (16, 32, 64):
+        h = L.Conv3D(n, 3, padding="same", activation="relu")(h)
+        h = L.MaxPooling3D(2)(h)
+    return keras.Model(x, L.Dense(10)(L.GlobalAveragePooling3D()(h)))
+
+
+@network("pointnet", {"b1": {"x": f32(1, 1024, 3)}}, "shared MLPs over points, max")
+def pointnet(np, tf, keras, L):
+    x = h = keras.Input((1024, 3), name="x")
+    for n in (64, 64, 128, 1024):
+        h = L.Activation("relu")(L.BatchNormalization()(L.Conv1D(n, 1)(h)))
+    h = L.GlobalMaxPooling1D()(h)
+    for n in (512, 256):
+        h = L.Activation("relu")(L.BatchNormalization()(L.Dense(n)(h)))
+    return keras.Model(x, L.Dense(40)(h))
+
+
+@network("dcgan", {"b1": {"x": f32(1, 100)}, "b16": {"x": f32(16, 100)}}, "generator: dense, transposed convolutions with batch norms")
+def dcgan(np, tf, keras, L):
+    x = keras.Input((100,), name="x")
+    h = L.Reshape((4, 4, 512))(L.Dense(4 * 4 * 512)(x))
+    for n in (256, 128, 64):
+        h = L.LeakyReLU()(L.BatchNormalization()(L.Conv2DTranspose(n, 4, 2, padding="same", use_bias=False)(h)))
+    return keras.Model(x, L.Conv2DTranspose(3, 4, 2, padding="same", activation="tanh")(h))
+
+
+@network("dlrm", {"b1": {"densex": f32(1, 13), "cat": ids(10000, 1, 26)}, "b128": {"densex": f32(128, 13), "cat": ids(10000, 128, 26)}}, "DLRM: 26 embeddings, pairwise products, MLPs")
+def dlrm(np, tf, keras, L):
+    d = keras.Input((13,), name="densex")
+    c = keras.Input((26,), dtype="int32", name="cat")
+    h = d
+    for n in (256, 64, 16):
+        h = L.Dense(n, activation="relu")(h)
+    es = [L.Embedding(10000, 16)(L.Lambda(lambda t, i=i: t[:, i], output_shape=())(c)) for i in range(26)]
+    t = keras.ops.stack([h] + es, axis=1)
+    z = keras.ops.matmul(t, keras.ops.transpose(t, (0, 2, 1)))
+    f = L.Concatenate()([h, L.Flatten()(z)])
+    for n in (256, 128):
+        f = L.Dense(n, activation="relu")(f)
+    return keras.Model([d, c], L.Dense(1, activation="sigmoid")(f))
+
+
+@network("kws_dscnn", {"b1": {"x": f32(1, 49, 10, 1)}}, "keyword spotting DS-CNN")
+def kws(np, tf, keras, L):
+    x = keras.Input((49, 10, 1), name="x")
+    cbr = lambda h: L.Activation("relu")(L.BatchNormalization()(h))
+    h = cbr(L.Conv2D(64, (10, 4), 2, padding="same")(x))
+    for _ in range(4):
+        h = cbr(L.DepthwiseConv2D(3, padding="same")(h))
+        h = cbr(L.Conv2D(64, 1)(h))
+    return keras.Model(x, L.Dense(12, activation="softmax")(L.GlobalAveragePooling2D()(h)))
+
+
+@network("seq2vec_transformer", {"b1": {"t": ids(20000, 1, 64)}, "b16": {"t": ids(20000, 16, 64)}}, "4-layer post-norm encoder 256")
+def s2v(np, tf, keras, L):
+    x = keras.Input((64,), dtype="int32", name="t")
+    h = L.Embedding(20000, 256)(x)
+    for _ in range(4):
+        h = L.LayerNormalization()(L.Add()([h, L.MultiHeadAttention(4, 64)(h, h)]))
+        h = L.LayerNormalization()(L.Add()([h, L.Dense(256)(L.Dense(1024, activation="relu")(h))]))
+    return keras.Model(x, L.Dense(64)(L.GlobalAveragePooling1D()(h)))
+
+
+if __name__ == "__main__":
+    make_models.__file__ = __file__  # which it runs again for each model
+    sys.exit(make_models.main())
