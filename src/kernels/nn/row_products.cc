@@ -1,7 +1,5 @@
 #include "src/kernels/nn/row_products.h"
 
-#include <utility>
-
 #include "src/base/status_macros.h"
 #include "src/base/strcat.h"
 #include "src/kernels/array/ints.h"
@@ -19,24 +17,6 @@ struct PickedRuns {
     for (int64_t i = begin; i < end; ++i) *runs++ = table + rows[i] * depth;
   }
 };
-
-// `multiply` runs the product of these rows, the same however many others a row is with.
-template <class F>
-void WithProduct(const Tensor& table, const std::vector<int64_t>& rows, const PackedMatrix& matrix,
-                 int64_t columns, float* out, F&& multiply) {
-  const int64_t depth = table.shape()[1];
-  const PickedRuns runs{table.data<float>(), depth, rows.data()};
-  const Epilogue none;
-  multiply(Product{.rows = static_cast<int64_t>(rows.size()),
-                   .columns = columns,
-                   .depth = depth,
-                   .runs = runs,
-                   .packed = &matrix,
-                   .c = out,
-                   .c_stride = columns,
-                   .epilogue = &none,
-                   .is_part = true});
-}
 
 }  // namespace
 
@@ -84,21 +64,6 @@ StatusOr<std::shared_ptr<RowProducts>> RowProducts::Make(const Tensor& table,
   return made;
 }
 
-void RowProducts::Keep(std::vector<int64_t> rows) {
-  const std::lock_guard<std::mutex> lock(mutex_);
-  const auto is_kept = [&](int64_t row) { return Find(row) != nullptr; };
-  rows.erase(std::remove_if(rows.begin(), rows.end(), is_kept), rows.end());
-  std::sort(rows.begin(), rows.end());
-  rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
-  rows.resize(std::min(rows.size(), static_cast<size_t>(capacity_ - used_)));
-  if (rows.empty()) return;
-  float* const to = static_cast<float*>(kept_.raw_mutable_data()) + used_ * columns_;
-  WithProduct(table_, rows, matrix_, columns_, to, RunProductSerially);
-  for (const int64_t row : rows) {
-    place_[row].store(static_cast<int32_t>(++used_), std::memory_order_release);
-  }
-}
-
 StatusOr<RowProducts::Picked> RowProducts::Pick(OpContext& ctx, const Tensor& indices) {
   const IntReader index(indices);
   const int64_t count = indices.num_elements(), size = table_.shape()[0];
@@ -113,21 +78,44 @@ StatusOr<RowProducts::Picked> RowProducts::Pick(OpContext& ctx, const Tensor& in
     if (rows[i] == nullptr) missing.push_back(index[i]);
   }
   if (missing.empty()) return picked;
-  Keep(std::exchange(missing, {}));
+  std::sort(missing.begin(), missing.end());
+  missing.erase(std::unique(missing.begin(), missing.end()), missing.end());
+  SM_ASSIGN_OR_RETURN(picked.computed, Compute(ctx, missing));
+  const float* const computed = picked.computed.data<float>();
   for (int64_t i = 0; i < count; ++i) {
-    if (rows[i] == nullptr) rows[i] = Find(index[i]);
-    if (rows[i] == nullptr) missing.push_back(index[i]);
+    if (rows[i] != nullptr) continue;
+    const auto at = std::lower_bound(missing.begin(), missing.end(), index[i]);
+    rows[i] = computed + (at - missing.begin()) * columns_;
   }
-  if (missing.empty()) return picked;
-  const Shape shape({static_cast<int64_t>(missing.size()), columns_});
-  SM_ASSIGN_OR_RETURN(picked.computed, ctx.AllocateTemp(DType::kFloat, shape));
-  float* next = static_cast<float*>(picked.computed.raw_mutable_data());
-  WithProduct(table_, missing, matrix_, columns_, next,
-              [&](const Product& product) { RunProduct(ctx, product); });
-  for (int64_t i = 0; i < count; ++i) {
-    if (rows[i] == nullptr) rows[i] = std::exchange(next, next + columns_);
-  }
+  Keep(missing, computed);
   return picked;
+}
+
+StatusOr<Tensor> RowProducts::Compute(OpContext& ctx, const std::vector<int64_t>& rows) const {
+  const int64_t count = static_cast<int64_t>(rows.size()), depth = table_.shape()[1];
+  SM_ASSIGN_OR_RETURN(Tensor computed, ctx.AllocateTemp(DType::kFloat, Shape({count, columns_})));
+  const PickedRuns runs{table_.data<float>(), depth, rows.data()};
+  const Epilogue none;
+  RunProduct(ctx, {.rows = count,
+                   .columns = columns_,
+                   .depth = depth,
+                   .runs = runs,
+                   .packed = &matrix_,
+                   .c = static_cast<float*>(computed.raw_mutable_data()),
+                   .c_stride = columns_,
+                   .epilogue = &none,
+                   .is_part = true});  // the same whatever other rows are missing
+  return computed;
+}
+
+void RowProducts::Keep(const std::vector<int64_t>& rows, const float* products) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  float* const kept = static_cast<float*>(kept_.raw_mutable_data());
+  for (size_t i = 0; i < rows.size() && used_ < capacity_; ++i) {
+    if (Find(rows[i]) != nullptr) continue;
+    std::copy_n(products + static_cast<int64_t>(i) * columns_, columns_, kept + used_ * columns_);
+    place_[rows[i]].store(static_cast<int32_t>(++used_), std::memory_order_release);
+  }
 }
 
 }  // namespace savedmodel

@@ -33,7 +33,7 @@ class RowProducts {
 
   // The products of rows, each by its address.
   struct Picked {
-    Tensor addresses, computed;  // of all; those that are not kept
+    Tensor addresses, computed;  // of all; those that were missing
 
     const float* const* rows() const {
       return static_cast<const float* const*>(addresses.raw_data());
@@ -51,8 +51,10 @@ class RowProducts {
     const int32_t place = place_[row].load(std::memory_order_acquire);
     return place == 0 ? nullptr : kept_.data<float>() + (place - 1) * columns_;
   }
-  // Keeps those of these rows, as far as there is room.
-  void Keep(std::vector<int64_t> rows);
+  // Those of these rows, one after the other.
+  StatusOr<Tensor> Compute(OpContext& ctx, const std::vector<int64_t>& rows) const;
+  // Keeps these, as far as there is room.
+  void Keep(const std::vector<int64_t>& rows, const float* products);
 
   Tensor table_;
   int64_t columns_ = 0, capacity_ = 0;
