@@ -17,7 +17,7 @@ class GatheredProducts : private PatternPass {
   Status Run() {
     SM_ASSIGN_OR_RETURN(const std::vector<NodeId> order, graph_->TopologicalOrder());
     for (NodeId id : order) {
-      const std::string& op = graph_->node(id).op;
+      const std::string op = graph_->node(id).op;
       if (graph_->type({id, 0}) != DType::kFloat) continue;
       if (op == "MatMul" || op == "BatchMatMulV2") ReplaceProduct(id);
       if (op == "Conv2D") ReplaceConv(id);
