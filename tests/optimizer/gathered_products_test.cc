@@ -189,6 +189,26 @@ TEST(GatheredProductsTest, IndicesOutsideAreRefused) {
   EXPECT_TRUE(f({{"ids:0", Indices({2, 0}, {2})}}).ok());
 }
 
+// A table, and its first rows in the same memory, times the same weights.
+TEST(GatheredProductsTest, PartsOfTablesHaveProductsOfTheirOwn) {
+  auto model = LoadGraphDef(Embedding(true, [](GraphText* g) {
+                              g->Ints("begin", {0, 0}).Ints("size", {kRows - 2, kDepth});
+                              g->Node("part", "Slice", {"table", "begin", "size"},
+                                      GraphText::Attr("Index", "type: DT_INT32"));
+                              g->Bare("of_part", "GatherV2", {"part", "ids", "zero"}, kGatherTypes);
+                              AddProduct(g, "of_part");
+                              g->Node("z", "MatMul", {"e", "w"});
+                            }).text());
+  ASSERT_TRUE(model.ok()) << model.status();
+  const TensorMap inside = {{"ids:0", Indices({kRows - 3}, {1})}},
+                  behind_part = {{"ids:0", Indices({kRows - 1}, {1})}};
+  const Function of_part = model->Prune({"ids:0"}, {"y:0"}),
+                 of_all = model->Prune({"ids:0"}, {"z:0"});
+  EXPECT_TRUE(of_part(inside).ok());
+  EXPECT_EQ(of_part(behind_part).status().code(), StatusCode::kInvalidArgument);
+  EXPECT_TRUE(of_all(behind_part).ok());
+}
+
 // A table with more rows than can be kept: what comes first is, the rest is computed each time.
 TEST(GatheredProductsTest, MoreRowsThanAreKept) {
   constexpr int kMany = 3000, kColumns = 4096;

@@ -44,7 +44,8 @@ StatusOr<std::shared_ptr<RowProducts>> RowProducts::Share(BuildContext& build, i
   };
   SM_ASSIGN_OR_RETURN(
       std::shared_ptr<const void> products,
-      build.Packed(*matrix, StrCat("products with rows of ", rows->raw_data()), make));
+      build.Packed(*matrix, StrCat("products with rows of ", rows->raw_data(), rows->shape()),
+                   make));
   return std::const_pointer_cast<RowProducts>(
       std::static_pointer_cast<const RowProducts>(std::move(products)));
 }
