@@ -96,9 +96,9 @@ struct PoolArgs {
   float* y = nullptr;
 };
 
-// How Winograd's way cuts a convolution with stride 1 into tiles: F(m x m, 3 x 3), m 2 or 4, F(2 x 2,
-// 5 x 5), or in one dimension F(m, r), m + r = 9. A tile's inputs become as many frequencies; products with
-// those of the filter become its outputs.
+// How Winograd's way cuts a convolution with stride 1 into tiles: F(m x m, 3 x 3), m 2 or 4, F(2 x
+// 2, 5 x 5), or in one dimension F(m, r), m + r = 9. A tile's inputs become as many frequencies;
+// products with those of the filter become its outputs.
 struct WinogradTile {
   int rows = 0, columns = 0;  // outputs; 0: no tile
   int window_rows = 0, window_columns = 0;
