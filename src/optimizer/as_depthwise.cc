@@ -18,7 +18,9 @@ void NameDepthwise(const OptimizeContext& context, Graph* graph) {
       continue;
     }
     const int64_t channels = x[first ? 1 : 3];
-    if (channels < 2 || window[2] != 1 || window[3] == 0 || window[3] % channels != 0) continue;
+    if (channels < 2 || window[2] != 1 || window.num_elements() == 0 || window[3] % channels != 0) {
+      continue;
+    }
     const Tensor by_channel =
         filter->WithShape(Shape({window[0], window[1], channels, window[3] / channels}));
     const NodeId constant = graph->AddConst(conv.name + "/filter", by_channel);

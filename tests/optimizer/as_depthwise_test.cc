@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <string>
-#include <vector>
 
 #include "tests/optimizer/graph_text.h"
 
@@ -55,6 +54,19 @@ TEST(AsDepthwiseTest, OthersStay) {
   ExpectSums(groups, 8, 2, 12);
   ExpectSums(one, 1, 1, 3);
   EXPECT_TRUE(Has(RunConv(7, 1, 7, "i: 1 i: 1 i: 2 i: 1"), "Conv2D"));
+}
+
+// Conv2D refuses a filter without elements, which DepthwiseConv2dNative takes.
+TEST(AsDepthwiseTest, EmptyFiltersStayErrors) {
+  GraphText g;
+  g.Input("x").Floats("f", Values({0, 3, 1, 4}));
+  g.Node("y", "Conv2D", {"x", "f"},
+         GraphText::Attr("strides", "list { i: 1 i: 1 i: 1 i: 1 }") +
+             GraphText::Attr("padding", "s: 'SAME'"));
+  auto model = LoadGraphDef(g.text());
+  ASSERT_TRUE(model.ok()) << model.status();
+  const auto y = model->Prune({"x:0"}, {"y:0"})({{"x:0", Values({1, 5, 6, 4})}});
+  EXPECT_EQ(y.status().code(), StatusCode::kInvalidArgument);
 }
 
 }  // namespace
