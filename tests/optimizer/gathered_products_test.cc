@@ -122,10 +122,10 @@ TEST(GatheredProductsTest, TransposedFactorsStay) {
 }
 
 // A convolution of rows of embeddings, a bias and Relu behind it, as tf.nn.conv1d writes it.
-void AddConv1D(GraphText* g, int taps, const std::string& attrs) {
+void AddConv1D(GraphText* g, int taps, const std::string& attrs, const std::string& rows = "e") {
   g->Int("axis", 1).Ints("squeezed", {}).Floats("b", Values({8}));
   g->Floats("w", Values({1, taps, kDepth, 8}, 2, 89));
-  g->Node("x", "ExpandDims", {"e", "axis"}, GraphText::Attr("Tdim", "type: DT_INT32"));
+  g->Node("x", "ExpandDims", {rows, "axis"}, GraphText::Attr("Tdim", "type: DT_INT32"));
   g->Node("c", "Conv2D", {"x", "w"}, attrs);
   g->Node("s", "Squeeze", {"c"}, IntList("squeeze_dims", {1}));
   g->Node("sb", "BiasAdd", {"s", "b"}).Node("y", "Relu", {"sb"});
@@ -166,6 +166,30 @@ TEST(GatheredProductsTest, ConvolutionsOfImagesOfEmbeddings) {
             GraphText::Attr("padding", "s: 'VALID'") + IntList("strides", {1, 1, 1, 1}));
   };
   Check(add, Indices({1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, {2, 5}));
+}
+
+// How many rows are picked is not known before the graph runs.
+TEST(GatheredProductsTest, AsManyRowsAsDataSays) {
+  const auto add_rows = [](GraphText* g) {
+    g->Ints("line", {1, -1});
+    g->Bare("unique", "Unique", {"ids"},
+            GraphText::Attr("T", "type: DT_INT32") + GraphText::Attr("out_idx", "type: DT_INT32"));
+    g->Bare("lines", "Reshape", {"unique", "line"},
+            GraphText::Attr("T", "type: DT_INT32") + GraphText::Attr("Tshape", "type: DT_INT32"));
+    g->Bare("rows", "GatherV2", {"table", "lines", "zero"}, kGatherTypes);
+  };
+  const Tensor ids = Indices({1, 2, 2, 7, 1, 5, 7, 0}, {8});
+  const auto product = [&](GraphText* g) {
+    add_rows(g);
+    g->Floats("w", kWeights).Node("y", "BatchMatMulV2", {"rows", "w"});
+  };
+  Check(product, ids);
+  const auto convolution = [&](GraphText* g) {
+    add_rows(g);
+    AddConv1D(g, 3, GraphText::Attr("padding", "s: 'SAME'") + IntList("strides", {1, 1, 1, 1}),
+              "rows");
+  };
+  Check(convolution, ids);
 }
 
 TEST(GatheredProductsTest, LinesShorterThanTheFilterAreRefused) {
