@@ -1,6 +1,5 @@
 // Ops that join tensors into one or cut one into several.
 #include <algorithm>
-#include <cstring>
 
 #include "absl/container/inlined_vector.h"
 #include "src/graph/op_signature.h"

@@ -304,6 +304,7 @@ template <bool upper, class T>
 int64_t CountBefore(const T* row, int64_t n, T value) {
   const auto is_before = [value](T x) { return upper ? !(value < x) : x < value; };
   const T* at = row;
+  // By a mask: a branch would be foreseen half of the time.
   for (; n > 1; n -= n / 2) at += -static_cast<int64_t>(is_before(at[n / 2 - 1])) & n / 2;
   return at - row + (n == 1 && is_before(*at) ? 1 : 0);
 }

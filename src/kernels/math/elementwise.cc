@@ -1,5 +1,6 @@
 #include "src/kernels/math/elementwise.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "src/kernels/math/reach.h"

@@ -2,6 +2,8 @@
 // that go over the result tile by tile.
 #pragma once
 
+#include <algorithm>
+
 #include "savedmodel/shape.h"
 #include "src/kernels/math/broadcast.h"
 

@@ -1,7 +1,6 @@
 // Loops over cells of recurrent layers: what the optimizer puts in place of a While that runs one.
 #include <algorithm>
 #include <memory>
-#include <vector>
 
 #include "src/base/status_macros.h"
 #include "src/base/strcat.h"

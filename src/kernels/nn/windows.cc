@@ -1,7 +1,6 @@
 #include "src/kernels/nn/windows.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "src/base/status_macros.h"
 #include "src/kernels/isa/gemm.h"

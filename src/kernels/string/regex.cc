@@ -76,7 +76,7 @@ void FullMatch(OpContext& ctx, const Regex& regex) {
   });
 }
 
-// `text` with each character of the class, or the first, replaced. All are of ASCII.
+// `text`, of ASCII, with each character of the class, or the first, replaced.
 std::string ReplaceCharacters(const std::string& text, const std::bitset<128>& characters,
                               const std::string& rewrite, bool all) {
   std::string result;
