@@ -26,7 +26,8 @@ class TurnInputs {
   // Whether the rows have the bias.
   bool has_bias() const { return Multiplies() && products_ == nullptr; }
 
-  // Makes what rows [first, first + rows) get from turn t on, where others are not there yet.
+  // Before turn t of rows [first, first + rows), which are the same in all turns: makes what these
+  // get in t and the turns behind it, where that is not there yet. `divide`: among threads.
   void Make(int64_t t, int64_t first, int64_t rows, bool divide);
   // That of turn t, [rows, gates].
   const float* Of(int64_t t, int64_t first, int64_t rows);

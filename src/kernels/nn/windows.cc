@@ -8,8 +8,8 @@
 namespace savedmodel {
 namespace {
 
-// Inputs with fewer channels than this make runs of whole window rows instead of single pixels:
-// finding a run and beginning with it would count.
+// Inputs with fewer channels than this make runs of whole window rows: to find each pixel and to
+// begin with it would take long beside its multiplications.
 constexpr int64_t kFewChannels = 64;
 // Copies of runs may be so many times as large as the input.
 constexpr int64_t kMostCopies = 4;

@@ -1,7 +1,9 @@
 // Floats that meet others over and over, in patterns of all kinds: alone and in trees of functions.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "savedmodel/model.h"
