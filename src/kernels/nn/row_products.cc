@@ -1,5 +1,7 @@
 #include "src/kernels/nn/row_products.h"
 
+#include <utility>
+
 #include "src/base/status_macros.h"
 #include "src/base/strcat.h"
 #include "src/kernels/array/ints.h"
