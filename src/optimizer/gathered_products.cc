@@ -220,7 +220,7 @@ class GatheredProducts : private PatternPass {
       after = (taps - 1) * dilation - before;
     }
     SetTaps(stride, dilation, before, after, attrs);
-    return true;
+    return std::max({stride, dilation, before, after, taps}) <= kMostTaps;
   }
 };
 

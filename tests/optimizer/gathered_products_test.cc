@@ -155,6 +155,7 @@ TEST(GatheredProductsTest, ConvolutionsOfLines) {
   check(3, "SAME", 1, 2, true);
   check(4, "EXPLICIT", 1, 1, true);
   check(3, "SAME", 2, 1, false);
+  check(1, "VALID", 1, 1 << 21, false);
 }
 
 // An image of one channel as wide as the embedding, under a filter of the same width.

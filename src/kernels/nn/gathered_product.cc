@@ -32,12 +32,11 @@ struct Taps {
 StatusOr<Taps> ReadTaps(const Attrs& attrs, const Shape& weights) {
   const Taps taps{weights.rank() == 3 ? weights[0] : 1, attrs.Int("stride"), attrs.Int("dilation"),
                   attrs.Int("before"), attrs.Int("after")};
-  constexpr int64_t kMost = 1 << 20;
-  const auto fits = [&](int64_t i, int64_t least) { return i >= least && i <= kMost; };
+  const auto fits = [](int64_t i, int64_t least) { return i >= least && i <= kMostTaps; };
   SM_CHECK_ARG(fits(taps.count, 1) && fits(taps.stride, 1) && fits(taps.dilation, 1) &&
                    fits(taps.before, 0) && fits(taps.after, 0),
                "found ", taps.count, " taps, stride ", taps.stride, ", dilation ", taps.dilation,
-               ", padding ", taps.before, " and ", taps.after, ", expected at most ", kMost);
+               ", padding ", taps.before, " and ", taps.after, ", expected at most ", kMostTaps);
   return taps;
 }
 

@@ -21,6 +21,9 @@ inline int64_t KeptProducts(int64_t rows, int64_t columns) {
   return kept >= rows / kLeastPart ? kept : 0;
 }
 
+// Strides, dilations, paddings and taps of an op that adds up products are at most so large.
+constexpr int64_t kMostTaps = 1 << 20;
+
 // Thread-safe.
 class RowProducts {
  public:
