@@ -11,6 +11,7 @@ Status TurnInputs::Prepare(int64_t threads) {
   const auto [turns, batch, inputs, gates, batch_major] = sizes_;
   if (products_ != nullptr) {
     SM_ASSIGN_OR_RETURN(picked_, products_->Pick(ctx_, ctx_.input(ctx_.num_inputs() - 1)));
+    if (batch == 1) return Status();  // turns take them from where they are
   }
   chunk_ = turns;
   if (batch >= threads) {
