@@ -243,13 +243,18 @@ class PanelTaker {
   const float* const residual_;
 };
 
+// The thread's memory for `n` runs.
+const float** RunMemory(int64_t n) {
+  std::vector<const float*>& runs = ThreadScratch().runs;
+  if (static_cast<int64_t>(runs.size()) < n) runs.resize(static_cast<size_t>(n));
+  return runs.data();
+}
+
 // Writes the runs of rows [begin, end) of A to the thread's memory.
 const float** FindRuns(const Product& p, int64_t begin, int64_t end) {
-  std::vector<const float*>& runs = ThreadScratch().runs;
-  const size_t needed = static_cast<size_t>((end - begin) * p.taps);
-  if (runs.size() < needed) runs.resize(needed);
-  p.runs(begin, end, runs.data());
-  return runs.data();
+  const float** const runs = RunMemory((end - begin) * p.taps);
+  p.runs(begin, end, runs);
+  return runs;
 }
 
 // Consecutive rows of A as words, with their scales, in memory that is the thread's otherwise.
@@ -344,15 +349,9 @@ void RunLines(const VectorCode& code, const Product& p, int64_t first_column, Pa
   }
 }
 
-// Rows [row_begin, row_end) of panels [panel_begin, panel_end).
-void RunBlock(const VectorCode& code, const Product& p, const Panels& panels, int64_t row_begin,
-              int64_t row_end, int64_t panel_begin, int64_t panel_end) {
-  if (const ReducedCode* reduced = ReducedCodeOf(p)) {
-    ReducedRows rows(*reduced, p, row_begin, row_end);
-    rows.Reduce(row_begin, row_end);
-    return RunReducedBlock(code, *reduced, p, panels, rows, row_begin, row_end, panel_begin,
-                           panel_end);
-  }
+// Rows [row_begin, row_end) of panels [panel_begin, panel_end), by all their runs.
+void RunBlockByRuns(const VectorCode& code, const Product& p, const Panels& panels,
+                    int64_t row_begin, int64_t row_end, int64_t panel_begin, int64_t panel_end) {
   const float* const* runs = FindRuns(p, row_begin, row_end);
   const Parts parts(code, p);
   for (int64_t i = 0; i < parts.size(); ++i) {
@@ -393,6 +392,53 @@ void RunBlock(const VectorCode& code, const Product& p, const Panels& panels, in
       }
       panel = after;
     }
+  }
+}
+
+// The same of rows that have their runs at p.distances from their first ones.
+void RunBlockByDistances(const VectorCode& code, const Product& p, const Panels& panels,
+                         const float* const* first_runs, int64_t row_begin, int64_t row_end,
+                         int64_t panel_begin, int64_t panel_end) {
+  PanelArgs args = OutputOf(p, row_begin, row_end, true);
+  const PanelTaker take(&args);
+  args.a = first_runs;
+  args.distances = p.distances;
+  args.taps = p.taps;
+  args.depth = p.depth;
+  for (int64_t n = panel_begin; n < panel_end; ++n) {
+    take(panels[n]);
+    args.b = p.packed->panel(panels[n].begin);
+    args.b_stride = panels[n].width;
+    code.panel(args);
+  }
+}
+
+// Rows [row_begin, row_end) of panels [panel_begin, panel_end).
+void RunBlock(const VectorCode& code, const Product& p, const Panels& panels, int64_t row_begin,
+              int64_t row_end, int64_t panel_begin, int64_t panel_end) {
+  if (const ReducedCode* reduced = ReducedCodeOf(p)) {
+    ReducedRows rows(*reduced, p, row_begin, row_end);
+    rows.Reduce(row_begin, row_end);
+    return RunReducedBlock(code, *reduced, p, panels, rows, row_begin, row_end, panel_begin,
+                           panel_end);
+  }
+  const bool takes_distances = p.distances != nullptr && code.has_short_runs &&
+                               p.packed != nullptr && IsFloat32(*p.packed) &&
+                               Parts(code, p).size() == 1 &&
+                               OutputOf(p, row_begin, row_end, true).residual == nullptr;
+  while (takes_distances && row_begin < row_end) {
+    const float** const first_runs = RunMemory(row_end - row_begin);
+    const Product::Alike alike = (*p.alike)(row_begin, row_end, first_runs);
+    const int64_t end = row_begin + alike.rows;
+    if (alike.have_distances && alike.rows >= kRowsOfTiles) {
+      RunBlockByDistances(code, p, panels, first_runs, row_begin, end, panel_begin, panel_end);
+    } else {
+      RunBlockByRuns(code, p, panels, row_begin, end, panel_begin, panel_end);
+    }
+    row_begin = end;
+  }
+  if (row_begin < row_end) {
+    RunBlockByRuns(code, p, panels, row_begin, row_end, panel_begin, panel_end);
   }
 }
 

@@ -161,6 +161,16 @@ struct Product {
   int64_t rows = 0, columns = 0, taps = 1, depth = 0;
   // Writes pointers to the runs of rows [begin, end), row by row.
   FunctionRef<void(int64_t begin, int64_t end, const float** runs)> runs;
+  // Where it is not null, rows may have their runs, one of each tap, at these distances from their
+  // first one.
+  const int64_t* distances = nullptr;
+  // Then, how many rows from `begin` on have them so, or have not; writes the first runs of those.
+  struct Alike {
+    int64_t rows;
+    bool have_distances;
+  };
+  using FindAlike = FunctionRef<Alike(int64_t begin, int64_t end, const float** first_runs)>;
+  const FindAlike* alike = nullptr;
   const PackedMatrix* packed = nullptr;  // B, or
   MatrixView b;                          // B where it is not packed
   float* c = nullptr;

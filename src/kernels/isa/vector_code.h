@@ -42,6 +42,9 @@ struct ArrayStep {
 struct PanelArgs {
   const float* const* a = nullptr;  // row r, tap t at a[(r - row_begin) * taps_stride + t]
   int64_t taps = 1, taps_stride = 1, a_offset = 0, depth = 0;
+  // Where it is not null: row r, tap t at a[r - row_begin] + distances[t]. Of at least 24 rows, a B
+  // of float32 whose rows follow one another, and nothing to add but the bias.
+  const int64_t* distances = nullptr;
   const float* b = nullptr;
   // B in bfloat16, instead of b: only in the widest panels.
   const uint16_t* halves = nullptr;
@@ -209,8 +212,9 @@ struct TurnArgs {
 
 struct VectorCode {
   const char* name;
-  int lanes;        // floats in a vector: a power of two
-  int max_vectors;  // of the widest panel: a power of two
+  int lanes;            // floats in a vector: a power of two
+  int max_vectors;      // of the widest panel: a power of two
+  bool has_short_runs;  // whether panels may have `distances`
   void (*panel)(const PanelArgs& args);
   // Copies columns [0, columns) of `depth` rows of b, at row_stride and column_stride, times the
   // column's scale (null: 1), into a panel of `width` columns, the rest of which become 0.

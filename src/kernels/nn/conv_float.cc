@@ -127,12 +127,18 @@ Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& 
     const auto find = [&](int64_t begin, int64_t end, const float** runs) {
       windows.FindRuns(group * depth, begin, end, runs);
     };
+    const auto find_alike = [&](int64_t begin, int64_t end, const float** first_runs) {
+      return windows.FindAlike(begin, end, first_runs);
+    };
+    const Product::FindAlike alike(find_alike);
     const Epilogue part = epilogue.FromColumn(group * per_group);
     RunProduct(ctx, {.rows = g.batch * g.out_pixels(),
                      .columns = per_group,
                      .taps = windows.taps(),
                      .depth = windows.depth(),
                      .runs = find,
+                     .distances = windows.distances(),
+                     .alike = &alike,
                      .packed = unpacked ? nullptr : &(*filter.packed)[group],
                      .b = {plain + group * per_group, filter.out_channels, 1},
                      .c = y + group * per_group,

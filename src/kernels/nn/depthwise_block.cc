@@ -181,11 +181,17 @@ class BlockRun {
     const auto runs = [&](int64_t begin, int64_t end, const float** out) {
       windows_.FindRuns(0, first + begin, first + end, out);
     };
+    const auto find_alike = [&](int64_t begin, int64_t end, const float** first_runs) {
+      return windows_.FindAlike(first + begin, first + end, first_runs);
+    };
+    const Product::FindAlike alike(find_alike);
     RunProductSerially({.rows = (end - row) * g_.in[2],
                         .columns = wide_,
                         .taps = windows_.taps(),
                         .depth = windows_.depth(),
                         .runs = runs,
+                        .distances = windows_.distances(),
+                        .alike = &alike,
                         .packed = block_.expand.packed->data(),
                         .c = y,
                         .c_stride = wide_,

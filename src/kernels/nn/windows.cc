@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "src/base/status_macros.h"
-#include "src/kernels/isa/gemm.h"
 
 namespace savedmodel {
 namespace {
@@ -11,6 +10,8 @@ namespace {
 // Inputs with fewer channels than this make runs of whole window rows: to find each pixel and to
 // begin with it would take long beside its multiplications.
 constexpr int64_t kFewChannels = 64;
+// Runs that are not much longer than it takes to find them.
+constexpr int64_t kShortRun = 32;
 // Copies of runs may be so many times as large as the input.
 constexpr int64_t kMostCopies = 4;
 
@@ -39,6 +40,7 @@ StatusOr<Windows> Windows::Make(OpContext& ctx, const WindowGeometry& g, int64_t
     if (windows.edges_per_row_ * g.window[2] <= kMostCopies * g.in[2]) {
       windows.columns_ = 1;
       windows.depth_ *= g.window[2];
+      windows.SetDistances();
       if (windows.edges_per_row_ > 0) SM_RETURN_IF_ERROR(windows.MakeEdges(ctx));
     }
   }
@@ -57,26 +59,47 @@ void Windows::CountEdges() {
   edges_per_row_ = left_edges_ + g_.out[2] - right;
 }
 
+// Where there are distances, they are those of input rows, and so copies are as far apart.
+void Windows::SetDistances() {
+  const int64_t pitch = g_.in[2] * g_.channels;
+  edges_pitch_ = edges_per_row_ * depth_;
+  if (depth_ > kShortRun || edges_pitch_ > pitch) return;
+  edges_pitch_ = pitch;
+  for (int64_t kd = 0; kd < g_.window[0]; ++kd) {
+    for (int64_t kh = 0; kh < g_.window[1]; ++kh) {
+      distances_.push_back((kd * g_.dilation[0] * g_.in[1] + kh * g_.dilation[1]) * pitch);
+    }
+  }
+}
+
 Status Windows::MakeEdges(OpContext& ctx) {
   const int64_t right = g_.out[2] - (edges_per_row_ - left_edges_);
   const int64_t rows = g_.batch * g_.in[0] * g_.in[1], floats = edges_per_row_ * depth_;
-  SM_ASSIGN_OR_RETURN(edge_memory_,
-                      ctx.AllocateTemp(DType::kFloat, Shape({rows, edges_per_row_, depth_})));
+  SM_ASSIGN_OR_RETURN(edge_memory_, ctx.AllocateTemp(DType::kFloat, Shape({rows, edges_pitch_})));
   float* const to = static_cast<float*>(edge_memory_.raw_mutable_data());
   edges_ = to;
   ctx.ParallelFor(rows, 0.5 * static_cast<double>(floats), [&](int64_t begin, int64_t end) {
-    std::fill(to + begin * floats, to + end * floats, 0.0f);
     for (int64_t edge = 0; edge < edges_per_row_; ++edge) {
       const int64_t left = Left(edge < left_edges_ ? edge : edge - left_edges_ + right);
       const TapRange inside = TapsInside(left, g_.window[2], 1, g_.in[2]);
       for (int64_t row = begin; row < end; ++row) {
         const float* from = x_ + (row * g_.in[2] + left) * g_.channels;
+        float* const copy = to + row * edges_pitch_ + edge * depth_;
+        std::fill_n(copy, depth_, 0.0f);
         std::copy(from + inside.begin * g_.channels, from + inside.end * g_.channels,
-                  to + row * floats + edge * depth_ + inside.begin * g_.channels);
+                  copy + inside.begin * g_.channels);
       }
     }
   });
   return Status();
+}
+
+// The input row of the first row of the windows of one row of output pixels, where it is inside.
+int64_t Windows::FirstRow(int64_t out_row) const {
+  const int64_t oh = out_row % g_.out[1], od = out_row / g_.out[1] % g_.out[0];
+  const int64_t n = out_row / (g_.out[1] * g_.out[0]);
+  const int64_t d = od * g_.stride[0] - g_.before[0], h = oh * g_.stride[1] - g_.before[1];
+  return (n * g_.in[0] + d) * g_.in[1] + h;
 }
 
 // The input row of each row of the windows of one row of output pixels; -1 where it is outside.
@@ -101,7 +124,7 @@ void Windows::PixelRuns(const std::vector<int64_t>& rows, int64_t column, int64_
   const bool is_edge = edges_ != nullptr && !IsInside(left);
   for (const int64_t row : rows) {
     if (is_edge && row >= 0) {
-      *runs++ = edges_ + (row * edges_per_row_ + EdgeOf(column)) * depth_;
+      *runs++ = edges_ + row * edges_pitch_ + EdgeOf(column) * depth_;
       continue;
     }
     for (int64_t kw = 0; kw < columns_; ++kw) {
@@ -142,6 +165,42 @@ void Windows::FindRuns(int64_t channel, int64_t begin, int64_t end, const float*
       runs += pixels * taps;
     }
   }
+}
+
+// Whether all rows of the windows of a row of output pixels are inside.
+bool Windows::HasAllRows(int64_t out_row) const {
+  const int64_t place[] = {out_row / g_.out[1] % g_.out[0], out_row % g_.out[1]};
+  for (const int i : {0, 1}) {
+    const int64_t first = place[i] * g_.stride[i] - g_.before[i];
+    if (first < 0 || first + (g_.window[i] - 1) * g_.dilation[i] >= g_.in[i]) return false;
+  }
+  return true;
+}
+
+Product::Alike Windows::FindAlike(int64_t begin, int64_t end, const float** first_runs) const {
+  const int64_t step = g_.stride[2] * g_.channels, right = left_edges_ + g_.out[2] - edges_per_row_;
+  int64_t row = begin / g_.out[2], at = begin;
+  const bool has_all_rows = HasAllRows(row);
+  for (; at < end && HasAllRows(row) == has_all_rows; ++row) {
+    const int64_t first = row * g_.out[2], last = std::min(end, first + g_.out[2]);
+    if (!has_all_rows) {
+      at = last;
+      continue;
+    }
+    const int64_t in_row = FirstRow(row);
+    const auto copy_edges = [&](int64_t to) {
+      for (; at < to; ++at) {
+        *first_runs++ = edges_ + in_row * edges_pitch_ + EdgeOf(at - first) * depth_;
+      }
+    };
+    copy_edges(std::min(last, first + left_edges_));
+    const float* run = x_ + (in_row * g_.in[2] + Left(at - first)) * g_.channels;
+    for (const int64_t to = std::min(last, first + right); at < to; ++at, run += step) {
+      *first_runs++ = run;
+    }
+    copy_edges(last);
+  }
+  return {at - begin, has_all_rows};
 }
 
 }  // namespace savedmodel

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "src/kernels/isa/gemm.h"
 #include "src/kernels/nn/spatial.h"
 
 namespace savedmodel {
@@ -21,10 +22,15 @@ class Windows {
   // Writes the runs of output pixels [begin, end), of the channels from `channel` on.
   void FindRuns(int64_t channel, int64_t begin, int64_t end, const float** runs) const;
 
+  // `distances` and `alike` of a product with the windows as rows.
+  const int64_t* distances() const { return distances_.empty() ? nullptr : distances_.data(); }
+  Product::Alike FindAlike(int64_t begin, int64_t end, const float** first_runs) const;
+
  private:
   explicit Windows(const WindowGeometry& g) : g_(g) {}
 
   void CountEdges();
+  void SetDistances();
   Status MakeEdges(OpContext& ctx);
   int64_t Left(int64_t column) const { return column * g_.stride[2] - g_.before[2]; }
   bool IsInside(int64_t left) const {
@@ -33,6 +39,8 @@ class Windows {
   int64_t EdgeOf(int64_t column) const {
     return column < left_edges_ ? column : column - (g_.out[2] - edges_per_row_);
   }
+  bool HasAllRows(int64_t out_row) const;
+  int64_t FirstRow(int64_t out_row) const;
   void FindRows(int64_t out_row, std::vector<int64_t>* rows) const;
   void PixelRuns(const std::vector<int64_t>& rows, int64_t column, int64_t channel,
                  const float** runs) const;
@@ -46,6 +54,8 @@ class Windows {
   // with zeros.
   const float* edges_ = nullptr;
   int64_t left_edges_ = 0, edges_per_row_ = 0;
+  int64_t edges_pitch_ = 0;         // floats from an input row's copies to the next one's
+  std::vector<int64_t> distances_;  // where runs are short
   const float* outside_ = nullptr;  // as many zeros as a run is long
   Tensor edge_memory_, zeros_;
 };

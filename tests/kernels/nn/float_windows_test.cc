@@ -120,6 +120,24 @@ TEST(FloatWindowsTest, Groups) {
   }
 }
 
+// Of short runs, in panels of one to four vectors with and without pairs.
+TEST(FloatWindowsTest, FewChannels) {
+  for (const int channels : {1, 3, 4}) {
+    for (const int columns : {7, 16, 24, 40, 64, 70}) {
+      for (const int stride : {1, 2}) {
+        SCOPED_TRACE(testing::Message() << channels << " " << columns << " " << stride);
+        const std::string padding = Padding(stride == 1 ? "VALID" : "SAME");
+        const Tensor filter = Values({3, 3, channels, columns}, 0.2f, 66);
+        ExpectAlike(RunBoth("Conv2D", List("strides", {1, stride, stride, 1}) + padding,
+                            Values({2, 15, 17, channels}, 1, 65), &filter));
+      }
+    }
+    const Tensor filter = Values({2, 3, 3, channels, 20}, 0.2f, 66);
+    ExpectAlike(RunBoth("Conv3D", List("strides", {1, 1, 1, 1, 1}) + Padding("SAME"),
+                        Values({1, 4, 9, 8, channels}, 1, 65), &filter));
+  }
+}
+
 TEST(FloatWindowsTest, LocalResponseNormalisation) {
   for (const int channels : {1, 7, 40}) {
     for (const int radius : {0, 2, 5, 100}) {

@@ -53,6 +53,19 @@ TEST_P(WindowsTest, RunsAreThePixelsOrZeros) {
           << "pixel " << pixel << ", number " << i;
     }
   }
+
+  for (int64_t begin = first; windows->distances() != nullptr && begin < pixels;) {
+    std::vector<const float*> first_runs(pixels - begin);
+    const Product::Alike alike = windows->FindAlike(begin, pixels, first_runs.data());
+    ASSERT_GT(alike.rows, 0);
+    for (int64_t row = 0; alike.have_distances && row < alike.rows; ++row) {
+      for (int64_t tap = 0; tap < windows->taps(); ++tap) {
+        ASSERT_EQ(first_runs[row] + windows->distances()[tap],
+                  runs[(begin + row - first) * windows->taps() + tap]);
+      }
+    }
+    begin += alike.rows;
+  }
 }
 
 // Pixels by themselves; few channels, whose runs are rows of windows: inside, over one end of the

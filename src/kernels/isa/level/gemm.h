@@ -1,6 +1,7 @@
 // Register-tiled products of rows of A with a panel of B.
 #pragma once
 
+#include "src/kernels/isa/level/passes.h"
 #include "src/kernels/isa/level/steps.h"
 #include "src/kernels/isa/level/tile.h"
 
@@ -147,10 +148,6 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
   Finish<kRows, kVectors, false>(p, sums[0], row);
 }
 
-// Of tiles of any height: one vector of eight rows would just hide the latency of an addition, were
-// there nothing else to wait for.
-constexpr int LeastCopies(int vectors) { return vectors == 1 && kLanes == 16 ? 2 : 1; }
-
 // Only a tile that is the whole product sums in more accumulators: what a row of it gives
 // must not depend on the rows that another number of threads would put beside it.
 template <class Number, int kRows, int kVectors, bool kIsPaired>
@@ -186,82 +183,27 @@ void PanelOf(const PanelArgs& p) {
                      });
 }
 
-#if SM_LANES == 16
-// Rows of A with one vector of B whose rows stay in registers, all that find room: where these are
-// few, a tile spends a third of its time at its beginning and end, and with one vector it would
-// wait for loads. The sums are those of tiles.
-template <int kDepth, int kCopies>
-void PassRows(const PanelArgs& p, int64_t row, int64_t end, int v) {
-  constexpr int kRows = 8;
-  constexpr int kSums = kCopies * kRows, kHeld = kDepth + kSums <= 28 ? kDepth : 28 - kSums;
-  const float* const b = p.b + v * kLanes;
-  Vec held[kHeld];
-#pragma GCC unroll 32
-  for (int k = 0; k < kHeld; ++k) {
-    held[k] = Load(b + k * p.b_stride);
-    KeepInRegister(&held[k]);
-  }
-  const int64_t valid = p.columns - v * kLanes;
-  const __mmask16 lanes = FirstLanes(valid < kLanes ? valid : kLanes);
-  const Vec bias =
-      p.bias == nullptr ? Vec{} : Vec(_mm512_maskz_loadu_ps(lanes, p.bias + v * kLanes));
-  const Vec low = Splat(p.low), high = Splat(p.high);
-  const float* const* a = p.a + (row - p.row_begin) * p.taps_stride;
-  float* c = p.c + row * p.c_stride + v * kLanes;
-  for (; row < end; row += kRows, a += kRows * p.taps_stride, c += kRows * p.c_stride) {
-    if (row + kRows > end) {  // some rows once more
-      a -= (row + kRows - end) * p.taps_stride;
-      c -= (row + kRows - end) * p.c_stride;
-    }
-    Vec sums[kCopies][kRows] = {};
-    const float* rows[kRows];
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      sums[0][r] = bias;
-      rows[r] = a[r * p.taps_stride] + p.a_offset;
-    }
-#pragma GCC unroll 32
-    for (int k = 0; k < kDepth; ++k) {
-      const Vec row_b = k < kHeld ? held[k] : Load(b + k * p.b_stride);
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) sums[k % kCopies][r] += Splat(rows[r][k]) * row_b;
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      if (kCopies == 2) sums[0][r] += sums[1][r];
-      const Vec sum = _mm512_min_ps(high, _mm512_max_ps(low, sums[0][r]));
-      _mm512_mask_storeu_ps(c + r * p.c_stride, lanes, sum);
-    }
-  }
-}
-
-// All rows of the panel, of which there are at least 8.
-template <int kDepth, int kCopies>
-void PassPanel(const PanelArgs& p) {
-  constexpr int64_t kMost = 64;  // at a time: they stay in the first cache level
-  const int64_t rows = p.row_end - p.row_begin, parts = (rows + kMost - 1) / kMost;
-  for (int64_t i = 0; i < parts; ++i) {
-    const int64_t row = p.row_begin + rows * i / parts, end = p.row_begin + rows * (i + 1) / parts;
-    for (int v = 0; v < p.vectors; ++v) PassRows<kDepth, kCopies>(p, row, end, v);
-    if (p.num_steps > 0) {
-      ApplySteps(p.steps, p.num_steps, p.c, p.c_stride, row, end, p.first_column, p.columns);
-    }
-  }
-}
-#endif
-
 void Panel(const PanelArgs& p) {
   VisitWidth(p, [&](auto vectors, auto is_paired) {
     if constexpr (vectors() == kMaxVectors) {
       if (p.halves != nullptr) return PanelOf<uint16_t, vectors(), false>(p);
+    }
+    if constexpr (kHasShortRuns) {
+      if (p.distances != nullptr) {
+        if constexpr (vectors() <= 2) {
+          if (p.depth == 3) return PassPanel(p, RunRows<vectors(), is_paired(), 3>);
+          if (p.depth == 9) return PassPanel(p, RunRows<vectors(), is_paired(), 9>);
+        }
+        return PassPanel(p, RunRows<vectors(), is_paired(), 0>);
+      }
     }
 #if SM_LANES == 16
     if constexpr (!is_paired()) {
       const bool is_plain =
           p.taps == 1 && !p.accumulate && p.residual == nullptr && p.row_end - p.row_begin >= 24;
       constexpr int kCopies = LeastCopies(vectors());
-      if (is_plain && p.depth == 16) return PassPanel<16, kCopies>(p);
-      if (vectors() == 1 && is_plain && p.depth == 32) return PassPanel<32, kCopies>(p);
+      if (is_plain && p.depth == 16) return PassPanel(p, PassRows<16, kCopies>);
+      if (vectors() == 1 && is_plain && p.depth == 32) return PassPanel(p, PassRows<32, kCopies>);
     }
 #endif
     PanelOf<float, vectors(), is_paired()>(p);

@@ -23,6 +23,7 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .name = SM_STRING(SM_LEVEL),
       .lanes = kLanes,
       .max_vectors = kMaxVectors,
+      .has_short_runs = kHasShortRuns,
       .panel = Panel,
       .pack = Pack,
       .narrow = Narrow,

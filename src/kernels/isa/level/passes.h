@@ -1,0 +1,175 @@
+// Passes over many rows of a product for which tiles would begin and end too often: rows, or their
+// runs, are short.
+#pragma once
+
+#include "src/kernels/isa/level/steps.h"
+#include "src/kernels/isa/level/tile.h"
+
+namespace savedmodel {
+namespace {
+
+// Of tiles of any height: one vector of eight rows would just hide the latency of an addition, were
+// there nothing else to wait for.
+constexpr int LeastCopies(int vectors) { return vectors == 1 && kLanes == 16 ? 2 : 1; }
+
+using PassFn = void(const PanelArgs& p, int64_t row, int64_t end);
+
+// Calls pass(p, row, end) for all rows of the panel, of which there are at least 24.
+void PassPanel(const PanelArgs& p, PassFn* pass) {
+  // So many at a time, a multiple of what tiles are high, that they stay in the first cache level.
+  constexpr int64_t kUnit = 24, kMost = 3;
+  const int64_t units = (p.row_end - p.row_begin) / kUnit, parts = (units + kMost - 1) / kMost;
+  for (int64_t i = 0; i < parts; ++i) {
+    const int64_t row = p.row_begin + kUnit * (units * i / parts);
+    const int64_t end =
+        i + 1 == parts ? p.row_end : p.row_begin + kUnit * (units * (i + 1) / parts);
+    pass(p, row, end);
+    if (p.num_steps > 0) {
+      ApplySteps(p.steps, p.num_steps, p.c, p.c_stride, row, end, p.first_column, p.columns);
+    }
+  }
+}
+
+constexpr bool kHasShortRuns = kLanes > 4;
+
+// Rows of A of short runs, which a tile would begin and end as long as it multiplies: of kDepth
+// floats, or any number (0). The sums are those of tiles: the second one of a last vector that has
+// two is of every other element, as the odd lanes of a pair.
+template <int kVectors, bool kIsPaired, int kDepth>
+void RunRows(const PanelArgs& p, int64_t row, int64_t end) {
+  constexpr int kRows = MaxRows(kVectors);
+  constexpr bool kIsTwice = kIsPaired || LeastCopies(kVectors) == 2;  // of the last vector
+  Vec bias[kVectors] = {};
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors && p.bias != nullptr; ++v) {
+    bias[v] = LoadOfRow<kVectors>(p.bias, v, p.columns);
+  }
+  const int64_t last = p.columns - (kVectors - 1) * kLanes, tail = last < kLanes ? last : kLanes;
+  const float low = p.low, high = p.high;
+  const int64_t taps = p.taps, c_stride = p.c_stride;
+  const int64_t* const distances = p.distances;
+  for (int64_t at = row; at < end; at += kRows) {
+    const int64_t first = at + kRows > end ? end - kRows : at;  // some rows once more
+    const float* const* a = p.a + (first - p.row_begin);
+    const float* starts[kRows];
+    Vec sums[kRows][kVectors], seconds[kRows] = {};
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      starts[r] = a[r];
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = bias[v];
+    }
+    const float* b = p.b;
+    for (int64_t t = 0; t < taps; ++t) {
+      const float* rows[kRows];
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) rows[r] = starts[r] + distances[t];
+      const auto step = [&](int64_t k, bool is_second) __attribute__((always_inline)) {
+        Vec row_b[kVectors];
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) row_b[v] = Load(b + k * kVectors * kLanes + v * kLanes);
+#pragma GCC unroll 8
+        for (int r = 0; r < kRows; ++r) {
+          const Vec x = Splat(rows[r][k]);
+#pragma GCC unroll 4
+          for (int v = 0; v < kVectors; ++v) {
+            Vec& sum = kIsTwice && is_second && v + 1 == kVectors ? seconds[r] : sums[r][v];
+            sum += x * row_b[v];
+          }
+        }
+      };
+      if constexpr (kDepth > 0) {
+#pragma GCC unroll 16
+        for (int k = 0; k < kDepth; ++k) step(k, k < kDepth / 4 * 4 && k % 2 == 1);
+        b += kDepth * kVectors * kLanes;
+      } else {
+        const auto advance = [&](int64_t n) {
+          b += n * kVectors * kLanes;
+#pragma GCC unroll 8
+          for (int r = 0; r < kRows; ++r) rows[r] += n;
+        };
+        int64_t k = 0;
+        for (; k + 4 <= p.depth; k += 4, advance(4)) {
+#pragma GCC unroll 4
+          for (int i = 0; i < 4; ++i) step(i, i % 2 == 1);
+        }
+        for (; k < p.depth; ++k, advance(1)) step(0, false);
+      }
+    }
+    if constexpr (kIsTwice) {
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) sums[r][kVectors - 1] += seconds[r];
+    }
+    float* c = p.c + first * c_stride;
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r, c += c_stride) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        const Vec sum = AtMost(AtLeast(sums[r][v], low), high);
+        if (v + 1 < kVectors) {
+          Store(c + v * kLanes, sum);
+        } else {
+          StoreSome(c + v * kLanes, sum, tail);
+        }
+      }
+    }
+  }
+}
+
+#if SM_LANES == 16
+// Rows of A with one vector of B whose rows stay in registers, all that find room: where these are
+// few, a tile spends a third of its time at its beginning and end, and with one vector it would
+// wait for loads. The sums are those of tiles.
+template <int kDepth, int kCopies>
+void PassRowsOfVector(const PanelArgs& p, int64_t row, int64_t end, int v) {
+  constexpr int kRows = 8;
+  constexpr int kSums = kCopies * kRows, kHeld = kDepth + kSums <= 28 ? kDepth : 28 - kSums;
+  const float* const b = p.b + v * kLanes;
+  Vec held[kHeld];
+#pragma GCC unroll 32
+  for (int k = 0; k < kHeld; ++k) {
+    held[k] = Load(b + k * p.b_stride);
+    KeepInRegister(&held[k]);
+  }
+  const int64_t valid = p.columns - v * kLanes;
+  const __mmask16 lanes = FirstLanes(valid < kLanes ? valid : kLanes);
+  const Vec bias =
+      p.bias == nullptr ? Vec{} : Vec(_mm512_maskz_loadu_ps(lanes, p.bias + v * kLanes));
+  const Vec low = Splat(p.low), high = Splat(p.high);
+  const float* const* a = p.a + (row - p.row_begin) * p.taps_stride;
+  float* c = p.c + row * p.c_stride + v * kLanes;
+  for (; row < end; row += kRows, a += kRows * p.taps_stride, c += kRows * p.c_stride) {
+    if (row + kRows > end) {  // some rows once more
+      a -= (row + kRows - end) * p.taps_stride;
+      c -= (row + kRows - end) * p.c_stride;
+    }
+    Vec sums[kCopies][kRows] = {};
+    const float* rows[kRows];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      sums[0][r] = bias;
+      rows[r] = a[r * p.taps_stride] + p.a_offset;
+    }
+#pragma GCC unroll 32
+    for (int k = 0; k < kDepth; ++k) {
+      const Vec row_b = k < kHeld ? held[k] : Load(b + k * p.b_stride);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) sums[k % kCopies][r] += Splat(rows[r][k]) * row_b;
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      if (kCopies == 2) sums[0][r] += sums[1][r];
+      const Vec sum = _mm512_min_ps(high, _mm512_max_ps(low, sums[0][r]));
+      _mm512_mask_storeu_ps(c + r * p.c_stride, lanes, sum);
+    }
+  }
+}
+
+template <int kDepth, int kCopies>
+void PassRows(const PanelArgs& p, int64_t row, int64_t end) {
+  for (int v = 0; v < p.vectors; ++v) PassRowsOfVector<kDepth, kCopies>(p, row, end, v);
+}
+#endif
+
+}  // namespace
+}  // namespace savedmodel
