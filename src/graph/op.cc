@@ -145,7 +145,7 @@ bool RunPart(const RunState& run, double cost, FunctionRef<void(int64_t, int64_t
 void OpContext::ParallelFor(int64_t n, double cost, FunctionRef<void(int64_t, int64_t)> fn) const {
   // A part below this many nanoseconds costs more to hand over than to run: to a thread that is
   // awake, to one that sleeps.
-  constexpr double kLeastPart = 3000, kLeastPartAsleep = 15000;
+  constexpr double kLeastPart = 5000, kLeastPartAsleep = 15000;
   constexpr int64_t kMostParts = 64;
   if (n <= 0) return;
   const double work = static_cast<double>(n) * cost;

@@ -103,10 +103,11 @@ int64_t MostRows(const VectorCode& code, const Product& p) {
                              kBlockRuns / p.taps);
 }
 
-// Nanoseconds, more or less.
+// Nanoseconds, more or less: of reading B, which few rows wait for, and of multiplying.
 double CostOf(int64_t rows, double columns, const Product& p) {
-  return 0.04 * static_cast<double>(p.taps) * static_cast<double>(p.depth) *
-         static_cast<double>(rows) * columns;
+  const double multiplication = 0.22 / Vectors().lanes, read = 0.03;
+  return (read + multiplication * static_cast<double>(rows)) * columns *
+         static_cast<double>(p.taps) * static_cast<double>(p.depth);
 }
 // Whether the product is not worth dividing among threads.
 bool IsSmall(const Product& p) { return CostOf(p.rows, static_cast<double>(p.columns), p) < 5000; }
