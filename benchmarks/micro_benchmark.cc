@@ -1,6 +1,7 @@
 // Micro-benchmarks: what a call costs beyond its arithmetic, and single kernels through the API.
 #include <benchmark/benchmark.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -79,8 +80,9 @@ struct KernelCase {
   double flops = 0;  // multiply-adds count two; 0 where another measure fits better
   double bytes = 0;  // read and written at least once
   Precision precision = Precision::kFloat32;
-  std::vector<int32_t> sizes = {};  // what ops with a vector of sizes among their inputs take
-  size_t sizes_at = 0;              // the number of that input
+  // What ops with a vector of integers among their inputs take, and the number of that input.
+  std::optional<std::vector<int32_t>> integers = {};
+  size_t integers_at = 0;
 };
 
 std::string IntVector(const std::string& name, const std::vector<int32_t>& values) {
@@ -96,10 +98,10 @@ void RunKernel(benchmark::State& state, const KernelCase& c) {
   std::string graph, uses;
   std::vector<std::string> feeds;
   TensorMap inputs, constants;
-  if (!c.sizes.empty()) graph += IntVector("sizes", c.sizes);
+  if (c.integers) graph += IntVector("integers", *c.integers);
   const auto add = [&](const std::vector<int64_t>& dims, bool constant) {
     const size_t number = inputs.size() + constants.size();
-    if (!c.sizes.empty() && number == c.sizes_at) uses += " input: 'sizes'";
+    if (c.integers && number == c.integers_at) uses += " input: 'integers'";
     const std::string name = "in" + std::to_string(number);
     graph += Placeholder(name, dims);
     uses += " input: '" + name + "'";
@@ -109,7 +111,7 @@ void RunKernel(benchmark::State& state, const KernelCase& c) {
   if (!c.input.empty()) add(c.input, false);
   for (const auto& dims : c.weights) add(dims, true);
   for (const auto& dims : c.more_inputs) add(dims, false);
-  if (!c.sizes.empty() && inputs.size() + constants.size() == c.sizes_at) uses += " input: 'sizes'";
+  if (c.integers && inputs.size() + constants.size() == c.integers_at) uses += " input: 'integers'";
   graph +=
       "node { name: 'y'" + uses + " attr { key: 'T' value { type: DT_FLOAT } } " + c.node + " }";
   auto call = Compile(graph, feeds, constants, c.precision).Bind(inputs);
@@ -190,7 +192,7 @@ KernelCase ConvTranspose(int64_t size, int64_t in, int64_t out, int64_t window, 
                {{1, size, size, in}},
                2.0 * static_cast<double>(size * size * in * out * window * window),
                0};
-  c.sizes = {1, large, large, static_cast<int32_t>(out)};
+  c.integers = {1, large, large, static_cast<int32_t>(out)};
   return c;
 }
 
@@ -203,8 +205,8 @@ KernelCase Resize(const std::string& op, int64_t size, int64_t channels, int64_t
                {},
                0,
                4.0 * static_cast<double>(size * size * channels * (1 + factor * factor))};
-  c.sizes = {large, large};
-  c.sizes_at = 1;
+  c.integers = {large, large};
+  c.integers_at = 1;
   return c;
 }
 
@@ -262,7 +264,10 @@ KernelCase LstmLoop(int64_t turns, int64_t batch, int64_t units) {
           {{0}, {units, 4 * units}, {4 * units}},
           {{batch, units}, {batch, units}},
           8.0 * static_cast<double>(turns * batch * units * units),
-          16.0 * static_cast<double>(turns * units * units)};
+          16.0 * static_cast<double>(turns * units * units),
+          Precision::kFloat32,
+          std::vector<int32_t>(),
+          6};
 }
 
 KernelCase Map(const std::string& op, int64_t n, int64_t inputs = 1) {
