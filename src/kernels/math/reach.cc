@@ -31,14 +31,8 @@ Reach::Reach(const Shape& operand, const Shape& result) {
   }
 }
 
-int64_t Reach::Scratch(int64_t tile) const {
-  return kind_ == kRepeated ? tile + pattern_ : kind_ == kScattered ? tile : 0;
-}
-
-const float* Reach::At(const float* data, int64_t begin, int64_t end, int64_t tile,
-                       Held* held) const {
-  if (kind_ == kEach) return data + begin;
-  if (kind_ == kOne) return data;
+const float* Reach::Find(const float* data, int64_t begin, int64_t end, int64_t tile,
+                         Held* held) const {
   if (kind_ == kScattered) {
     Copy(data, begin, end, held->scratch);
     return held->scratch;

@@ -24,16 +24,23 @@ class Reach {
     int64_t repeated = -1;  // which pattern the scratch holds
   };
   // Floats of scratch that it needs for tiles of `tile` elements.
-  int64_t Scratch(int64_t tile) const;
+  int64_t Scratch(int64_t tile) const {
+    return kind_ == kRepeated ? tile + pattern_ : kind_ == kScattered ? tile : 0;
+  }
   // The end of the tile that begins at element `at` of the result and should end at `end`.
   int64_t TileEnd(int64_t at, int64_t end) const {
     return kind_ == kLongRuns || kind_ == kRepeated ? std::min(end, at + period_ - at % period_)
                                                     : end;
   }
   // The elements that meet elements [begin, end) of the result, a tile, at step().
-  const float* At(const float* data, int64_t begin, int64_t end, int64_t tile, Held* held) const;
+  const float* At(const float* data, int64_t begin, int64_t end, int64_t tile, Held* held) const {
+    if (kind_ == kEach) return data + begin;
+    return kind_ == kOne ? data : Find(data, begin, end, tile, held);
+  }
 
  private:
+  // Those of runs and patterns.
+  const float* Find(const float* data, int64_t begin, int64_t end, int64_t tile, Held* held) const;
   // Copies what meets elements [begin, end).
   void Copy(const float* data, int64_t begin, int64_t end, float* to) const;
 
