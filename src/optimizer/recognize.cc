@@ -1,6 +1,7 @@
 // Layers recognised in the many small ops that frameworks write them with: powers, GELU, layer
 // normalisation, cells of recurrent layers. Patterns are matched by what the ops compute, not by
 // names; what else uses a part of a pattern keeps it alive.
+#include <algorithm>
 #include <cmath>
 #include <optional>
 
@@ -66,22 +67,55 @@ class Recognizer : private PatternPass {
     return columns > 0 && own.num_elements() == columns && own[own.rank() - 1] == columns;
   }
 
-  // Output `index` of a split of a matrix into `parts` along its last axis.
+  // Part `index` of a matrix `whole` that is cut into equal parts along its last axis, by a Split or
+  // slice by slice.
   struct Part {
-    NodeOutput whole;
-    NodeId split = -1;
-    int index = -1;
+    NodeOutput part, whole;
+    int index = -1;  // none
   };
   Part AsPart(NodeOutput v, int parts) const {
-    const Node* node = As(v, "Split", 2);
-    if (node == nullptr || node->num_outputs() != parts || graph_->shape(v).rank() != 2 ||
-        !graph_->shape(v).fully_known()) {
-      return {};
+    if (graph_->shape(v).rank() != 2 || !graph_->shape(v).fully_known()) return {};
+    if (const Node* slice = As(v, "StridedSlice", 4)) {
+      return {v, slice->inputs[0], PartOfSlice(*slice, parts)};
     }
+    const Node* node = As(v, "Split", 2);
+    if (node == nullptr || node->num_outputs() != parts) return {};
     const Tensor* axis = Constant(node->inputs[0]);
     const int32_t* value = axis == nullptr ? nullptr : axis->data<int32_t>();
     if (value == nullptr || (*value != 1 && *value != -1)) return {};
-    return {node->inputs[1], v.node, v.index};
+    return {v, node->inputs[1], v.index};
+  }
+
+  bool IsPart(NodeOutput v, NodeOutput whole, int index, int parts) const {
+    const Part part = AsPart(v, parts);
+    return part.index == index && part.whole == whole;
+  }
+
+  // Which of so many equal parts of a matrix's columns a slice is; -1 where it is none.
+  int PartOfSlice(const Node& slice, int parts) const {
+    const Tensor *begin = Constant(slice.inputs[1]), *end = Constant(slice.inputs[2]),
+                 *strides = Constant(slice.inputs[3]);
+    const Shape whole = graph_->shape(slice.inputs[0]);
+    const int64_t begin_mask = slice.attrs.Int("begin_mask"),
+                  end_mask = slice.attrs.Int("end_mask");
+    if (begin == nullptr || end == nullptr || strides == nullptr || begin->num_elements() != 2 ||
+        end->num_elements() != 2 || strides->num_elements() != 2 || whole.rank() != 2 ||
+        !whole.fully_known() || slice.attrs.Int("ellipsis_mask") != 0 ||
+        slice.attrs.Int("new_axis_mask") != 0 || slice.attrs.Int("shrink_axis_mask") != 0 ||
+        (begin_mask & 1) == 0 || (end_mask & 1) == 0 || IntegerAt(*strides, 0) != 1 ||
+        IntegerAt(*strides, 1) != 1) {
+      return -1;
+    }
+    const int64_t columns = whole[1], width = columns / parts;
+    const auto at = [&](const Tensor& t) {
+      const int64_t column = IntegerAt(t, 1);
+      return column < 0 ? column + columns : std::min(column, columns);
+    };
+    const int64_t first = (begin_mask & 2) != 0 ? 0 : at(*begin);
+    const int64_t last = (end_mask & 2) != 0 ? columns : at(*end);
+    const bool is_part = width > 0 && width * parts == columns && first >= 0 &&
+                         first % width == 0 && last - first == width;
+    return is_part ? static_cast<int>(first / width) : -1;
   }
 
   bool AreAlike(NodeOutput a, NodeOutput b, NodeOutput c) const {
@@ -308,7 +342,7 @@ class Recognizer : private PatternPass {
       return number.has_value();
     });
     *part = AsPart(x, 4);
-    return part->split >= 0;
+    return part->index >= 0;
   }
 
   // next = sigmoid(forget) * state + sigmoid(input) * tanh(candidate)
@@ -328,8 +362,8 @@ class Recognizer : private PatternPass {
                            candidate = AsPart(tanh->inputs[0], 4);
                            return true;
                          });
-      if (!found || input_bias != 0 || forget.split != input.split ||
-          candidate.split != input.split || !AreAlike({id, 0}, state, {forget.split, 0})) {
+      if (!found || input_bias != 0 || candidate.index < 0 || forget.whole != input.whole ||
+          candidate.whole != input.whole || !AreAlike({id, 0}, state, forget.part)) {
         return false;
       }
       const int output = 6 - forget.index - input.index - candidate.index;
@@ -370,7 +404,7 @@ class Recognizer : private PatternPass {
     if (sum == nullptr) return false;
     *x = AsPart(sum->inputs[0], 3);
     *recurrent = AsPart(sum->inputs[1], 3);
-    return x->split >= 0 && recurrent->split >= 0 && x->index == index && recurrent->index == index;
+    return x->index == index && recurrent->index == index;
   }
 
   // next = update * state + (1 - update) * tanh(x[2] + reset * recurrent[2])
@@ -383,8 +417,8 @@ class Recognizer : private PatternPass {
         update = gate;
         return IsGruGate(gate, 0, &x, &recurrent);
       });
-      if (!found || !AreAlike({id, 0}, state, {x.split, 0}) ||
-          !AreAlike({id, 0}, state, {recurrent.split, 0})) {
+      if (!found || !AreAlike({id, 0}, state, x.part) ||
+          !AreAlike({id, 0}, state, recurrent.part)) {
         return false;
       }
       const bool rest = Either(added, "Mul", [&](NodeOutput left, NodeOutput content) {
@@ -395,11 +429,10 @@ class Recognizer : private PatternPass {
           return false;
         }
         return Either(tanh->inputs[0], "AddV2", [&](NodeOutput a, NodeOutput b) {
-          return a == NodeOutput{x.split, 2} &&
-                 Either(b, "Mul", [&](NodeOutput reset, NodeOutput r) {
-                   return r == NodeOutput{recurrent.split, 2} &&
-                          IsGruGate(reset, 1, &x1, &recurrent1) && x1.split == x.split &&
-                          recurrent1.split == recurrent.split;
+          return IsPart(a, x.whole, 2, 3) && Either(b, "Mul", [&](NodeOutput reset, NodeOutput r) {
+                   return IsPart(r, recurrent.whole, 2, 3) &&
+                          IsGruGate(reset, 1, &x1, &recurrent1) && x1.whole == x.whole &&
+                          recurrent1.whole == recurrent.whole;
                  });
         });
       });

@@ -218,14 +218,34 @@ TEST(RecognizeTest, LstmCell) {
   ExpectNear(r.values[1], next);
 }
 
-TEST(RecognizeTest, GruCell) {
+// Keras 3 cuts the recurrent product by slices.
+void CheckGruCell(bool by_slices) {
   GraphText g;
-  g.Input("x").Input("u").Input("h").Int("axis", 1).Number("one", 1);
+  const std::string three_units = "dim { size: 2 } dim { size: 27 }";
+  g.Input("x", three_units).Input("u", three_units);
+  g.Input("h").Int("axis", 1).Number("one", 1);
   const std::string three = GraphText::Attr("num_split", "i: 3");
-  g.Node("sx", "Split", {"axis", "x"}, three).Node("su", "Split", {"axis", "u"}, three);
-  g.Node("az", "AddV2", {"sx", "su"}).Node("z", "Sigmoid", {"az"});
-  g.Node("ar", "AddV2", {"sx:1", "su:1"}).Node("r", "Sigmoid", {"ar"});
-  g.Node("ru", "Mul", {"r", "su:2"}).Node("ac", "AddV2", {"sx:2", "ru"}).Node("c", "Tanh", {"ac"});
+  g.Node("sx", "Split", {"axis", "x"}, three);
+  std::vector<std::string> parts = {"su", "su:1", "su:2"};
+  if (by_slices) {
+    parts = {"u0", "u1", "u2"};
+    const auto masks = [](int begin, int end) {
+      return GraphText::Attr("Index", "type: DT_INT32") +
+             GraphText::Attr("begin_mask", "i: " + std::to_string(begin)) +
+             GraphText::Attr("end_mask", "i: " + std::to_string(end));
+    };
+    g.Ints("b0", {0, 0}).Ints("b1", {0, 9}).Ints("b2", {0, -9}).Ints("steps", {1, 1});
+    g.Node("u0", "StridedSlice", {"u", "b0", "b1", "steps"}, masks(3, 1));
+    g.Node("u1", "StridedSlice", {"u", "b1", "b2", "steps"}, masks(1, 1));
+    g.Node("u2", "StridedSlice", {"u", "b2", "b0", "steps"}, masks(1, 3));
+  } else {
+    g.Node("su", "Split", {"axis", "u"}, three);
+  }
+  g.Node("az", "AddV2", {"sx", parts[0]}).Node("z", "Sigmoid", {"az"});
+  g.Node("ar", "AddV2", {"sx:1", parts[1]}).Node("r", "Sigmoid", {"ar"});
+  g.Node("ru", "Mul", {"r", parts[2]})
+      .Node("ac", "AddV2", {"sx:2", "ru"})
+      .Node("c", "Tanh", {"ac"});
   g.Node("zh", "Mul", {"z", "h"}).Node("nz", "Sub", {"one", "z"}).Node("nc", "Mul", {"nz", "c"});
   g.Node("next", "AddV2", {"zh", "nc"});
   constexpr int kBatch = 2, kUnits = 9;
@@ -244,6 +264,11 @@ TEST(RecognizeTest, GruCell) {
     }
   }
   ExpectNear(r.values[0], expected);
+}
+
+TEST(RecognizeTest, GruCell) {
+  CheckGruCell(false);
+  CheckGruCell(true);
 }
 
 }  // namespace
