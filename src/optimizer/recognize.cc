@@ -67,8 +67,8 @@ class Recognizer : private PatternPass {
     return columns > 0 && own.num_elements() == columns && own[own.rank() - 1] == columns;
   }
 
-  // Part `index` of a matrix `whole` that is cut into equal parts along its last axis, by a Split or
-  // slice by slice.
+  // Part `index` of a matrix `whole` that is cut into equal parts along its last axis, by a Split
+  // or slice by slice.
   struct Part {
     NodeOutput part, whole;
     int index = -1;  // none
