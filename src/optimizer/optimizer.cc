@@ -210,6 +210,7 @@ Status Specialize(OptimizeContext* context, Span<const Shape> arg_shapes, Graph*
   // Shapes that became known with loops are constants that wait for what they are the shapes of.
   SM_RETURN_IF_ERROR(PruneControl(context, graph));
   SM_RETURN_IF_ERROR(RecognizeLayers(context, graph));
+  SM_RETURN_IF_ERROR(RecognizeCells(context, graph));
   SM_RETURN_IF_ERROR(RecognizeAttention(context, graph));
   SM_RETURN_IF_ERROR(JoinEmbeddings(context, graph));
   graph->Compact();

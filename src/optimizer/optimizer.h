@@ -138,8 +138,11 @@ Status HoistProjections(OptimizeContext* context, Graph* graph);
 // Picks products of embeddings with constant weights, which are kept, in place of the embeddings.
 Status KeepGatheredProducts(OptimizeContext* context, Graph* graph);
 
-// Puts one op in place of GELU, layer normalisation and cells of recurrent layers.
+// Puts one op in place of GELU and other functions of one value, and of layer normalisation.
 Status RecognizeLayers(OptimizeContext* context, Graph* graph);
+
+// Puts one op in place of the cell of a recurrent layer.
+Status RecognizeCells(OptimizeContext* context, Graph* graph);
 
 // Sums rows of tables that are picked by index without writing the rows.
 Status JoinEmbeddings(OptimizeContext* context, Graph* graph);

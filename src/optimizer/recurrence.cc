@@ -40,7 +40,7 @@ class LoopFunction : public PatternPass {
     }
     SM_RETURN_IF_ERROR(InferAndFold(context_, &own_));
     SM_RETURN_IF_ERROR(MergeCommon(context_, &own_));
-    SM_RETURN_IF_ERROR(RecognizeLayers(context_, &own_));
+    SM_RETURN_IF_ERROR(RecognizeCells(context_, &own_));
     return Status();
   }
 

@@ -1,0 +1,205 @@
+// Cells of recurrent layers, LSTM and GRU, recognised in the small ops that frameworks write them
+// with. Patterns are matched by what the ops compute, not by names.
+#include <algorithm>
+#include <optional>
+
+#include "src/base/status_macros.h"
+#include "src/optimizer/patterns.h"
+
+namespace savedmodel {
+namespace {
+
+class CellRecognizer : private PatternPass {
+ public:
+  CellRecognizer(OptimizeContext* context, Graph* graph) : PatternPass(context, graph) {}
+
+  Status Run() {
+    SM_ASSIGN_OR_RETURN(const std::vector<NodeId> order, graph_->TopologicalOrder());
+    const int count = graph_->num_nodes();
+    for (NodeId id : order) {
+      for (NodeOutput& v : graph_->node(id).inputs) v = redirects_.Resolve(v);
+      if (id >= count || graph_->type({id, 0}) != DType::kFloat) continue;
+      const std::string op = graph_->node(id).op;
+      if (op == "Mul") ReplaceLstmOutput(id);
+      if ((op == "AddV2" || op == "Add") && !ReplaceLstm(id)) ReplaceGru(id);
+    }
+    redirects_.Apply(graph_);
+    return Status();
+  }
+
+ private:
+  // Part `index` of a matrix `whole` that is cut into equal parts along its last axis, by a Split
+  // or slice by slice.
+  struct Part {
+    NodeOutput part, whole;
+    int index = -1;  // none
+  };
+  Part AsPart(NodeOutput v, int parts) const {
+    if (graph_->shape(v).rank() != 2 || !graph_->shape(v).fully_known()) return {};
+    if (const Node* slice = As(v, "StridedSlice", 4)) {
+      return {v, slice->inputs[0], PartOfSlice(*slice, parts)};
+    }
+    const Node* node = As(v, "Split", 2);
+    if (node == nullptr || node->num_outputs() != parts) return {};
+    const Tensor* axis = Constant(node->inputs[0]);
+    const int32_t* value = axis == nullptr ? nullptr : axis->data<int32_t>();
+    if (value == nullptr || (*value != 1 && *value != -1)) return {};
+    return {v, node->inputs[1], v.index};
+  }
+
+  bool IsPart(NodeOutput v, NodeOutput whole, int index, int parts) const {
+    const Part part = AsPart(v, parts);
+    return part.index == index && part.whole == whole;
+  }
+
+  // Which of so many equal parts of a matrix's columns a slice is; -1 where it is none.
+  int PartOfSlice(const Node& slice, int parts) const {
+    const Tensor *begin = Constant(slice.inputs[1]), *end = Constant(slice.inputs[2]),
+                 *strides = Constant(slice.inputs[3]);
+    const Shape whole = graph_->shape(slice.inputs[0]);
+    const int64_t begin_mask = slice.attrs.Int("begin_mask"),
+                  end_mask = slice.attrs.Int("end_mask");
+    if (begin == nullptr || end == nullptr || strides == nullptr || begin->num_elements() != 2 ||
+        end->num_elements() != 2 || strides->num_elements() != 2 || whole.rank() != 2 ||
+        !whole.fully_known() || slice.attrs.Int("ellipsis_mask") != 0 ||
+        slice.attrs.Int("new_axis_mask") != 0 || slice.attrs.Int("shrink_axis_mask") != 0 ||
+        (begin_mask & 1) == 0 || (end_mask & 1) == 0 || IntegerAt(*strides, 0) != 1 ||
+        IntegerAt(*strides, 1) != 1) {
+      return -1;
+    }
+    const int64_t columns = whole[1], width = columns / parts;
+    const auto at = [&](const Tensor& t) {
+      const int64_t column = IntegerAt(t, 1);
+      return column < 0 ? column + columns : std::min(column, columns);
+    };
+    const int64_t first = (begin_mask & 2) != 0 ? 0 : at(*begin);
+    const int64_t last = (end_mask & 2) != 0 ? columns : at(*end);
+    const bool is_part = width > 0 && width * parts == columns && first >= 0 &&
+                         first % width == 0 && last - first == width;
+    return is_part ? static_cast<int>(first / width) : -1;
+  }
+
+  bool AreAlike(NodeOutput a, NodeOutput b, NodeOutput c) const {
+    return graph_->shape(a) == graph_->shape(b) && graph_->shape(a) == graph_->shape(c);
+  }
+
+  // Sigmoid of a part of four, to which a number may have been added.
+  bool IsGate(NodeOutput v, Part* part, double* bias) const {
+    const Node* node = As(v, "Sigmoid", 1);
+    if (node == nullptr) return false;
+    NodeOutput x = node->inputs[0];
+    *bias = 0;
+    Either(x, "AddV2", [&](NodeOutput a, NodeOutput b) {
+      const std::optional<double> number = Number(b);
+      if (number) x = a, *bias = *number;
+      return number.has_value();
+    });
+    *part = AsPart(x, 4);
+    return part->index >= 0;
+  }
+
+  // next = sigmoid(forget) * state + sigmoid(input) * tanh(candidate)
+  bool ReplaceLstm(NodeId id) {
+    return Either({id, 0}, "AddV2", [&](NodeOutput kept, NodeOutput added) {
+      Part forget, input, candidate;
+      NodeOutput state;
+      double forget_bias = 0, input_bias = 0;
+      const bool found = Either(kept, "Mul",
+                                [&](NodeOutput gate, NodeOutput s) {
+                                  state = s;
+                                  return IsGate(gate, &forget, &forget_bias);
+                                }) &&
+                         Either(added, "Mul", [&](NodeOutput gate, NodeOutput content) {
+                           const Node* tanh = As(content, "Tanh", 1);
+                           if (tanh == nullptr || !IsGate(gate, &input, &input_bias)) return false;
+                           candidate = AsPart(tanh->inputs[0], 4);
+                           return true;
+                         });
+      if (!found || input_bias != 0 || candidate.index < 0 || forget.whole != input.whole ||
+          candidate.whole != input.whole || !AreAlike({id, 0}, state, forget.part)) {
+        return false;
+      }
+      const int output = 6 - forget.index - input.index - candidate.index;
+      const bool all = forget.index != input.index && forget.index != candidate.index &&
+                       input.index != candidate.index;
+      if (!all) return false;
+      Attrs attrs;
+      attrs.Set("order", std::vector<int64_t>{input.index, forget.index, candidate.index, output});
+      attrs.Set("forget_bias", static_cast<float>(forget_bias));
+      const NodeOutput cell = Make(id, "_LstmCell", {forget.whole, state}, std::move(attrs), 2);
+      Redirect(id, {cell.node, 1});
+      return true;
+    });
+  }
+
+  // output = sigmoid(output gate) * tanh(next), of a cell that was recognised.
+  bool ReplaceLstmOutput(NodeId id) {
+    return Either({id, 0}, "Mul", [&](NodeOutput gate, NodeOutput content) {
+      const Node* tanh = As(content, "Tanh", 1);
+      Part output;
+      double bias = 0;
+      if (tanh == nullptr || !IsGate(gate, &output, &bias) || bias != 0) return false;
+      const NodeOutput next = tanh->inputs[0];
+      const Node* cell = As(next, "_LstmCell", 2);
+      if (cell == nullptr || next.index != 1 || cell->inputs[0] != output.whole ||
+          cell->attrs.Ints("order")[3] != output.index) {
+        return false;
+      }
+      Redirect(id, {next.node, 0});
+      return true;
+    });
+  }
+
+  // sigmoid(x[index] + recurrent[index])
+  bool IsGruGate(NodeOutput v, int index, Part* x, Part* recurrent) const {
+    const Node* node = As(v, "Sigmoid", 1);
+    const Node* sum = node == nullptr ? nullptr : As(node->inputs[0], "AddV2", 2);
+    if (sum == nullptr) return false;
+    *x = AsPart(sum->inputs[0], 3);
+    *recurrent = AsPart(sum->inputs[1], 3);
+    return x->index == index && recurrent->index == index;
+  }
+
+  // next = update * state + (1 - update) * tanh(x[2] + reset * recurrent[2])
+  bool ReplaceGru(NodeId id) {
+    return Either({id, 0}, "AddV2", [&](NodeOutput kept, NodeOutput added) {
+      Part x, recurrent, x1, recurrent1;
+      NodeOutput state, update;
+      const bool found = Either(kept, "Mul", [&](NodeOutput gate, NodeOutput s) {
+        state = s;
+        update = gate;
+        return IsGruGate(gate, 0, &x, &recurrent);
+      });
+      if (!found || !AreAlike({id, 0}, state, x.part) ||
+          !AreAlike({id, 0}, state, recurrent.part)) {
+        return false;
+      }
+      const bool rest = Either(added, "Mul", [&](NodeOutput left, NodeOutput content) {
+        const Node* difference = As(left, "Sub", 2);
+        const Node* tanh = As(content, "Tanh", 1);
+        if (difference == nullptr || tanh == nullptr || !IsNumber(difference->inputs[0], 1) ||
+            difference->inputs[1] != update) {
+          return false;
+        }
+        return Either(tanh->inputs[0], "AddV2", [&](NodeOutput a, NodeOutput b) {
+          return IsPart(a, x.whole, 2, 3) && Either(b, "Mul", [&](NodeOutput reset, NodeOutput r) {
+                   return IsPart(r, recurrent.whole, 2, 3) &&
+                          IsGruGate(reset, 1, &x1, &recurrent1) && x1.whole == x.whole &&
+                          recurrent1.whole == recurrent.whole;
+                 });
+        });
+      });
+      if (!rest) return false;
+      Redirect(id, Make(id, "_GruCell", {x.whole, recurrent.whole, state}));
+      return true;
+    });
+  }
+};
+
+}  // namespace
+
+Status RecognizeCells(OptimizeContext* context, Graph* graph) {
+  return CellRecognizer(context, graph).Run();
+}
+
+}  // namespace savedmodel
