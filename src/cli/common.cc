@@ -73,8 +73,10 @@ StatusOr<SignatureInfo> ChooseSignature(const Model& model, const ModelArgs& arg
     if (info.key == wanted || (args.signature.empty() && all.size() == 1)) return info;
     names += (names.empty() ? "" : ", ") + info.key;
   }
-  return Status(StatusCode::kNotFound, args.directory + ": found no signature '" + wanted +
-                                           "'; choose with --signature from: " + names);
+  const std::string hint = all.empty() ? "the model has none; call its functions from C++"
+                                       : "choose with --signature from: " + names;
+  return Status(StatusCode::kNotFound,
+                args.directory + ": found no signature '" + wanted + "'; " + hint);
 }
 
 int Fail(const Status& status) {

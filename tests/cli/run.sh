@@ -69,5 +69,7 @@ expect 0 "MatMul" cat "$work/trace.json"
 expect 0 "float[4,3]" "$program" show "$model" --plan --shape x=4,3
 expect 0 "fixture_lib.py:756 in main" "$program" show "$models/tf2_debug_info/model" --source file_prefix
 expect 1 "NOT_FOUND" "$program" show "$model" --source file_prefix
+expect 1 "the model has none" "$program" run "$models/tf2_functions_without_signatures/model"
+expect 1 "choose with --signature from: decode" "$program" run "$models/tf2_multi_signatures/model" --signature nope
 rm -rf "$work"
 echo "all commands answered"
