@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <numeric>
 
-#include "src/base/status_macros.h"
 #include "src/optimizer/patterns.h"
 
 namespace savedmodel {
@@ -29,21 +28,14 @@ class AttentionPass : private PatternPass {
   AttentionPass(OptimizeContext* context, Graph* graph) : PatternPass(context, graph) {}
 
   Status Run() {
-    SM_ASSIGN_OR_RETURN(const std::vector<NodeId> order, graph_->TopologicalOrder());
-    const int count = graph_->num_nodes();
     uses_ = CountUses(*graph_);
-    for (NodeId id : order) {
-      for (NodeOutput& v : graph_->node(id).inputs) v = redirects_.Resolve(v);
-      if (id >= count || graph_->type({id, 0}) != DType::kFloat) continue;
-      const std::string& op = graph_->node(id).op;
+    return ReplaceEach([&](NodeId id, const std::string& op) {
       if (op == "Transpose") {
         MoveTranspose(id);
       } else if (op == "Einsum" || op == "MatMul" || op.compare(0, 11, "BatchMatMul") == 0) {
         ReplaceAttention(id);
       }
-    }
-    redirects_.Apply(graph_);
-    return Status();
+    });
   }
 
  private:

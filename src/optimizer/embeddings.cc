@@ -1,5 +1,4 @@
 // Sums of rows of tables that are picked by index: what lookups of embeddings are made of.
-#include "src/base/status_macros.h"
 #include "src/kernels/array/gather.h"
 #include "src/optimizer/patterns.h"
 
@@ -11,15 +10,10 @@ class Embeddings : private PatternPass {
   Embeddings(OptimizeContext* context, Graph* graph) : PatternPass(context, graph) {}
 
   Status Run() {
-    SM_ASSIGN_OR_RETURN(const std::vector<NodeId> order, graph_->TopologicalOrder());
-    for (NodeId id : order) {
-      if (graph_->type({id, 0}) != DType::kFloat) continue;
-      const std::string op = graph_->node(id).op;
+    return ReplaceEach([&](NodeId id, const std::string& op) {
       if (op == "Sum" || op == "Mean") ReplaceGatherSum(id);
       if (op.rfind("SparseSegment", 0) == 0) ReplaceUniqueRows(id);
-    }
-    redirects_.Apply(graph_);
-    return Status();
+    });
   }
 
  private:

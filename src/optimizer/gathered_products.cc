@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <numeric>
 
-#include "src/base/status_macros.h"
 #include "src/kernels/nn/row_products.h"
 #include "src/optimizer/patterns.h"
 
@@ -15,16 +14,11 @@ class GatheredProducts : private PatternPass {
   GatheredProducts(OptimizeContext* context, Graph* graph) : PatternPass(context, graph) {}
 
   Status Run() {
-    SM_ASSIGN_OR_RETURN(const std::vector<NodeId> order, graph_->TopologicalOrder());
-    for (NodeId id : order) {
-      const std::string op = graph_->node(id).op;
-      if (graph_->type({id, 0}) != DType::kFloat) continue;
+    return ReplaceEach([&](NodeId id, const std::string& op) {
       if (op == "MatMul" || op == "BatchMatMulV2") ReplaceProduct(id);
       if (op == "Conv2D") ReplaceConv(id);
       if (op == "Squeeze") Rejoin(id);
-    }
-    redirects_.Apply(graph_);
-    return Status();
+    });
   }
 
  private:
@@ -191,8 +185,7 @@ class GatheredProducts : private PatternPass {
   // A convolution of lines that had to be images: back to lines.
   void Rejoin(NodeId id) {
     const Node* squeeze = As({id, 0}, "Squeeze", 1);
-    const Node* reshape =
-        squeeze == nullptr ? nullptr : As(redirects_.Resolve(squeeze->inputs[0]), "Reshape", 2);
+    const Node* reshape = squeeze == nullptr ? nullptr : As(squeeze->inputs[0], "Reshape", 2);
     if (reshape != nullptr && graph_->shape(reshape->inputs[0]) == graph_->shape({id, 0})) {
       Redirect(id, reshape->inputs[0]);
     }

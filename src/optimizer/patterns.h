@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "src/base/status_macros.h"
 #include "src/optimizer/optimizer.h"
 
 namespace savedmodel {
@@ -24,6 +25,21 @@ inline bool Near(double a, double b) { return std::abs(a - b) <= 1e-5 * std::abs
 class PatternPass {
  protected:
   PatternPass(OptimizeContext* context, Graph* graph) : context_(context), graph_(graph) {}
+
+  // Calls replace(id, op) for each node that gives floats, producers first, when its inputs are
+  // what was put in their place, and applies the redirects.
+  template <class F>
+  Status ReplaceEach(F&& replace) {
+    SM_ASSIGN_OR_RETURN(const std::vector<NodeId> order, graph_->TopologicalOrder());
+    for (NodeId id : order) {
+      for (NodeOutput& v : graph_->node(id).inputs) v = redirects_.Resolve(v);
+      if (graph_->type({id, 0}) != DType::kFloat) continue;
+      const std::string op = graph_->node(id).op;  // of the node, which may move
+      replace(id, op);
+    }
+    redirects_.Apply(graph_);
+    return Status();
+  }
 
   // The node of `v` when it is a plain `op` with `inputs` inputs that waits for nothing.
   const Node* As(NodeOutput v, std::string_view op, size_t inputs) const {

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <optional>
 
-#include "src/base/status_macros.h"
 #include "src/optimizer/patterns.h"
 
 namespace savedmodel {
@@ -15,20 +14,13 @@ class Recognizer : private PatternPass {
   Recognizer(OptimizeContext* context, Graph* graph) : PatternPass(context, graph) {}
 
   Status Run() {
-    SM_ASSIGN_OR_RETURN(const std::vector<NodeId> order, graph_->TopologicalOrder());
-    const int count = graph_->num_nodes();
-    for (NodeId id : order) {
-      for (NodeOutput& v : graph_->node(id).inputs) v = redirects_.Resolve(v);
-      if (id >= count || graph_->type({id, 0}) != DType::kFloat) continue;
-      const std::string op = graph_->node(id).op;
+    return ReplaceEach([&](NodeId id, const std::string& op) {
       if (op == "Pow") ReplacePower(id);
       if (op == "Maximum" || op == "Minimum") ReplaceClip(id);
-      if (op == "Mul" && (ReplaceGelu(id) || ReplaceGated(id))) continue;
+      if (op == "Mul" && (ReplaceGelu(id) || ReplaceGated(id))) return;
       if (op == "Mul" || op == "RealDiv") ReplaceHardSigmoid(id);
       if (op == "AddV2" || op == "Add") ReplaceLayerNorm(id);
-    }
-    redirects_.Apply(graph_);
-    return Status();
+    });
   }
 
  private:

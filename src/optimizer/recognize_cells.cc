@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <optional>
 
-#include "src/base/status_macros.h"
 #include "src/optimizer/patterns.h"
 
 namespace savedmodel {
@@ -14,17 +13,10 @@ class CellRecognizer : private PatternPass {
   CellRecognizer(OptimizeContext* context, Graph* graph) : PatternPass(context, graph) {}
 
   Status Run() {
-    SM_ASSIGN_OR_RETURN(const std::vector<NodeId> order, graph_->TopologicalOrder());
-    const int count = graph_->num_nodes();
-    for (NodeId id : order) {
-      for (NodeOutput& v : graph_->node(id).inputs) v = redirects_.Resolve(v);
-      if (id >= count || graph_->type({id, 0}) != DType::kFloat) continue;
-      const std::string op = graph_->node(id).op;
+    return ReplaceEach([&](NodeId id, const std::string& op) {
       if (op == "Mul") ReplaceLstmOutput(id);
       if ((op == "AddV2" || op == "Add") && !ReplaceLstm(id)) ReplaceGru(id);
-    }
-    redirects_.Apply(graph_);
-    return Status();
+    });
   }
 
  private:
