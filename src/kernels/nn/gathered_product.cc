@@ -2,7 +2,6 @@
 // such products: what dense layers and convolutions make of embeddings.
 #include <algorithm>
 #include <memory>
-#include <utility>
 #include <vector>
 
 #include "src/base/ceil_div.h"
@@ -61,58 +60,49 @@ Status GatheredProductShape(ShapeContext& ctx) {
   return Status();
 }
 
-class GatheredProduct : public Kernel {
- public:
-  GatheredProduct(const Taps& taps, std::shared_ptr<RowProducts> products,
-                  Span<const EpilogueStep> epilogue)
-      : taps_(taps), products_(std::move(products)), epilogue_(epilogue.begin(), epilogue.end()) {}
-
-  std::string DebugString() const override { return "products that are kept by row"; }
-
-  Status Run(OpContext& ctx) const override {
-    const Shape &indices = ctx.input(1).shape(), &out = ctx.output(0).shape();
-    const int64_t line = indices[indices.rank() - 1], out_line = out[out.rank() - 2];
-    const int64_t columns = out[out.rank() - 1], count = out.Product(0, out.rank() - 1);
-    SM_ASSIGN_OR_RETURN(const RowProducts::Picked picked, products_->Pick(ctx, ctx.input(1)));
-    const float* const* const rows = picked.rows();
-    Epilogue epilogue;
-    SM_RETURN_IF_ERROR(epilogue.Resolve(ctx, epilogue_, out));
-    const double cost = 4 + 0.03 * static_cast<double>(taps_.count * columns);
-    ctx.ParallelFor(CeilDiv(count, kBlock), kBlock * cost, [&](int64_t begin, int64_t end) {
-      std::vector<const float*> terms;
-      for (int64_t first = begin * kBlock; first < end * kBlock; first += kBlock) {
-        const int64_t last = std::min(first + kBlock, count);
-        for (int64_t i = first; i < last; ++i) {
-          terms.clear();
-          for (int64_t t = 0; t < taps_.count; ++t) {
-            const int64_t at = i % out_line * taps_.stride - taps_.before + t * taps_.dilation;
-            if (at < 0 || at >= line) continue;
-            terms.push_back(rows[i / out_line * line + at] + t * columns);
-          }
-          if (epilogue.bias != nullptr) terms.push_back(epilogue.bias);
-          Vectors().pool_sum({.taps = terms.data(),
-                              .num_taps = static_cast<int64_t>(terms.size()),
-                              .channels = columns,
-                              .y = ctx.out<float>(0) + i * columns});
+Status GatheredProduct(OpContext& ctx, const Taps& taps, RowProducts* products,
+                       Span<const EpilogueStep> steps) {
+  constexpr int64_t kBlock = 16;  // rows that the first cache level holds
+  const Shape &indices = ctx.input(1).shape(), &out = ctx.output(0).shape();
+  const int64_t line = indices[indices.rank() - 1], out_line = out[out.rank() - 2];
+  const int64_t columns = out[out.rank() - 1], count = out.Product(0, out.rank() - 1);
+  SM_ASSIGN_OR_RETURN(const RowProducts::Picked picked, products->Pick(ctx, ctx.input(1)));
+  const float* const* const rows = picked.rows();
+  Epilogue epilogue;
+  SM_RETURN_IF_ERROR(epilogue.Resolve(ctx, steps, out));
+  const double cost = 4 + 0.03 * static_cast<double>(taps.count * columns);
+  ctx.ParallelFor(CeilDiv(count, kBlock), kBlock * cost, [&](int64_t begin, int64_t end) {
+    std::vector<const float*> terms;
+    for (int64_t first = begin * kBlock; first < end * kBlock; first += kBlock) {
+      const int64_t last = std::min(first + kBlock, count);
+      for (int64_t i = first; i < last; ++i) {
+        terms.clear();
+        for (int64_t t = 0; t < taps.count; ++t) {
+          const int64_t at = i % out_line * taps.stride - taps.before + t * taps.dilation;
+          if (at < 0 || at >= line) continue;
+          terms.push_back(rows[i / out_line * line + at] + t * columns);
         }
-        epilogue.ApplySteps(ctx.out<float>(0), columns, first, last);
+        if (epilogue.bias != nullptr) terms.push_back(epilogue.bias);
+        Vectors().pool_sum({.taps = terms.data(),
+                            .num_taps = static_cast<int64_t>(terms.size()),
+                            .channels = columns,
+                            .y = ctx.out<float>(0) + i * columns});
       }
-    });
-    return Status();
-  }
-
- private:
-  static constexpr int64_t kBlock = 16;  // rows that the first cache level holds
-
-  const Taps taps_;
-  const std::shared_ptr<RowProducts> products_;
-  const std::vector<EpilogueStep> epilogue_;
-};
+      epilogue.ApplySteps(ctx.out<float>(0), columns, first, last);
+    }
+  });
+  return Status();
+}
 
 StatusOr<KernelPtr> BuildGatheredProduct(BuildContext& build) {
   SM_ASSIGN_OR_RETURN(std::shared_ptr<RowProducts> products, RowProducts::Share(build, 0, 2));
   SM_ASSIGN_OR_RETURN(const Taps taps, ReadTaps(build.attrs(), build.constant_input(2)->shape()));
-  return KernelPtr(std::make_unique<GatheredProduct>(taps, std::move(products), build.epilogue()));
+  const std::vector<EpilogueStep> steps(build.epilogue().begin(), build.epilogue().end());
+  return MakeKernel(
+      [taps, products, steps](OpContext& ctx) {
+        return GatheredProduct(ctx, taps, products.get(), steps);
+      },
+      "products that are kept by row");
 }
 
 constexpr OpDef kOps[] = {
