@@ -29,8 +29,9 @@ bool LooksUpHandle(const Graph& graph, NodeId id) {
 
 bool IsRead(const Node& node) { return node.op == "ReadVariableOp" || node.op == "_ReadRef"; }
 
-bool IsVariableQuery(const Node& node) {
-  return IsRead(node) || node.op == "ResourceGather" || node.op == "ResourceGatherNd" ||
+// Ops that take a resource and write no variable.
+bool LeavesVariables(const Node& node) {
+  return IsRead(node) || node.op.rfind("TensorArray", 0) == 0 || node.op == "ResourceGather" || node.op == "ResourceGatherNd" ||
          node.op == "VariableShape" || node.op == "VarIsInitializedOp" ||
          node.op == "IsVariableInitialized" || node.op == "DisableCopyOnRead";
 }
@@ -48,7 +49,7 @@ class Writers {
  private:
   void Look(const Graph& graph, NodeId id) {
     const Node& node = graph.node(id);
-    if (node.registered == nullptr || IsVariableQuery(node)) return;
+    if (node.registered == nullptr || LeavesVariables(node)) return;
     const bool calls = CallsFunctions(node);
     if (node.registered->def->effects != Effects::kWritesState && !calls) return;
     if (calls && !MayWriteVariables(node)) return;
@@ -79,7 +80,7 @@ class Writers {
         const std::vector<FuncAttr> more = Callees(inner);
         stack.insert(stack.end(), more.begin(), more.end());
         if (more.empty() && inner.registered->def->effects == Effects::kWritesState &&
-            !inner.inputs.empty() && !IsVariableQuery(inner)) {
+            !inner.inputs.empty() && !LeavesVariables(inner)) {
           return true;
         }
       }

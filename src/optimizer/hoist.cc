@@ -30,7 +30,12 @@ class Hoister {
                         context_->library->Get(body));
     if (!MayHold(function->graph)) return Status();
     GraphFunction copy = *function;
+    for (size_t i = 0; i < copy.graph.args.size(); ++i) {
+      const Shape shape = graph_->shape({loop_, static_cast<int>(i)});
+      copy.graph.node(copy.graph.args[i]).output_shapes = {shape};
+    }
     SM_RETURN_IF_ERROR(Optimize(context_, &copy.graph));
+    for (NodeId id = copy.graph.num_nodes() - 1; id >= 0; --id) SplitProduct(&copy.graph, id);
     const int count = copy.graph.num_nodes();
     for (NodeId id = 0; id < count; ++id) {
       SM_ASSIGN_OR_RETURN(const bool hoisted, Hoist(&copy.graph, id));
@@ -112,13 +117,58 @@ class Hoister {
                                                                                 : NodeOutput();
   }
 
+  static bool IsProduct(const Node& node) {
+    return IsPlain(node, "MatMul", 2) && node.output_types[0] == DType::kFloat &&
+           !node.attrs.Bool("transpose_a") && !node.attrs.Bool("transpose_b");
+  }
+
+  // A product of a row of a list, side by side with something else, and a constant becomes the sum
+  // of the products of the two: TensorFlow 1's cells multiply the input and the state at once.
+  void SplitProduct(Graph* body, NodeId id) {
+    const Node product = body->node(id);
+    if (!IsProduct(product)) return;
+    const Node both = body->node(product.inputs[0].node);
+    const Tensor* weights = body->constant(product.inputs[1]);
+    if (!IsPlain(both, "ConcatV2", 3) || !IsAxis(body->constant(both.inputs[2]), 1, 2) ||
+        weights == nullptr || weights->shape().rank() != 2) {
+      return;
+    }
+    int64_t rows[2], first = 0;
+    bool takes_item = false;
+    for (int i = 0; i < 2; ++i) {
+      const Node& part = body->node(both.inputs[i].node);
+      const bool is_item = IsPlain(part, "TensorListGetItem", 3);
+      const NodeOutput source = is_item ? Source(*body, part.inputs[0]) : NodeOutput();
+      takes_item = takes_item || source.node >= 0;
+      const Shape shape = body->shape(both.inputs[i]);
+      rows[i] = source.node >= 0 ? graph_->shape(source)[2] : shape.rank() == 2 ? shape[1] : -1;
+    }
+    if (!takes_item || rows[0] < 0 || rows[1] < 0 || rows[0] + rows[1] != weights->shape()[0]) {
+      return;
+    }
+    Node sum;
+    for (int i = 0; i < 2; ++i) {
+      Node part = product;
+      part.name += StrCat("/part", i);
+      const Tensor some = weights->Rows(first, first + rows[i]);
+      part.inputs = {both.inputs[i], {body->AddConst(part.name + "/weights", some), 0}};
+      sum.inputs.push_back({body->AddNode(std::move(part)), 0});
+      weights = body->constant(product.inputs[1]);
+      first += rows[i];
+    }
+    sum.name = product.name;
+    sum.op = "AddV2";
+    sum.registered = context_->env.registry->Find("AddV2");
+    sum.attrs.Set("T", DType::kFloat);
+    sum.output_types = product.output_types;
+    sum.output_shapes = product.output_shapes;
+    body->node(id) = std::move(sum);
+  }
+
   // Moves the product of the body that node `id` is, if it is one of those.
   StatusOr<bool> Hoist(Graph* body, NodeId id) {
     const Node product = body->node(id);
-    if (!IsPlain(product, "MatMul", 2) || product.output_types[0] != DType::kFloat ||
-        product.attrs.Bool("transpose_a") || product.attrs.Bool("transpose_b")) {
-      return false;
-    }
+    if (!IsProduct(product)) return false;
     const Node item = body->node(product.inputs[0].node);
     const Node weights = body->node(product.inputs[1].node);
     if (!IsPlain(item, "TensorListGetItem", 3) || !IsPlain(weights, "Const", 0)) return false;

@@ -204,6 +204,7 @@ Status Specialize(OptimizeContext* context, Span<const Shape> arg_shapes, Graph*
   SM_RETURN_IF_ERROR(PruneControl(context, graph));
   SM_RETURN_IF_ERROR(MergeCommon(context, graph));
   JoinDilatedConvolutions(graph);
+  SM_RETURN_IF_ERROR(ListTensorArrays(context, graph));
   SM_RETURN_IF_ERROR(HoistProjections(context, graph));
   SM_RETURN_IF_ERROR(KeepGatheredProducts(context, graph));
   SM_RETURN_IF_ERROR(RecognizeRecurrences(context, graph));

@@ -131,6 +131,9 @@ void NameDepthwise(const OptimizeContext& context, Graph* graph);
 // Folds batch normalisation with known statistics into the convolution before it.
 Status FoldBatchNorms(OptimizeContext* context, Graph* graph);
 
+// Makes the TensorArrays of TensorFlow 1's loops lists. Before passes over loops.
+Status ListTensorArrays(OptimizeContext* context, Graph* graph);
+
 // Computes products of a loop's body that do not depend on earlier turns, rows of an input list
 // times a constant, for all turns in one product before the loop.
 Status HoistProjections(OptimizeContext* context, Graph* graph);

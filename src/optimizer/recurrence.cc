@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "src/base/status_macros.h"
-#include "src/optimizer/patterns.h"
+#include "src/optimizer/loop_function.h"
 
 namespace savedmodel {
 namespace {
@@ -22,66 +22,13 @@ struct Turn {
   Attrs attrs;
 };
 
-// A function's graph, with shapes as the loop's.
-class LoopFunction : public PatternPass {
+// The body of a loop over a cell.
+class TurnReader : public LoopFunction {
  public:
-  LoopFunction(OptimizeContext* context, Graph graph)
-      : PatternPass(context, &own_), own_(std::move(graph)) {}
+  using LoopFunction::LoopFunction;
 
-  // Of the loop that `body` is the body of.
-  Status Specialize(const Graph& outer, NodeId loop, const LoopFunction& body) {
-    const Node& node = outer.node(loop);
-    for (size_t i = 0; i < own_.args.size(); ++i) {
-      Node& arg = own_.node(own_.args[i]);
-      const Tensor* constant =
-          body.IsUnchanged(static_cast<int>(i)) ? outer.constant(node.inputs[i]) : nullptr;
-      arg.output_shapes = {outer.shape({loop, static_cast<int>(i)})};
-      if (constant != nullptr) known_.emplace_back(static_cast<int>(i), *constant);
-    }
-    SM_RETURN_IF_ERROR(InferAndFold(context_, &own_));
-    SM_RETURN_IF_ERROR(MergeCommon(context_, &own_));
-    SM_RETURN_IF_ERROR(RecognizeCells(context_, &own_));
-    return Status();
-  }
-
-  size_t num_args() const { return own_.args.size(); }
-  size_t num_results() const { return own_.results.size(); }
-
-  // The variable that `v` is at the start of a turn; -1 when it is none.
-  int Variable(NodeOutput v) const {
-    for (size_t i = 0; i < own_.args.size(); ++i) {
-      if (NodeOutput{own_.args[i], 0} == v) return static_cast<int>(i);
-    }
-    return -1;
-  }
-  bool IsUnchanged(int i) const {
-    return i < static_cast<int>(own_.results.size()) && Variable(own_.results[i]) == i;
-  }
-  // Whether variable i grows by one.
-  bool IsCounter(int i) const {
-    return Either(own_.results[i], "AddV2", [&](NodeOutput from, NodeOutput by) {
-      return Variable(from) == i && IntegerOf(by) == 1;
-    });
-  }
-
-  // An integer constant, of this graph or of the loop's input; -1 when it is none.
-  int64_t IntegerOf(NodeOutput v) const {
-    const Tensor* t = Constant(v);
-    const int variable = t == nullptr ? Variable(v) : -1;
-    for (const auto& [i, value] : known_) {
-      if (i == variable) t = &value;
-    }
-    return t == nullptr ? -1 : Integer(*t);
-  }
-  static int64_t Integer(const Tensor& t) {
-    const bool integer = t.dtype() == DType::kInt32 || t.dtype() == DType::kInt64;
-    return integer && t.num_elements() == 1 ? IntegerAt(t, 0) : -1;
-  }
-
-  // The limits of a condition "a < limit and b < limit and …", by variable. False for others.
-  bool ReadLimits(std::vector<std::pair<int, int64_t>>* limits) const {
-    return own_.results.size() == 1 && ReadLimits(own_.results[0], limits);
-  }
+  // After Specialize.
+  Status FindCells() { return RecognizeCells(context_, &own_); }
 
   bool ReadTurn(Turn* turn) const {
     NodeId cell = -1;
@@ -108,17 +55,6 @@ class LoopFunction : public PatternPass {
   }
 
  private:
-  bool ReadLimits(NodeOutput v, std::vector<std::pair<int, int64_t>>* limits) const {
-    if (const Node* same = As(v, "Identity", 1)) return ReadLimits(same->inputs[0], limits);
-    if (const Node* both = As(v, "LogicalAnd", 2)) {
-      return ReadLimits(both->inputs[0], limits) && ReadLimits(both->inputs[1], limits);
-    }
-    const Node* less = As(v, "Less", 2);
-    if (less == nullptr) return false;
-    limits->emplace_back(Variable(less->inputs[0]), IntegerOf(less->inputs[1]));
-    return limits->back().first >= 0 && limits->back().second >= 0;
-  }
-
   int Result(NodeOutput v) const {
     const auto at = std::find(own_.results.begin(), own_.results.end(), v);
     return at == own_.results.end() ? -1 : static_cast<int>(at - own_.results.begin());
@@ -179,9 +115,6 @@ class LoopFunction : public PatternPass {
     }
     return IsUnchanged(turn.input) && IsCounter(turn.time) && own_.targets.empty();
   }
-
-  Graph own_;
-  std::vector<std::pair<int, Tensor>> known_;  // unchanged variables with constant values
 };
 
 class RecurrencePass : private PatternPass {
@@ -213,21 +146,27 @@ class RecurrencePass : private PatternPass {
     }
     SM_ASSIGN_OR_RETURN(std::shared_ptr<const GraphFunction> cond_graph,
                         context_->library->Get(node.attrs.Get<FuncAttr>("cond")));
-    LoopFunction body(context_, body_graph->graph), cond(context_, cond_graph->graph);
+    TurnReader body(context_, body_graph->graph);
+    LoopFunction cond(context_, cond_graph->graph);
     const size_t count = node.inputs.size();
     if (body.num_args() != count || body.num_results() != count || cond.num_args() != count) {
       return false;
     }
     SM_RETURN_IF_ERROR(body.Specialize(*graph_, loop, body));
+    SM_RETURN_IF_ERROR(body.FindCells());
     if (!body.ReadTurn(turn)) return false;
     SM_RETURN_IF_ERROR(cond.Specialize(*graph_, loop, body));
-    std::vector<std::pair<int, int64_t>> limits;
+    std::vector<LoopFunction::Limit> limits;
     if (!cond.ReadLimits(&limits)) return false;
     *turns = -1;
-    for (auto [i, limit] : limits) {
+    for (const LoopFunction::Limit& limit : limits) {
+      const int i = limit.variable;
       const Tensor* start = graph_->constant(node.inputs[i]);
-      if (!body.IsCounter(i) || start == nullptr || LoopFunction::Integer(*start) < 0) return false;
-      const int64_t left = std::max<int64_t>(0, limit - LoopFunction::Integer(*start));
+      if (!body.IsCounter(i) || limit.number < 0 || start == nullptr ||
+          LoopFunction::Integer(*start) < 0) {
+        return false;
+      }
+      const int64_t left = std::max<int64_t>(0, limit.number - LoopFunction::Integer(*start));
       *turns = *turns < 0 ? left : std::min(*turns, left);
     }
     for (int i = 0; i < static_cast<int>(count); ++i) {
