@@ -83,6 +83,7 @@ struct KernelCase {
   // What ops with a vector of integers among their inputs take, and the number of that input.
   std::optional<std::vector<int32_t>> integers = {};
   size_t integers_at = 0;
+  std::vector<std::string> none = {};  // dtypes of inputs after all others, vectors of nothing
 };
 
 std::string IntVector(const std::string& name, const std::vector<int32_t>& values) {
@@ -112,6 +113,13 @@ void RunKernel(benchmark::State& state, const KernelCase& c) {
   for (const auto& dims : c.weights) add(dims, true);
   for (const auto& dims : c.more_inputs) add(dims, false);
   if (c.integers && inputs.size() + constants.size() == c.integers_at) uses += " input: 'integers'";
+  for (const std::string& dtype : c.none) {
+    graph += "node { name: 'none" + dtype +
+             "' op: 'Const' attr { key: 'dtype' value { type: " + dtype +
+             " } } attr { key: 'value' value { tensor { dtype: " + dtype +
+             " tensor_shape { dim { size: 0 } } } } } }";
+    uses += " input: 'none" + dtype + "'";
+  }
   graph +=
       "node { name: 'y'" + uses + " attr { key: 'T' value { type: DT_FLOAT } } " + c.node + " }";
   auto call = Compile(graph, feeds, constants, c.precision).Bind(inputs);
@@ -267,7 +275,8 @@ KernelCase LstmLoop(int64_t turns, int64_t batch, int64_t units) {
           16.0 * static_cast<double>(turns * units * units),
           Precision::kFloat32,
           std::vector<int32_t>(),
-          6};
+          6,
+          {"DT_BOOL", "DT_FLOAT"}};
 }
 
 KernelCase Map(const std::string& op, int64_t n, int64_t inputs = 1) {

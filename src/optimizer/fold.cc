@@ -119,7 +119,7 @@ class Folder {
       redirects_.SetControl(id, graph_->node(id).inputs[0].node);
       return Status();
     }
-    if (ForwardInputs(id) || FoldShapeOp(id)) return Status();
+    if (ForwardInputs(id) || FoldShapeOp(id) || FoldZeros(id)) return Status();
     FoldNode(id);
     return Status();
   }
@@ -192,6 +192,21 @@ class Folder {
       values.push_back(std::move(value));
     }
     Replace(id, std::move(values));
+    return true;
+  }
+
+  // So does ZerosLike. Large zeros stay computed.
+  bool FoldZeros(NodeId id) {
+    const Node& node = graph_->node(id);
+    if (node.op != "ZerosLike" || SplitsDeadness(graph_->node(node.inputs[0].node))) return false;
+    constexpr int64_t kMostZeros = 64 << 10;  // bytes
+    const Shape shape = graph_->shape(node.inputs[0]);
+    const DType dtype = node.output_types[0];
+    if (!shape.fully_known() || !IsPlainData(dtype) || Bytes(dtype, shape) > kMostZeros)
+      return false;
+    StatusOr<Tensor> zeros = Tensor::Zeros(dtype, shape);
+    if (!zeros.ok()) return false;
+    Replace(id, {std::move(zeros).value()});
     return true;
   }
 

@@ -31,9 +31,10 @@ bool IsRead(const Node& node) { return node.op == "ReadVariableOp" || node.op ==
 
 // Ops that take a resource and write no variable.
 bool LeavesVariables(const Node& node) {
-  return IsRead(node) || node.op.rfind("TensorArray", 0) == 0 || node.op == "ResourceGather" || node.op == "ResourceGatherNd" ||
-         node.op == "VariableShape" || node.op == "VarIsInitializedOp" ||
-         node.op == "IsVariableInitialized" || node.op == "DisableCopyOnRead";
+  return IsRead(node) || node.op.rfind("TensorArray", 0) == 0 || node.op == "ResourceGather" ||
+         node.op == "ResourceGatherNd" || node.op == "VariableShape" ||
+         node.op == "VarIsInitializedOp" || node.op == "IsVariableInitialized" ||
+         node.op == "DisableCopyOnRead";
 }
 
 // Which variables the graph may write, found through calls of functions too.

@@ -35,6 +35,7 @@ class Hoister {
       copy.graph.node(copy.graph.args[i]).output_shapes = {shape};
     }
     SM_RETURN_IF_ERROR(Optimize(context_, &copy.graph));
+    *changed = TellRowShapes(&copy.graph);
     for (NodeId id = copy.graph.num_nodes() - 1; id >= 0; --id) SplitProduct(&copy.graph, id);
     const int count = copy.graph.num_nodes();
     for (NodeId id = 0; id < count; ++id) {
@@ -104,16 +105,20 @@ class Hoister {
            body.results.size() == Loop().inputs.size() && has("MatMul") && has("TensorListGetItem");
   }
 
-  // The tensor [items, rows, depth] of which argument `arg` of the body is the list in every turn.
-  NodeOutput Source(const Graph& body, NodeOutput arg) {
+  // The tensor of which argument `arg` of the body is the list in every turn.
+  NodeOutput Rows(const Graph& body, NodeOutput arg) {
     const Node& node = body.node(arg.node);
     if (!node.is_arg()) return {};
     const int64_t index = node.attrs.Int("index");
     if (body.results[index] != arg) return {};
     const Node& list = graph_->node(Loop().inputs[index].node);
-    if (!IsPlain(list, "TensorListFromTensor", 2)) return {};
-    const Shape shape = graph_->shape(list.inputs[0]);
-    return shape.fully_known() && shape.rank() == 3 && shape.num_elements() > 0 ? list.inputs[0]
+    return IsPlain(list, "TensorListFromTensor", 2) ? list.inputs[0] : NodeOutput();
+  }
+  // The same, [items, rows, depth].
+  NodeOutput Source(const Graph& body, NodeOutput arg) {
+    const NodeOutput rows = Rows(body, arg);
+    const Shape shape = rows.node < 0 ? Shape() : graph_->shape(rows);
+    return shape.fully_known() && shape.rank() == 3 && shape.num_elements() > 0 ? rows
                                                                                 : NodeOutput();
   }
 
@@ -163,6 +168,24 @@ class Hoister {
     sum.output_types = product.output_types;
     sum.output_shapes = product.output_shapes;
     body->node(id) = std::move(sum);
+  }
+
+  // Tells ops that take items of a list, which the loop does not change, the shape of the items.
+  // True when that was news.
+  bool TellRowShapes(Graph* body) {
+    bool news = false;
+    for (NodeId id = body->num_nodes() - 1; id >= 0; --id) {
+      if (!IsPlain(body->node(id), "TensorListGetItem", 3)) continue;
+      const NodeOutput rows = Rows(*body, body->node(id).inputs[0]);
+      const Shape shape = rows.node < 0 ? Shape::Unknown() : graph_->shape(rows);
+      if (!shape.fully_known() || shape.rank() < 1 || body->shape({id, 0}).fully_known()) continue;
+      const Shape row = shape.Slice(1, shape.rank());
+      const std::vector<int32_t> dims(row.begin(), row.end());
+      const NodeId told = body->AddConst(body->node(id).name + "/row", Tensor::Vector(dims));
+      body->node(id).inputs[2] = {told, 0};
+      news = true;
+    }
+    return news;
   }
 
   // Moves the product of the body that node `id` is, if it is one of those.

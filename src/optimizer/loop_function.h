@@ -53,13 +53,16 @@ class LoopFunction : protected PatternPass {
            });
   }
 
-  // An integer constant, of this graph or of the loop's input; -1 when it is none.
+  // A constant, of this graph or of the loop's input; null when it is none.
+  const Tensor* Known(NodeOutput v) const {
+    if (const Tensor* constant = Constant(v)) return constant;
+    const auto is = [i = Variable(v)](const auto& known) { return known.first == i; };
+    const auto found = std::find_if(known_.begin(), known_.end(), is);
+    return found == known_.end() ? nullptr : &found->second;
+  }
+  // One of an integer; -1 when it is none.
   int64_t IntegerOf(NodeOutput v) const {
-    const Tensor* t = Constant(v);
-    const int variable = t == nullptr ? Variable(v) : -1;
-    for (const auto& [i, value] : known_) {
-      if (i == variable) t = &value;
-    }
+    const Tensor* t = Known(v);
     return t == nullptr ? -1 : Integer(*t);
   }
   static int64_t Integer(const Tensor& t) {

@@ -32,11 +32,16 @@ class CellRecognizer : private PatternPass {
       return {v, slice->inputs[0], PartOfSlice(*slice, parts)};
     }
     const Node* node = As(v, "Split", 2);
-    if (node == nullptr || node->num_outputs() != parts) return {};
-    const Tensor* axis = Constant(node->inputs[0]);
-    const int32_t* value = axis == nullptr ? nullptr : axis->data<int32_t>();
-    if (value == nullptr || (*value != 1 && *value != -1)) return {};
-    return {v, node->inputs[1], v.index};
+    const bool has_sizes = node == nullptr;
+    if (has_sizes) node = As(v, "SplitV", 3);
+    if (node == nullptr || node->num_outputs() != parts ||
+        !IsAxis(Constant(node->inputs[has_sizes ? 2 : 0]), 1, 2)) {
+      return {};
+    }
+    for (int i = 1; i < parts && has_sizes; ++i) {
+      if (graph_->shape({v.node, i}) != graph_->shape({v.node, 0})) return {};
+    }
+    return {v, node->inputs[has_sizes ? 0 : 1], v.index};
   }
 
   bool IsPart(NodeOutput v, NodeOutput whole, int index, int parts) const {

@@ -5,117 +5,10 @@
 #include <algorithm>
 
 #include "src/base/status_macros.h"
-#include "src/optimizer/loop_function.h"
+#include "src/optimizer/turn_reader.h"
 
 namespace savedmodel {
 namespace {
-
-// What one turn computes. Indices are of the loop's variables; -1 where there is none.
-struct Turn {
-  std::string cell;        // the op
-  int time = -1;           // the row that is taken
-  int input = -1;          // list of rows: pre-activations of the input
-  int output = -1;         // list of results
-  bool last_only = false;  // the list holds the last result only
-  int hidden = -1, state = -1;
-  Tensor weights, bias, input_bias;  // of the recurrent product; biases may be without value
-  Attrs attrs;
-};
-
-// The body of a loop over a cell.
-class TurnReader : public LoopFunction {
- public:
-  using LoopFunction::LoopFunction;
-
-  // After Specialize.
-  Status FindCells() { return RecognizeCells(context_, &own_); }
-
-  bool ReadTurn(Turn* turn) const {
-    NodeId cell = -1;
-    for (NodeId id = 0; id < own_.num_nodes(); ++id) {
-      const std::string& op = own_.node(id).op;
-      if (op != "_LstmCell" && op != "_GruCell") continue;
-      if (cell >= 0) return false;
-      cell = id;
-    }
-    if (cell < 0) return false;
-    const Node& node = own_.node(cell);
-    turn->cell = node.op;
-    turn->attrs = node.attrs;
-    const bool lstm = node.op == "_LstmCell";
-    turn->hidden = Result({cell, 0});
-    turn->state = lstm ? Result({cell, 1}) : turn->hidden;
-    if (turn->hidden < 0 || turn->state < 0 || Variable(node.inputs.back()) != turn->state) {
-      return false;
-    }
-    const bool gates = lstm ? ReadSum(node.inputs[0], turn, 0)
-                            : ReadSum(node.inputs[0], turn, 1) && ReadSum(node.inputs[1], turn, 2);
-    return gates && turn->input >= 0 && turn->weights.has_value() && ReadOutput({cell, 0}, turn) &&
-           RestIsPlain(*turn);
-  }
-
- private:
-  int Result(NodeOutput v) const {
-    const auto at = std::find(own_.results.begin(), own_.results.end(), v);
-    return at == own_.results.end() ? -1 : static_cast<int>(at - own_.results.begin());
-  }
-
-  // A sum of the input's row, the recurrent product and biases. `part` 0: all of it; 1: of the
-  // input; 2: of the recurrent product.
-  bool ReadSum(NodeOutput v, Turn* turn, int part) const {
-    const Node* sum = As(v, "AddV2", 2);
-    if (sum == nullptr) sum = As(v, "BiasAdd", 2);
-    if (sum != nullptr) {
-      return ReadSum(sum->inputs[0], turn, part) && ReadSum(sum->inputs[1], turn, part);
-    }
-    if (const Tensor* bias = Constant(v)) {
-      Tensor* to = part == 1 ? &turn->input_bias : &turn->bias;
-      if (to->has_value() || bias->dtype() != DType::kFloat) return false;
-      *to = *bias;
-      return true;
-    }
-    if (const Node* item = As(v, "TensorListGetItem", 3); item != nullptr && part != 2) {
-      if (turn->input >= 0) return false;
-      turn->input = Variable(item->inputs[0]);
-      turn->time = Variable(item->inputs[1]);
-      return turn->input >= 0 && turn->time >= 0;
-    }
-    const Node* product = As(v, "MatMul", 2);
-    if (product == nullptr || part == 1 || turn->weights.has_value() ||
-        product->attrs.Bool("transpose_a") || product->attrs.Bool("transpose_b") ||
-        Variable(product->inputs[0]) != turn->hidden) {
-      return false;
-    }
-    const Tensor* weights = Constant(product->inputs[1]);
-    if (weights == nullptr || weights->shape().rank() != 2) return false;
-    turn->weights = *weights;
-    return true;
-  }
-
-  bool ReadOutput(NodeOutput result, Turn* turn) const {
-    for (size_t i = 0; i < own_.results.size(); ++i) {
-      const Node* set = As(own_.results[i], "TensorListSetItem", 3);
-      if (set == nullptr) continue;
-      const bool last = IntegerOf(set->inputs[1]) == 0;
-      if (turn->output >= 0 || Variable(set->inputs[0]) != static_cast<int>(i) ||
-          set->inputs[2] != result || set->attrs.Bool("resize_if_index_out_of_bounds") ||
-          (!last && Variable(set->inputs[1]) != turn->time)) {
-        return false;
-      }
-      turn->output = static_cast<int>(i);
-      turn->last_only = last;
-    }
-    return turn->output >= 0;
-  }
-
-  bool RestIsPlain(const Turn& turn) const {
-    for (int i = 0; i < static_cast<int>(own_.results.size()); ++i) {
-      const bool done = i == turn.output || i == turn.hidden || i == turn.state;
-      if (!done && !IsUnchanged(i) && !IsCounter(i)) return false;
-    }
-    return IsUnchanged(turn.input) && IsCounter(turn.time) && own_.targets.empty();
-  }
-};
 
 class RecurrencePass : private PatternPass {
  public:
@@ -134,12 +27,24 @@ class RecurrencePass : private PatternPass {
   }
 
  private:
-  // Variables with the same place in the loop's inputs and in both functions.
-  StatusOr<bool> Read(NodeId loop, Turn* turn, int64_t* turns) {
-    const Node& node = graph_->node(loop);
+  // A loop over cells.
+  struct Loop {
+    NodeId node = -1;
+    Turn turn;
+    int64_t turns = 0;
+    std::vector<std::string> ops;          // of the cells
+    std::vector<Attrs> attrs;              // of the cells
+    bool ends_early = false;               // when all rows have had their turns
+    std::vector<int> counters, unchanged;  // variables
+  };
+
+  // False for other loops. Variables have the same place in the loop's inputs and in both
+  // functions.
+  StatusOr<bool> Read(Loop* loop) {
+    const Node& node = graph_->node(loop->node);
     SM_ASSIGN_OR_RETURN(std::shared_ptr<const GraphFunction> body_graph,
                         context_->library->Get(node.attrs.Get<FuncAttr>("body")));
-    const auto has_list = [](const Node& n) { return n.op == "TensorListSetItem"; };
+    const auto has_list = [](const Node& n) { return n.op == "TensorListGetItem"; };
     const std::vector<Node>& nodes = body_graph->graph.nodes();
     if (std::none_of(nodes.begin(), nodes.end(), has_list) || !node.control_inputs.empty()) {
       return false;
@@ -152,36 +57,77 @@ class RecurrencePass : private PatternPass {
     if (body.num_args() != count || body.num_results() != count || cond.num_args() != count) {
       return false;
     }
-    SM_RETURN_IF_ERROR(body.Specialize(*graph_, loop, body));
-    SM_RETURN_IF_ERROR(body.FindCells());
-    if (!body.ReadTurn(turn)) return false;
-    SM_RETURN_IF_ERROR(cond.Specialize(*graph_, loop, body));
-    std::vector<LoopFunction::Limit> limits;
-    if (!cond.ReadLimits(&limits)) return false;
-    *turns = -1;
-    for (const LoopFunction::Limit& limit : limits) {
-      const int i = limit.variable;
-      const Tensor* start = graph_->constant(node.inputs[i]);
-      if (!body.IsCounter(i) || limit.number < 0 || start == nullptr ||
-          LoopFunction::Integer(*start) < 0) {
-        return false;
-      }
-      const int64_t left = std::max<int64_t>(0, limit.number - LoopFunction::Integer(*start));
-      *turns = *turns < 0 ? left : std::min(*turns, left);
+    SM_RETURN_IF_ERROR(body.Specialize(*graph_, loop->node, body));
+    SM_ASSIGN_OR_RETURN(const bool found, body.Read(&loop->turn));
+    if (!found) return false;
+    for (const CellTurn& cell : loop->turn.cells) {
+      loop->ops.push_back(body.graph().node(cell.node).op);
+      loop->attrs.push_back(body.graph().node(cell.node).attrs);
     }
+    SM_RETURN_IF_ERROR(cond.Specialize(*graph_, loop->node, body));
     for (int i = 0; i < static_cast<int>(count); ++i) {
       if (body.IsCounter(i)) {
         if (graph_->constant(node.inputs[i]) == nullptr) return false;
-        counters_.push_back(i);
+        loop->counters.push_back(i);
       }
-      if (body.IsUnchanged(i)) unchanged_.push_back(i);
+      if (body.IsUnchanged(i)) loop->unchanged.push_back(i);
+    }
+    return CountTurns(body, cond, loop);
+  }
+
+  bool CountTurns(const LoopFunction& body, const LoopFunction& cond, Loop* loop) const {
+    std::vector<LoopFunction::Limit> limits;
+    if (!cond.ReadLimits(&limits)) return false;
+    const Node& node = graph_->node(loop->node);
+    loop->turns = -1;
+    for (const LoopFunction::Limit& limit : limits) {
+      const Tensor* start = graph_->constant(node.inputs[limit.variable]);
+      if (!body.IsCounter(limit.variable) || start == nullptr ||
+          LoopFunction::Integer(*start) < 0) {
+        return false;
+      }
+      int64_t end = limit.number;
+      if (end < 0) {
+        if (!body.IsUnchanged(limit.other)) return false;
+        end = MostTurns(node.inputs[limit.other], *loop);
+        if (end < 0) return false;
+        loop->ends_early = true;
+      }
+      const int64_t left = std::max<int64_t>(0, end - LoopFunction::Integer(*start));
+      loop->turns = loop->turns < 0 ? left : std::min(loop->turns, left);
     }
     return true;
   }
 
+  // A number of turns after which there may be more, but none that a row would take part in, as
+  // `limit` is the least of it and of the most that any row takes part in; -1 for other limits.
+  int64_t MostTurns(NodeOutput limit, const Loop& loop) const {
+    const int variable = loop.turn.mask.lengths;
+    if (variable < 0) return -1;
+    const NodeOutput lengths = graph_->node(loop.node).inputs[variable];
+    int64_t most = -1;
+    (void)Either(limit, "Minimum", [&](NodeOutput number, NodeOutput longest) {
+      const Tensor* constant = Constant(number);
+      if (constant == nullptr) return false;
+      NodeOutput length = longest;
+      (void)Either(longest, "Maximum", [&](NodeOutput one, NodeOutput other) {
+        const Tensor* least = Constant(one);
+        if (least != nullptr && LoopFunction::Integer(*least) == 1) length = other;
+        return least != nullptr;
+      });
+      const Node* max = As(length, "Max", 2);
+      if (max == nullptr || max->inputs[0] != lengths || !IsAxis(Constant(max->inputs[1]), 0, 1)) {
+        return false;
+      }
+      most = LoopFunction::Integer(*constant);
+      return true;
+    });
+    return most;
+  }
+
   // The rows that the input list holds: [turns, batch, blocks * units].
-  NodeOutput Rows(NodeId loop, const Turn& turn) const {
-    const NodeOutput list = graph_->node(loop).inputs[turn.input];
+  NodeOutput Rows(const Loop& loop) const {
+    const NodeOutput list = graph_->node(loop.node).inputs[loop.turn.input];
     const Node* made = As(list, "TensorListFromTensor", 2);
     return made == nullptr ? NodeOutput() : made->inputs[0];
   }
@@ -222,31 +168,83 @@ class RecurrencePass : private PatternPass {
            IntegerAt(*perm, 1) == 0 && IntegerAt(*perm, 2) == 2;
   }
 
-  bool Fits(NodeId loop, const Turn& turn, int64_t turns) const {
-    const Node& node = graph_->node(loop);
-    const NodeOutput rows = Rows(loop, turn);
-    const Node* reserve = As(node.inputs[turn.output], "TensorListReserve", 2);
-    if (rows.node < 0 || reserve == nullptr || turns <= 0) return false;
-    const Tensor* size = graph_->constant(reserve->inputs[1]);
+  bool Fits(const Loop& loop) const {
+    const Node& node = graph_->node(loop.node);
+    const Turn& turn = loop.turn;
+    const NodeOutput rows = Rows(loop);
     const Tensor* start = graph_->constant(node.inputs[turn.time]);
-    const Shape x = graph_->shape(rows), hidden = graph_->shape(node.inputs[turn.hidden]);
-    if (size == nullptr || start == nullptr || LoopFunction::Integer(*start) != 0 ||
-        LoopFunction::Integer(*size) != (turn.last_only ? 1 : turns) || !x.fully_known() ||
-        !hidden.fully_known() || x.rank() != 3 || hidden.rank() != 2 || x[0] != turns) {
+    if (rows.node < 0 || loop.turns <= 0 || start == nullptr ||
+        LoopFunction::Integer(*start) != 0) {
       return false;
     }
-    const int64_t blocks = turn.cell == "_LstmCell" ? 4 : 3, gates = blocks * hidden[1];
-    const auto is_row = [&](const Tensor& t) {
-      return !t.has_value() || t.num_elements() == gates;
-    };
-    return x[1] == hidden[0] && x[2] == gates && graph_->shape(node.inputs[turn.state]) == hidden &&
-           is_row(turn.bias) && is_row(turn.input_bias) &&
-           turn.weights.shape() == Shape({hidden[1], gates}) &&
-           ListIsOnlyStacked(loop, turn.output);
+    const Shape x = graph_->shape(rows);
+    if (!x.fully_known() || x.rank() != 3 || x[0] != loop.turns) return false;
+    int64_t inputs = x[2];
+    for (size_t i = 0; i < turn.cells.size(); ++i) {
+      const CellTurn& cell = turn.cells[i];
+      const Shape hidden = graph_->shape(node.inputs[cell.hidden]);
+      if (!hidden.fully_known() || hidden.rank() != 2 || x[1] != hidden[0]) return false;
+      const int64_t gates = (IsLstm(loop, i) ? 4 : 3) * hidden[1];
+      const auto is_row = [&](const Tensor& t) {
+        return !t.has_value() || t.num_elements() == gates;
+      };
+      const bool fits =
+          i == 0 ? inputs == gates : cell.input_weights.shape() == Shape({inputs, gates});
+      if (!fits || graph_->shape(node.inputs[cell.state]) != hidden || !is_row(cell.bias) ||
+          !is_row(cell.input_bias) || cell.weights.shape() != Shape({hidden[1], gates})) {
+        return false;
+      }
+      inputs = hidden[1];
+    }
+    return MaskFits(loop, x[1]) && OutputFits(loop);
   }
 
-  bool ListIsOnlyStacked(NodeId loop, int output) const {
-    const NodeOutput list{loop, output};
+  bool OutputFits(const Loop& loop) const {
+    const int output = loop.turn.output;
+    if (output < 0) return true;
+    const Node* reserve = As(graph_->node(loop.node).inputs[output], "TensorListReserve", 2);
+    const Tensor* size = reserve == nullptr ? nullptr : graph_->constant(reserve->inputs[1]);
+    return size != nullptr &&
+           LoopFunction::Integer(*size) == (loop.turn.last_only ? 1 : loop.turns) &&
+           IsOnlyStacked({loop.node, output});
+  }
+
+  bool MaskFits(const Loop& loop, int64_t batch) const {
+    const Turn& turn = loop.turn;
+    const Node& node = graph_->node(loop.node);
+    if (turn.mask.list >= 0) {
+      const Node* list = As(node.inputs[turn.mask.list], "TensorListFromTensor", 2);
+      if (list == nullptr || graph_->type(list->inputs[0]) != DType::kBool ||
+          graph_->shape(list->inputs[0]).num_elements() != loop.turns * batch) {
+        return false;
+      }
+    }
+    if (turn.mask.lengths >= 0) {
+      const NodeOutput lengths = node.inputs[turn.mask.lengths];
+      const DType dtype = graph_->type(lengths);
+      const bool integers = dtype == DType::kInt32 || dtype == DType::kInt64;
+      if (!integers || graph_->shape(lengths) != Shape({batch})) return false;
+    }
+    bool is_state = false;
+    for (const CellTurn& cell : turn.cells) is_state = is_state || turn.masked == cell.hidden;
+    if (turn.masked >= 0 && !is_state && IsUsed({loop.node, turn.masked})) return false;
+    if (!loop.ends_early) return true;
+    // Turns that are left out leave outputs of 0, and counters that only they know.
+    return (turn.output < 0 || (turn.masked < 0 && !turn.last_only)) &&
+           std::none_of(loop.counters.begin(), loop.counters.end(), [&](int i) {
+             return IsUsed({loop.node, i});
+           });
+  }
+
+  bool IsUsed(NodeOutput v) const {
+    const auto has = [&](const std::vector<NodeOutput>& in) {
+      return std::find(in.begin(), in.end(), v) != in.end();
+    };
+    return has(graph_->results) || std::any_of(graph_->nodes().begin(), graph_->nodes().end(),
+                                               [&](const Node& n) { return has(n.inputs); });
+  }
+
+  bool IsOnlyStacked(NodeOutput list) const {
     for (const Node& user : graph_->nodes()) {
       const bool uses =
           std::find(user.inputs.begin(), user.inputs.end(), list) != user.inputs.end();
@@ -255,75 +253,143 @@ class RecurrencePass : private PatternPass {
     return std::find(graph_->results.begin(), graph_->results.end(), list) == graph_->results.end();
   }
 
-  Status Replace(NodeId loop) {
-    Turn turn;
-    int64_t turns = 0;
-    counters_.clear();
-    unchanged_.clear();
-    SM_ASSIGN_OR_RETURN(const bool found, Read(loop, &turn, &turns));
-    if (!found || !Fits(loop, turn, turns)) return Status();
-    const bool lstm = turn.cell == "_LstmCell";
-    const std::string name = graph_->node(loop).name;
-    const std::vector<NodeOutput> variables = graph_->node(loop).inputs;
-    const Shape state = graph_->shape(variables[turn.hidden]);
-    const auto constant = [&](const char* what, const Tensor& value) -> NodeOutput {
-      if (value.has_value())
-        return {graph_->AddConst(name + what, value.WithShape(Shape({value.num_elements()}))), 0};
-      return {graph_->AddConst(name + what, Tensor::Vector(std::vector<float>())), 0};
-    };
-    const NodeOutput weights{graph_->AddConst(name + "/weights", turn.weights), 0};
-    const NodeOutput rows = Rows(loop, turn);
-    Attrs attrs = turn.attrs;
-    NodeOutput input = rows, projection = constant("/input_weights", Tensor());
-    NodeOutput indices{graph_->AddConst(name + "/indices", Tensor::Vector(std::vector<int32_t>())),
-                       0};
+  static bool IsLstm(const Loop& loop, size_t cell) { return loop.ops[cell] == "_LstmCell"; }
+
+  // Tensor `value`, or a vector of nothing.
+  NodeOutput AddConstant(const Loop& loop, const std::string& what, const Tensor& value,
+                         DType dtype = DType::kFloat) {
+    Tensor kept = value;
+    if (!value.has_value()) kept = *Tensor::Allocate(dtype, Shape({0}));
+    return {graph_->AddConst(graph_->node(loop.node).name + what, std::move(kept)), 0};
+  }
+
+  // What the first cell's op takes as its input.
+  struct Input {
+    NodeOutput x, weights, indices;
     bool batch_major = false;
+  };
+  Input InputOf(const Loop& loop) {
+    const NodeOutput rows = Rows(loop);
     if (const Node* picked = AsPicked(rows)) {
-      input = picked->inputs[0];
-      indices = picked->inputs[1];
-      projection = picked->inputs[2];
-      attrs.Set("Tindices", graph_->type(indices));
-    } else if (const auto [x, input_weights] = Unprojected(rows); input_weights.has_value()) {
-      batch_major = SwapsBatchAndTurns(x);
-      input = batch_major ? graph_->node(x.node).inputs[0] : x;
-      projection = {graph_->AddConst(name + "/projection", input_weights), 0};
+      return {picked->inputs[0], picked->inputs[2], picked->inputs[1]};
     }
-    std::vector<NodeOutput> inputs = {input, projection, weights, constant("/bias", turn.bias)};
-    if (!lstm) inputs.push_back(constant("/input_bias", turn.input_bias));
-    inputs.push_back(variables[turn.hidden]);
-    if (lstm) inputs.push_back(variables[turn.state]);
-    inputs.push_back(indices);
-    attrs.Set("last_only", turn.last_only);
-    attrs.Set("batch_major", batch_major);
-    const NodeOutput made = Make(loop, lstm ? "_LstmLoop" : "_GruLoop", std::move(inputs),
+    const NodeOutput indices = AddConstant(loop, "/indices", Tensor(), DType::kInt32);
+    const auto [x, weights] = Unprojected(rows);
+    if (!weights.has_value()) {
+      return {rows, AddConstant(loop, "/input_weights", Tensor()), indices};
+    }
+    const bool batch_major = SwapsBatchAndTurns(x);
+    return {batch_major ? graph_->node(x.node).inputs[0] : x,
+            AddConstant(loop, "/input_weights", weights), indices, batch_major};
+  }
+
+  // [turns, batch]: which rows take part; a vector of nothing where all do.
+  NodeOutput MakeMask(const Loop& loop, int64_t batch) {
+    const TurnMask& mask = loop.turn.mask;
+    if (!mask.exists()) return AddConstant(loop, "/mask", Tensor(), DType::kBool);
+    const Shape shape({loop.turns, batch});
+    NodeOutput made;
+    Attrs attrs;
+    if (mask.list >= 0) {
+      const NodeOutput list = graph_->node(loop.node).inputs[mask.list];
+      attrs.Set("T", DType::kBool);
+      attrs.Set("Tshape", DType::kInt64);
+      made = Make(loop.node, "Reshape",
+                  {graph_->node(list.node).inputs[0],
+                   AddConstant(loop, "/mask/shape", Tensor::Vector(shape.ToVector()))},
+                  std::move(attrs));
+    } else {
+      const NodeOutput lengths = graph_->node(loop.node).inputs[mask.lengths];
+      const DType dtype = graph_->type(lengths);
+      Tensor turns = *Tensor::Allocate(dtype, Shape({loop.turns, 1}));
+      for (int64_t t = 0; t < loop.turns; ++t) {
+        if (dtype == DType::kInt32) {
+          static_cast<int32_t*>(turns.raw_mutable_data())[t] = static_cast<int32_t>(t);
+        } else {
+          static_cast<int64_t*>(turns.raw_mutable_data())[t] = t;
+        }
+      }
+      attrs.Set("T", dtype);
+      made = Make(loop.node, "Less", {AddConstant(loop, "/mask/turns", turns), lengths},
+                  std::move(attrs));
+    }
+    graph_->node(made.node).output_types = {DType::kBool};
+    graph_->node(made.node).output_shapes = {shape};
+    return made;
+  }
+
+  // The op of cell `i`, with its input.
+  NodeOutput MakeLoop(const Loop& loop, size_t i, const Input& input, NodeOutput mask) {
+    const CellTurn& cell = loop.turn.cells[i];
+    const bool lstm = IsLstm(loop, i), last = i + 1 == loop.turn.cells.size();
+    const std::vector<NodeOutput> variables = graph_->node(loop.node).inputs;
+    const Shape state = graph_->shape(variables[cell.hidden]);
+    const std::string number = i == 0 ? "" : std::to_string(i);
+    const auto bias = [&](const char* what, const Tensor& value) {
+      return AddConstant(
+          loop, what + number,
+          value.has_value() ? value.WithShape(Shape({value.num_elements()})) : value);
+    };
+    std::vector<NodeOutput> inputs = {input.x, input.weights,
+                                      AddConstant(loop, "/weights" + number, cell.weights),
+                                      bias("/bias", cell.bias)};
+    if (!lstm) inputs.push_back(bias("/input_bias", cell.input_bias));
+    inputs.push_back(variables[cell.hidden]);
+    if (lstm) inputs.push_back(variables[cell.state]);
+    const bool keeps = last && loop.turn.masked >= 0;
+    inputs.insert(inputs.end(), {input.indices, mask,
+                                 keeps ? variables[loop.turn.masked]
+                                       : AddConstant(loop, "/masked" + number, Tensor())});
+    Attrs attrs = loop.attrs[i];
+    attrs.Set("Tindices", graph_->type(input.indices));
+    attrs.Set("last_only", last && loop.turn.last_only);
+    attrs.Set("batch_major", input.batch_major);
+    const NodeOutput made = Make(loop.node, lstm ? "_LstmLoop" : "_GruLoop", std::move(inputs),
                                  std::move(attrs), lstm ? 3 : 2);
+    const int64_t kept = last && loop.turn.last_only ? 1 : loop.turns;
     graph_->node(made.node).output_shapes.assign(lstm ? 3 : 2, state);
-    graph_->node(made.node).output_shapes[0] =
-        Shape({turn.last_only ? 1 : turns, state[0], state[1]});
-    for (NodeId id = 0; id < graph_->num_nodes(); ++id) {
-      const Node& stack = graph_->node(id);
-      if (stack.op == "TensorListStack" && stack.inputs[0] == NodeOutput{loop, turn.output}) {
-        redirects_.Set({id, 0}, made);
-        redirects_.SetControl(id, made.node);
+    graph_->node(made.node).output_shapes[0] = Shape({kept, state[0], state[1]});
+    redirects_.Set({loop.node, cell.hidden}, {made.node, 1});
+    if (lstm) redirects_.Set({loop.node, cell.state}, {made.node, 2});
+    return made;
+  }
+
+  Status Replace(NodeId id) {
+    Loop loop{.node = id};
+    SM_ASSIGN_OR_RETURN(const bool found, Read(&loop));
+    if (!found || !Fits(loop)) return Status();
+    const std::vector<NodeOutput> variables = graph_->node(id).inputs;
+    Input input = InputOf(loop);
+    const NodeOutput mask = MakeMask(loop, graph_->shape(Rows(loop))[1]);
+    for (size_t i = 0; i < loop.turn.cells.size(); ++i) {
+      if (i > 0) {
+        const Tensor& weights = loop.turn.cells[i].input_weights;
+        input = {input.x, AddConstant(loop, StrCat("/input_weights", i), weights),
+                 AddConstant(loop, "/indices", Tensor(), DType::kInt32)};
+      }
+      input.x = MakeLoop(loop, i, input, mask);
+    }
+    for (NodeId user = 0; user < graph_->num_nodes(); ++user) {
+      const Node& stack = graph_->node(user);
+      if (stack.op == "TensorListStack" && stack.inputs[0] == NodeOutput{id, loop.turn.output}) {
+        redirects_.Set({user, 0}, input.x);
+        redirects_.SetControl(user, input.x.node);
       }
     }
-    redirects_.Set({loop, turn.hidden}, {made.node, 1});
-    if (lstm) redirects_.Set({loop, turn.state}, {made.node, 2});
-    for (const int i : unchanged_) redirects_.Set({loop, i}, variables[i]);
-    for (const int i : counters_) {
+    for (const int i : loop.unchanged) redirects_.Set({id, i}, variables[i]);
+    for (const int i : loop.counters) {
       const Tensor& start = *graph_->constant(variables[i]);
-      const int64_t end = LoopFunction::Integer(start) + turns;
+      const int64_t end = LoopFunction::Integer(start) + loop.turns;
       const Tensor value = start.dtype() == DType::kInt32
                                ? Tensor::Scalar(static_cast<int32_t>(end))
                                : Tensor::Scalar(end);
-      redirects_.Set({loop, i}, {graph_->AddConst(StrCat(name, "/counter", i), value), 0});
+      redirects_.Set({id, i}, AddConstant(loop, StrCat("/counter", i), value));
     }
-    redirects_.SetControl(loop, made.node);
+    redirects_.SetControl(id, input.x.node);
     return Status();
   }
 
   std::vector<int> uses_;
-  std::vector<int> counters_, unchanged_;  // variables of the loop at hand
 };
 
 }  // namespace

@@ -213,11 +213,10 @@ class ArrayPass : private PatternPass {
       return value >= 0 && value <= most;
     }
     const Node* minimum = As(v, "Minimum", 2);
-    return minimum != nullptr &&
-           (graph_->constant(minimum->inputs[0]) != nullptr
-                ? IsAtMost(minimum->inputs[0], most)
-                : graph_->constant(minimum->inputs[1]) != nullptr &&
-                      IsAtMost(minimum->inputs[1], most));
+    return minimum != nullptr && (graph_->constant(minimum->inputs[0]) != nullptr
+                                      ? IsAtMost(minimum->inputs[0], most)
+                                      : graph_->constant(minimum->inputs[1]) != nullptr &&
+                                            IsAtMost(minimum->inputs[1], most));
   }
 
   NodeOutput AddConstant(NodeId like, const char* what, Tensor value) {
@@ -236,9 +235,8 @@ class ArrayPass : private PatternPass {
     const bool filled = array.scatter >= 0;
     std::vector<NodeOutput> inputs = {shape, graph_->node(array.node).inputs[0]};
     if (filled) inputs = {graph_->node(array.scatter).inputs[2], shape};
-    const NodeOutput list =
-        Make(array.node, filled ? "TensorListFromTensor" : "TensorListReserve", std::move(inputs),
-             ListAttrs(array));
+    const NodeOutput list = Make(array.node, filled ? "TensorListFromTensor" : "TensorListReserve",
+                                 std::move(inputs), ListAttrs(array));
     graph_->node(list.node).output_types = {DType::kVariant};
     graph_->node(list.node).output_shapes = {Shape()};
     return list;
@@ -306,8 +304,8 @@ class ArrayPass : private PatternPass {
 
   void Stack(const Array& array, NodeId id) {
     const Node gather = graph_->node(id);
-    const NodeOutput shape = AddConstant(id, "/element_shape",
-                                      ShapeTensor(gather.attrs.Get<Shape>("element_shape")));
+    const NodeOutput shape =
+        AddConstant(id, "/element_shape", ShapeTensor(gather.attrs.Get<Shape>("element_shape")));
     Attrs attrs;
     attrs.Set("element_dtype", gather.output_types[0]);
     attrs.Set("num_elements", array.size);

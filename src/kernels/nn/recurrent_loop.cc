@@ -20,13 +20,20 @@ namespace {
 // inputs]; input weights [inputs, blocks * units], or none where x is what gates get of the input;
 // weights [units, blocks * units], then biases of as many as the weights have columns or none, then
 // states [batch, units], then which rows of the table are the input, [turns * batch]; none where x
-// is. Outputs [turns or 1, batch, units] and the states after the last turn.
+// is. At the end a mask [turns, batch], or none, and an output [batch, units], or none: where the
+// mask is false a row keeps its states, and its output is that of the turn before, before the first
+// one that is given; 0 where none is. Outputs [turns or 1, batch, units] and the states after the
+// last turn.
 Status LoopShape(ShapeContext& ctx, int states, int blocks) {
-  const int indices = ctx.num_inputs() - 1, first = indices - states;
+  const int indices = ctx.num_inputs() - 3, first = indices - states;
   for (int i = first; i < indices; ++i) SM_RETURN_IF_ERROR(ctx.ExpectRank(i, 2));
   SM_RETURN_IF_ERROR(ctx.ExpectRank(indices, 1));
-  const Shape &x = ctx.input(0), &state = ctx.input(first), &picked = ctx.input(indices);
-  if (!x.fully_known() || !state.fully_known() || !picked.fully_known()) return Status();
+  const Shape &x = ctx.input(0), &state = ctx.input(first), &picked = ctx.input(indices),
+              &mask = ctx.input(indices + 1), &masked = ctx.input(indices + 2);
+  if (!x.fully_known() || !state.fully_known() || !picked.fully_known() || !mask.fully_known() ||
+      !masked.fully_known()) {
+    return Status();
+  }
   const bool picks = x.rank() == 2;
   SM_RETURN_IF_ERROR(ctx.ExpectRank(0, picks ? 2 : 3));
   const bool projects = ctx.input(1) != Shape({0}), batch_major = ctx.attrs().Bool("batch_major");
@@ -52,6 +59,10 @@ Status LoopShape(ShapeContext& ctx, int states, int blocks) {
   for (int i = first; i < indices; ++i) {
     SM_CHECK_ARG(ctx.input(i) == state, "found states of shapes ", state, " and ", ctx.input(i));
   }
+  SM_CHECK_ARG(mask == Shape({0}) || mask == Shape({turns, state[0]}), "found a mask of shape ",
+               mask, ", expected [", turns, ", ", state[0], "] or none");
+  SM_CHECK_ARG(masked == Shape({0}) || (masked == state && mask.rank() == 2),
+               "found a masked output of shape ", masked, ", expected ", state, " or none");
   const int64_t kept = ctx.attrs().Bool("last_only") ? 1 : turns;
   ctx.set_output(0, Shape({kept, state[0], state[1]}));
   for (int i = 1; i < ctx.num_outputs(); ++i) ctx.set_output(i, state);
@@ -64,6 +75,7 @@ Status GruLoopShape(ShapeContext& ctx) { return LoopShape(ctx, 1, 3); }
 struct Cell {
   bool is_lstm = false;
   int gates = 3, hidden = 5;
+  int indices() const { return hidden + (is_lstm ? 2 : 1); }
   LstmArgs lstm;  // its attributes; the order of a gated recurrent unit's gates is as it comes
   bool last_only = false, batch_major = false;
 };
@@ -148,10 +160,14 @@ class Loop {
         gates_(cell.gates * units_),
         inputs_(ctx,
                 {turns_, batch_, ctx.input(0).shape()[ctx.input(0).shape().rank() - 1], gates_,
-                 cell.batch_major},
+                 cell.batch_major, cell.indices()},
                 weights.input == nullptr ? nullptr : &weights.input->front(), weights.picked.get(),
                 Bias(InputBias())) {
     if (weights.blocks != nullptr) blocks_ = *weights.blocks;
+    if (ctx.input(cell.indices() + 1).num_elements() > 0) {
+      mask_ = ctx.in<bool>(cell.indices() + 1);
+      masked_ = Bias(cell.indices() + 2);
+    }
   }
 
   // Divides the batch, the rows of which do not need each other, among threads; if there are too
@@ -180,7 +196,13 @@ class Loop {
     const auto temp = [&](int64_t columns) {
       return ctx_.AllocateTemp(DType::kFloat, Shape({batch_, columns}));
     };
-    SM_ASSIGN_OR_RETURN(other_, temp(units_));
+    SM_ASSIGN_OR_RETURN(hidden_[0], temp(units_));
+    if (mask_ != nullptr) {
+      SM_ASSIGN_OR_RETURN(hidden_[1], temp(units_));
+      if (cell_.is_lstm) {
+        SM_ASSIGN_OR_RETURN(state_, temp(units_));
+      }
+    }
     if (reduced_ != nullptr) {
       SM_ASSIGN_OR_RETURN(products_, temp(gates_));
       SM_ASSIGN_OR_RETURN(sums_, temp(gates_));
@@ -197,20 +219,31 @@ class Loop {
   static int64_t Turns(OpContext& ctx, const Cell& cell) {
     const Shape& x = ctx.input(0).shape();
     if (x.rank() == 3) return x[cell.batch_major ? 1 : 0];
-    return ctx.input(ctx.num_inputs() - 1).num_elements() / ctx.input(cell.hidden).shape()[0];
+    return ctx.input(cell.indices()).num_elements() / ctx.input(cell.hidden).shape()[0];
   }
   int InputBias() const { return cell_.is_lstm ? 3 : 4; }
 
-  // The hidden state that turn t finds. Where only the last is kept, turns alternate between two
-  // places and end in the output.
+  // The hidden state that turn t finds. It is the turn's output, where there is no mask and not
+  // only the last output is kept; else turns alternate between two places.
   const float* Hidden(int64_t t) {
     return t == 0 ? ctx_.in<float>(cell_.hidden) : NextHidden(t - 1);
   }
   float* NextHidden(int64_t t) {
+    const bool to_end = (turns_ - t) % 2 == 1;
+    if (mask_ != nullptr) return Data(hidden_[to_end ? 1 : 0]);
     float* const out = ctx_.out<float>(0);
     if (!cell_.last_only) return out + t * batch_ * units_;
-    return (turns_ - t) % 2 == 1 ? out : static_cast<float*>(other_.raw_mutable_data());
+    return to_end ? out : Data(hidden_[0]);
   }
+  // The state of a long short-term memory is kept in one place, or, with a mask, in two.
+  const float* State(int64_t t) {
+    return t == 0 ? ctx_.in<float>(cell_.hidden + 1) : NextState(t - 1);
+  }
+  float* NextState(int64_t t) {
+    const bool to_end = mask_ == nullptr || (turns_ - t) % 2 == 1;
+    return to_end ? ctx_.out<float>(2) : Data(state_);
+  }
+  static float* Data(Tensor& t) { return static_cast<float*>(t.raw_mutable_data()); }
 
   const float* Bias(int input) const {
     return ctx_.input(input).num_elements() == 0 ? nullptr : ctx_.in<float>(input);
@@ -225,8 +258,8 @@ class Loop {
     args.hidden = Hidden(t) + first * units_;
     args.next_hidden = NextHidden(t) + first * units_;
     if (cell_.is_lstm) {
-      args.next_state = ctx_.out<float>(2) + first * units_;
-      args.state = t == 0 ? ctx_.in<float>(cell_.hidden + 1) + first * units_ : args.next_state;
+      args.next_state = NextState(t) + first * units_;
+      args.state = State(t) + first * units_;
     } else if (!inputs_.has_bias()) {
       args.input_bias = Bias(InputBias());
     }
@@ -245,11 +278,14 @@ class Loop {
       inputs_.Make(t, first, rows, rows == batch_);
       const TurnArgs args = ArgsOf(t, first, rows);
       ctx_.ParallelFor(1, CostOfTurn(rows), [&](int64_t, int64_t) {  // sees whether the run is over
-        if (reduced_ != nullptr) {
+        if (IsMasked(t, first, rows)) {
+          // Nothing but what is kept.
+        } else if (reduced_ != nullptr) {
           ReducedTurn(args, first, divide_products);
         } else {
           RunBlocks(args, 0, Blocks());
         }
+        Keep(t, args, first, 0, units_);
       });
     }
   }
@@ -257,6 +293,35 @@ class Loop {
   int64_t Blocks() const { return (units_ + Vectors().lanes - 1) / Vectors().lanes; }
   void RunBlocks(const TurnArgs& args, int64_t begin, int64_t end) const {
     (cell_.is_lstm ? Vectors().lstm_turn : Vectors().gru_turn)(args, begin, end);
+  }
+
+  bool IsMasked(int64_t t, int64_t first, int64_t rows) const {
+    const bool* const mask = mask_ == nullptr ? nullptr : mask_ + t * batch_ + first;
+    return mask != nullptr && std::find(mask, mask + rows, true) == mask + rows;
+  }
+
+  // After turn t has given the rows from `first` on units [begin, end): rows that are masked keep
+  // what they had, and the turn gets its output.
+  void Keep(int64_t t, const TurnArgs& args, int64_t first, int64_t begin, int64_t end) {
+    if (mask_ == nullptr) return;
+    const int64_t n = end - begin;
+    for (int64_t r = 0; r < args.rows; ++r) {
+      const int64_t at = r * units_ + begin, row = (first + r) * units_ + begin;
+      float* const out = ctx_.out<float>(0) + row + (cell_.last_only ? 0 : t * batch_ * units_);
+      if (mask_[t * batch_ + first + r]) {
+        std::copy_n(args.next_hidden + at, n, out);
+        continue;
+      }
+      std::copy_n(args.hidden + at, n, args.next_hidden + at);
+      if (cell_.is_lstm) std::copy_n(args.state + at, n, args.next_state + at);
+      if (masked_ == nullptr) {
+        std::fill_n(out, n, 0.0f);
+      } else if (t == 0) {
+        std::copy_n(masked_ + row, n, out);
+      } else if (!cell_.last_only) {
+        std::copy_n(out - batch_ * units_, n, out);
+      }
+    }
   }
 
   // Each turn with several threads.
@@ -268,7 +333,10 @@ class Loop {
     if (reduced_ != nullptr || parts < 2) return RunRows(0, batch_, true);
     const auto turn = [&](int64_t t, int64_t part) {
       if (!ctx_.run().CheckInterrupt().ok()) return false;
-      RunBlocks(ArgsOf(t, 0, batch_), Blocks() * part / parts, Blocks() * (part + 1) / parts);
+      const TurnArgs args = ArgsOf(t, 0, batch_);
+      const int64_t begin = Blocks() * part / parts, end = Blocks() * (part + 1) / parts;
+      if (!IsMasked(t, 0, batch_)) RunBlocks(args, begin, end);
+      Keep(t, args, 0, begin * Vectors().lanes, std::min(end * Vectors().lanes, units_));
       return true;
     };
     inputs_.Make(0, 0, batch_, true);
@@ -335,8 +403,10 @@ class Loop {
   const int64_t turns_, batch_, units_, gates_;
   TurnInputs inputs_;
   Tensor blocks_;
-  Tensor other_;            // hidden states
-  Tensor products_, sums_;  // of weights of fewer bits
+  const bool* mask_ = nullptr;     // [turns, batch], or null
+  const float* masked_ = nullptr;  // the first turn's masked output; null: masked outputs are 0
+  Tensor hidden_[2], state_;       // of turns, where these are not results
+  Tensor products_, sums_;         // of weights of fewer bits
 };
 
 StatusOr<KernelPtr> BuildLoop(BuildContext& build, Cell cell) {
@@ -355,15 +425,17 @@ StatusOr<KernelPtr> BuildGruLoop(BuildContext& build) { return BuildLoop(build, 
 constexpr OpDef kOps[] = {
     {.signature =
          "_GruLoop(x: float, input_weights: float, weights: float, bias: float, "
-         "input_bias: float, hidden: float, indices: Tindices) -> (output: float, last_hidden: "
-         "float); last_only: bool; batch_major: bool = false; Tindices: {int32,int64} = "
+         "input_bias: float, hidden: float, indices: Tindices, mask: bool, masked: float) -> "
+         "(output: float, last_hidden: float); last_only: bool; batch_major: bool = false; "
+         "Tindices: {int32,int64} = "
          "int32",
      .shape = GruLoopShape,
      .build = BuildGruLoop,
      .is_long = true},
     {.signature = "_LstmLoop(x: float, input_weights: float, weights: float, bias: float, "
-                  "hidden: float, state: float, indices: Tindices) -> (output: float, last_hidden: "
-                  "float, last_state: float); order: list(int); forget_bias: float = 0.0; "
+                  "hidden: float, state: float, indices: Tindices, mask: bool, masked: float) -> "
+                  "(output: float, last_hidden: float, last_state: float); order: list(int); "
+                  "forget_bias: float = 0.0; "
                   "last_only: bool; batch_major: bool = false; Tindices: {int32,int64} = int32",
      .shape = LstmLoopShape,
      .build = BuildLstmLoop,

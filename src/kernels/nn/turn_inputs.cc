@@ -8,9 +8,9 @@ namespace savedmodel {
 
 Status TurnInputs::Prepare(int64_t threads) {
   if (!Multiplies()) return Status();
-  const auto [turns, batch, inputs, gates, batch_major] = sizes_;
+  const auto [turns, batch, inputs, gates, batch_major, indices] = sizes_;
   if (products_ != nullptr) {
-    SM_ASSIGN_OR_RETURN(picked_, products_->Pick(ctx_, ctx_.input(ctx_.num_inputs() - 1)));
+    SM_ASSIGN_OR_RETURN(picked_, products_->Pick(ctx_, ctx_.input(indices)));
     if (batch == 1) return Status();  // turns take them from where they are
   }
   chunk_ = turns;

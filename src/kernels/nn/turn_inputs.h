@@ -12,10 +12,11 @@ class TurnInputs {
   struct Sizes {
     int64_t turns, batch, inputs, gates;
     bool batch_major;  // x is [batch, turns, inputs], else [turns, batch, inputs]
+    int indices;       // the op's input with the indices
   };
 
-  // Of inputs 0 (x or a table), 1 (input weights, or none) and the last (indices, or none) of the
-  // op; the weights may be packed. `bias` (or null) is added to what is multiplied.
+  // Of inputs 0 (x or a table), 1 (input weights, or none) and `sizes.indices` (or none) of the op;
+  // the weights may be packed. `bias` (or null) is added to what is multiplied.
   TurnInputs(OpContext& ctx, const Sizes& sizes, const PackedMatrix* packed, RowProducts* products,
              const float* bias)
       : ctx_(ctx), sizes_(sizes), packed_(packed), products_(products), bias_(bias) {}

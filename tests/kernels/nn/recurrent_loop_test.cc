@@ -15,7 +15,8 @@ namespace {
 struct Sizes {
   int64_t turns, batch, inputs, units;  // 0 inputs: rows are not multiplied by weights
   bool last_only, constant_weights, batch_major = false;
-  int64_t table_rows = 0;  // where rows are picked from a table
+  int64_t table_rows = 0;                       // where rows are picked from a table
+  enum { kNone, kZeros, kKeeps } mask = kNone;  // and what masked outputs are
 };
 
 Tensor Numbers(const std::vector<int64_t>& dims, int seed) {
@@ -37,7 +38,9 @@ class RecurrentLoopTest : public testing::TestWithParam<Sizes> {
     const auto add = [&](const Tensor& value, bool constant) {
       const std::string name = "in" + std::to_string(values_.size());
       graph_ += "node { name: '" + name + "' op: 'Placeholder' attr { key: 'dtype' value { type: " +
-                (value.dtype() == DType::kFloat ? "DT_FLOAT" : "DT_INT32") +
+                (value.dtype() == DType::kFloat  ? "DT_FLOAT"
+                 : value.dtype() == DType::kBool ? "DT_BOOL"
+                                                 : "DT_INT32") +
                 " } } "
                 "attr { key: 'shape' value { shape {";
       for (const int64_t d : value.shape().ToVector()) {
@@ -64,6 +67,9 @@ class RecurrentLoopTest : public testing::TestWithParam<Sizes> {
     for (const int64_t bias : biases) add(Numbers({bias}, 3 + static_cast<int>(bias % 7)), true);
     for (int i = 0; i < states; ++i) add(Numbers({s.batch, s.units}, 5 + i), false);
     add(*Tensor::FromVector(rows, {static_cast<int64_t>(rows.size())}), s.table_rows == 0);
+    add(Mask(), s.mask == Sizes::kNone);
+    masked_ = static_cast<int>(values_.size());
+    add(s.mask == Sizes::kKeeps ? Numbers({s.batch, s.units}, 8) : Numbers({0}, 8), false);
     graph_ += "node { name: 'y' op: '" + op + "'" + uses + " " + attrs +
               "attr { key: 'last_only' value { b: " + (s.last_only ? "true" : "false") +
               " } } attr { key: 'batch_major' value { b: " + (s.batch_major ? "true" : "false") +
@@ -78,6 +84,31 @@ class RecurrentLoopTest : public testing::TestWithParam<Sizes> {
       rows.push_back(static_cast<int32_t>(i * 5 % s.table_rows));
     }
     return rows;
+  }
+
+  // Rows that are masked at the beginning, at the end, in between, always.
+  static bool IsMasked(int64_t t, int64_t r) {
+    const Sizes& s = GetParam();
+    return s.mask != Sizes::kNone &&
+           (t < r % 3 || t > s.turns - r % 4 || (t + r) % 5 == 2 || r == 4);
+  }
+  static Tensor Mask() {
+    const Sizes& s = GetParam();
+    const bool none = s.mask == Sizes::kNone;
+    auto mask = Tensor::Allocate(DType::kBool, none ? Shape({0}) : Shape({s.turns, s.batch}));
+    for (int64_t i = 0; i < mask->num_elements(); ++i) {
+      static_cast<bool*>(mask->raw_mutable_data())[i] = !IsMasked(i / s.batch, i % s.batch);
+    }
+    return *mask;
+  }
+  // Puts a turn's output behind those before.
+  void AddOutput(int64_t t, const std::vector<double>& hidden, std::vector<double>* outputs) const {
+    const int64_t n = GetParam().batch * GetParam().units;
+    for (int64_t i = 0; i < n; ++i) {
+      const bool keeps = GetParam().mask == Sizes::kKeeps;
+      const double kept = !keeps ? 0 : t == 0 ? In(masked_, i) : (*outputs)[(t - 1) * n + i];
+      outputs->push_back(IsMasked(t, i / GetParam().units) ? kept : hidden[i]);
+    }
   }
 
   StatusOr<std::vector<Tensor>> Run(int threads, int outputs, const RunOptions& run = {},
@@ -162,6 +193,7 @@ class RecurrentLoopTest : public testing::TestWithParam<Sizes> {
   std::vector<std::string> feeds_;
   TensorMap inputs_, constants_;
   std::vector<Tensor> values_;
+  int masked_ = 0;  // the input with what the first masked output is
 };
 
 constexpr char kLstmAttrs[] =
@@ -176,6 +208,10 @@ TEST_P(RecurrentLoopTest, Lstm) {
     std::vector<double> next(hidden.size());
     for (int64_t i = 0; i < s.batch * s.units; ++i) {
       const int64_t r = i / s.units, columns = 4 * s.units;
+      if (IsMasked(t, r)) {
+        next[i] = hidden[i];
+        continue;
+      }
       const auto gate = [&](int64_t block) {
         const int64_t j = block * s.units + i % s.units;
         return OfInput(t, r, j, columns) + Product(hidden, r, j, columns);
@@ -185,7 +221,7 @@ TEST_P(RecurrentLoopTest, Lstm) {
       next[i] = Sigmoid(gate(3)) * std::tanh(state[i]);
     }
     hidden = next;
-    outputs.insert(outputs.end(), hidden.begin(), hidden.end());
+    AddOutput(t, hidden, &outputs);
   }
   ExpectResults(outputs, {hidden, state});
 }
@@ -200,6 +236,10 @@ TEST_P(RecurrentLoopTest, Gru) {
     std::vector<double> next(hidden.size());
     for (int64_t i = 0; i < s.batch * s.units; ++i) {
       const int64_t r = i / s.units, u = i % s.units;
+      if (IsMasked(t, r)) {
+        next[i] = hidden[i];
+        continue;
+      }
       const auto x = [&](int64_t block) {
         const int64_t j = block * s.units + u;
         return OfInput(t, r, j, columns) + Bias(4, j);
@@ -211,7 +251,7 @@ TEST_P(RecurrentLoopTest, Gru) {
       next[i] = update * hidden[i] + (1 - update) * std::tanh(x(2) + reset * product(2));
     }
     hidden = next;
-    outputs.insert(outputs.end(), hidden.begin(), hidden.end());
+    AddOutput(t, hidden, &outputs);
   }
   ExpectResults(outputs, {hidden});
 }
@@ -241,7 +281,12 @@ INSTANTIATE_TEST_SUITE_P(
                     Sizes{3, 8, 0, 64, true, true}, Sizes{3, 0, 4, 8, false, true},
                     Sizes{2, 19, 1, 48, false, false}, Sizes{4, 1, 6, 33, false, true, false, 7},
                     Sizes{5, 2, 6, 128, false, true, false, 4},
-                    Sizes{6, 9, 6, 33, true, true, false, 20}));
+                    Sizes{6, 9, 6, 33, true, true, false, 20},
+                    Sizes{5, 1, 5, 100, false, true, false, 0, Sizes::kZeros},
+                    Sizes{5, 1, 5, 100, true, true, false, 0, Sizes::kKeeps},
+                    Sizes{6, 2, 0, 40, false, true, false, 0, Sizes::kKeeps},
+                    Sizes{9, 9, 6, 33, false, true, false, 20, Sizes::kKeeps},
+                    Sizes{6, 5, 6, 33, true, false, true, 0, Sizes::kZeros}));
 
 using RecurrentLoopLimitsTest = RecurrentLoopTest;
 

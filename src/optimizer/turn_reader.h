@@ -1,0 +1,70 @@
+// What a turn of a loop over cells of recurrent layers computes.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "src/optimizer/loop_function.h"
+
+namespace savedmodel {
+
+// One of the cells of a turn. The first takes a row of the input, the others take the output of the
+// one before.
+struct CellTurn {
+  NodeId node = -1;
+  int hidden = -1, state = -1;  // variables of the loop; the same where a cell has one state
+  Tensor input_weights;         // without value where the rows of the input are products already
+  Tensor weights;               // of the recurrent product
+  Tensor bias, input_bias;      // may be without value
+};
+
+// Which rows take part in a turn; the others keep their states.
+struct TurnMask {
+  int list = -1;     // variable: list of booleans, one for each row
+  int lengths = -1;  // or variable: numbers of turns that rows take part in
+  bool exists() const { return list >= 0 || lengths >= 0; }
+  friend bool operator==(const TurnMask&, const TurnMask&) = default;
+};
+
+// Numbers are of the loop's variables; -1 where there is none.
+struct Turn {
+  int time = -1;           // which row is taken
+  int input = -1;          // list of rows
+  int output = -1;         // list of results, where they are kept
+  bool last_only = false;  // the list holds the last result only
+  std::vector<CellTurn> cells;
+  TurnMask mask;
+  int masked = -1;  // what masked outputs are: a variable, the last output; without one 0
+};
+
+// The body of a loop over cells.
+class TurnReader : public LoopFunction {
+ public:
+  using LoopFunction::LoopFunction;
+
+  // After Specialize. False for other loops.
+  StatusOr<bool> Read(Turn* turn);
+
+ private:
+  // A value that is `made` where a mask says so, else `kept`.
+  struct Masked {
+    NodeOutput made, kept;
+    TurnMask mask;
+  };
+
+  bool ReadCell(NodeId id);
+  bool ReadSum(NodeOutput v, int part, CellTurn* cell);
+  bool ReadProduct(NodeOutput factor, const Tensor& weights, int part, CellTurn* cell);
+  Masked ReadMasked(NodeOutput v) const;
+  bool ReadMask(NodeOutput mask, int64_t batch, TurnMask* read, bool* inverted) const;
+  bool IsNext(int variable, NodeOutput made);
+  bool ReadOutput(NodeOutput result);
+  bool RestIsPlain() const;
+  bool Agrees(const TurnMask& mask);
+
+  Turn turn_;
+  std::optional<TurnMask> mask_;  // that of the states and outputs that were read
+};
+
+}  // namespace savedmodel
