@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
 """Records what TensorFlow answers to small graphs, as conformance files in tests/data/graphs: with
-the control flow of TensorFlow 1, and layers over embeddings.
+the control flow of TensorFlow 1, layers over embeddings, and recurrent layers.
 
-usage: tools/record_graph_cases.py      (needs tensorflow and protoc)
+usage: tools/record_graph_cases.py      (needs tensorflow, tf_keras and protoc)
 
 A case is a graph and the steps of one session; tests/replay/conformance.proto has the format.
 """
+import os
+
+os.environ["TF_USE_LEGACY_KERAS"] = "1"  # for the cells of TensorFlow 1
+
 import numpy as np
 import tensorflow as tf
+from tf_keras.src.layers.rnn import legacy_cells as cells
 
 from record_op_cases import ROOT, load_format
 
@@ -242,6 +247,113 @@ def layer_convolutions():
             tf.reduce_max(image, [1, 2])], steps
 
 
+def sequences():
+    """Rows of features and how many turns each takes part in: all, some, none, one."""
+    x, n = v1.placeholder(tf.float32, [None, 6, 3], "x"), v1.placeholder(tf.int32, [None], "n")
+    r = np.random.default_rng(4)
+    steps = [{"x": r.normal(0, 1, (len(n), 6, 3)).astype(np.float32), "n": np.array(n, np.int32)}
+             for n in ([6, 3, 0, 1, 5], [2, 1], [4], [0], [9, 2])]
+    return x, n, steps
+
+
+def dynamic_rnn(make_cell, has_lengths=True):
+    """Outputs and last states of TensorFlow 1's loop over a cell whose weights are constants."""
+    x, n, steps = sequences()
+    with v1.variable_scope("", custom_getter=lambda getter, name, shape, **_: normal(*shape)):
+        out, last = v1.nn.dynamic_rnn(make_cell(), x, n if has_lengths else None, dtype=tf.float32)
+    return [out, *tf.nest.flatten(last), tf.identity(n)], steps
+
+
+def rnn_basic_lstm():
+    return dynamic_rnn(lambda: cells.BasicLSTMCell(7), has_lengths=False)
+
+
+def rnn_lstm():
+    return dynamic_rnn(lambda: cells.LSTMCell(7, forget_bias=0.5))
+
+
+def rnn_lstm_with_more():
+    return dynamic_rnn(lambda: cells.LSTMCell(7, use_peepholes=True, num_proj=4))
+
+
+def rnn_gru():
+    return dynamic_rnn(lambda: cells.GRUCell(7))
+
+
+def rnn_gru_of_other_activation():
+    return dynamic_rnn(lambda: cells.GRUCell(16, activation=tf.nn.softsign), has_lengths=False)
+
+
+def rnn_basic():
+    return dynamic_rnn(lambda: cells.BasicRNNCell(17))
+
+
+def rnn_stacked():
+    return dynamic_rnn(lambda: cells.MultiRNNCell([cells.GRUCell(5), cells.LSTMCell(7),
+                                                   cells.BasicRNNCell(4, activation=tf.nn.relu)]))
+
+
+def rnn_last_states():
+    (_, *last, _), steps = dynamic_rnn(lambda: cells.LSTMCell(7))
+    return last, steps
+
+
+def keras_rnn(cell, gates, states, zeros=False, last_only=False, starts=False):
+    """Keras's loop over rows that a mask leaves out in any turn."""
+    x, n, steps = sequences()
+    units = 7
+    mask = (tf.range(6)[tf.newaxis] < n[:, tf.newaxis]) & (x[:, :, 0] < 1)
+
+    @tf.function
+    def layer(x, mask):
+        weights, recurrent_weights = normal(3, gates * units), normal(units, gates * units)
+        rows, row_masks = tf.transpose(x, [1, 0, 2]), tf.transpose(mask)[:, :, tf.newaxis]
+        items = tf.TensorArray(tf.float32, 6).unstack(rows)
+        masks = tf.TensorArray(tf.bool, 6).unstack(row_masks)
+        first = [tf.tile(normal(1, units), [tf.shape(x)[0], 1]) if starts else
+                 tf.zeros([tf.shape(x)[0], units]) for _ in range(states)]
+
+        def body(t, out, before, *old):
+            new = cell(tf.matmul(items.read(t), weights), recurrent_weights, *old)
+            takes_part = tf.tile(masks.read(t), [1, units])
+            result = tf.where(takes_part, new[0], tf.zeros_like(new[0]) if zeros else before)
+            new = [tf.where(takes_part, a, b) for a, b in zip(new, old)]
+            return (t + 1, out.write(0 if last_only else t, result), result, *new)
+        _, out, _, *last = tf.while_loop(
+            lambda t, *_: t < 6, body,
+            (0, tf.TensorArray(tf.float32, 1 if last_only else 6), tf.zeros_like(first[0]), *first))
+        return (out.stack(), *last)
+    return list(layer(x, mask)), steps
+
+
+def masked_lstm():
+    return keras_rnn(lstm, 4, 2)
+
+
+def masked_lstm_of_zeros():
+    return keras_rnn(lstm, 4, 2, zeros=True)
+
+
+def masked_lstm_last_only():
+    return keras_rnn(lstm, 4, 2, last_only=True, starts=True)
+
+
+def masked_gru():
+    return keras_rnn(gru, 3, 1, starts=True)
+
+
+def masked_hard_gru():
+    """The cell of Keras's first generation: gates one by one, reset before the product."""
+    def cell(x, weights, h):
+        def open(v):
+            return tf.clip_by_value(v * 0.2 + 0.5, 0., 1.)
+        wz, wr, wh = tf.split(weights, 3, 1)
+        xz, xr, xh = tf.split(x, 3, 1)
+        z, r = open(tf.matmul(h, wz) + xz + normal(7)), open(tf.matmul(h, wr) + xr)
+        return (z * h + (1. - z) * tf.tanh(xh + tf.matmul(r * h, wh)),)
+    return keras_rnn(cell, 3, 1, zeros=True, last_only=True)
+
+
 def record(file, name, build, resources):
     with tf.Graph().as_default() as graph:
         (v1.enable_resource_variables if resources else v1.disable_resource_variables)()
@@ -289,8 +401,11 @@ def main():
     v1.disable_eager_execution()
     v1.disable_control_flow_v2()
     record_all("conditionals", "case_")
+    record_all("dynamic_rnn_v1", "rnn_")
     v1.enable_control_flow_v2()
     record_all("embeddings", "layer_")
+    record_all("dynamic_rnn", "rnn_")
+    record_all("masked_rnn", "masked_")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 // for one row at a time. All items are rows of the tensor that the list was made of, so one product
 // before the loop computes all of them; the body then takes item i of a list of the products.
 #include <algorithm>
+#include <map>
 
 #include "src/base/status_macros.h"
 #include "src/optimizer/optimizer.h"
@@ -37,6 +38,7 @@ class Hoister {
     SM_RETURN_IF_ERROR(Optimize(context_, &copy.graph));
     *changed = TellRowShapes(&copy.graph);
     for (NodeId id = copy.graph.num_nodes() - 1; id >= 0; --id) SplitProduct(&copy.graph, id);
+    JoinProducts(&copy.graph);
     const int count = copy.graph.num_nodes();
     for (NodeId id = 0; id < count; ++id) {
       SM_ASSIGN_OR_RETURN(const bool hoisted, Hoist(&copy.graph, id));
@@ -168,6 +170,64 @@ class Hoister {
     sum.output_types = product.output_types;
     sum.output_shapes = product.output_shapes;
     body->node(id) = std::move(sum);
+  }
+
+  // Products of one row of a list and several constants become parts of one product: some cells
+  // multiply gate by gate.
+  void JoinProducts(Graph* body) {
+    std::map<NodeId, std::vector<NodeId>> products;  // by the node that takes the row
+    for (NodeId id = 0; id < body->num_nodes(); ++id) {
+      const Node& node = body->node(id);
+      const NodeId item = IsProduct(node) ? node.inputs[0].node : -1;
+      const Tensor* weights = item < 0 ? nullptr : body->constant(node.inputs[1]);
+      const bool fits = weights != nullptr && weights->shape().rank() == 2 &&
+                        IsPlain(body->node(item), "TensorListGetItem", 3) &&
+                        Source(*body, body->node(item).inputs[0]).node >= 0;
+      if (fits) products[item].push_back(id);
+    }
+    for (const auto& [item, parts] : products) {
+      if (parts.size() > 1) JoinProducts(body, parts);
+    }
+  }
+  void JoinProducts(Graph* body, const std::vector<NodeId>& parts) {
+    const Node first = body->node(parts[0]);
+    std::vector<int64_t> widths;
+    int64_t rows = 0, columns = 0;
+    for (const NodeId id : parts) {
+      const Shape& shape = body->constant(body->node(id).inputs[1])->shape();
+      if (id != parts[0] && shape[0] != rows) return;
+      rows = shape[0];
+      widths.push_back(shape[1]);
+      columns += shape[1];
+    }
+    StatusOr<Tensor> joined = Tensor::Allocate(DType::kFloat, Shape({rows, columns}));
+    if (!joined.ok()) return;
+    float* to = static_cast<float*>(joined->raw_mutable_data());
+    for (int64_t r = 0; r < rows; ++r) {
+      for (size_t i = 0; i < parts.size(); ++i) {
+        const Tensor& weights = *body->constant(body->node(parts[i]).inputs[1]);
+        to = std::copy_n(weights.data<float>() + r * widths[i], widths[i], to);
+      }
+    }
+    Node product = first;
+    product.name += "/joined";
+    product.inputs[1] = {body->AddConst(product.name + "/weights", *joined), 0};
+    product.output_shapes.clear();
+    Node split;
+    split.name = product.name + "/split";
+    split.op = "SplitV";
+    split.registered = context_->env.registry->Find("SplitV");
+    split.inputs = {{body->AddNode(std::move(product)), 0},
+                    {body->AddConst(split.name + "/sizes", Tensor::Vector(widths)), 0},
+                    {body->AddConst(split.name + "/axis", Tensor::Scalar<int32_t>(1)), 0}};
+    split.attrs.Set("T", DType::kFloat);
+    split.attrs.Set("Tlen", DType::kInt64);
+    split.attrs.Set("num_split", static_cast<int64_t>(parts.size()));
+    split.output_types.assign(parts.size(), DType::kFloat);
+    const NodeId made = body->AddNode(std::move(split));
+    for (size_t i = 0; i < parts.size(); ++i) {
+      MakeIdentity(*context_, body, parts[i], {made, static_cast<int>(i)});
+    }
   }
 
   // Tells ops that take items of a list, which the loop does not change, the shape of the items.

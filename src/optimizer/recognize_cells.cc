@@ -1,16 +1,15 @@
-// Cells of recurrent layers, LSTM and GRU, recognised in the small ops that frameworks write them
-// with. Patterns are matched by what the ops compute, not by names.
+// Cells of recurrent layers, LSTM and GRU, with the gates of a cell side by side in one matrix.
 #include <algorithm>
 #include <optional>
 
-#include "src/optimizer/patterns.h"
+#include "src/optimizer/cell_patterns.h"
 
 namespace savedmodel {
 namespace {
 
-class CellRecognizer : private PatternPass {
+class CellRecognizer : private CellPatterns {
  public:
-  CellRecognizer(OptimizeContext* context, Graph* graph) : PatternPass(context, graph) {}
+  using CellPatterns::CellPatterns;
 
   Status Run() {
     return ReplaceEach([&](NodeId id, const std::string& op) {
@@ -80,11 +79,10 @@ class CellRecognizer : private PatternPass {
     return graph_->shape(a) == graph_->shape(b) && graph_->shape(a) == graph_->shape(c);
   }
 
-  // Sigmoid of a part of four, to which a number may have been added.
-  bool IsGate(NodeOutput v, Part* part, double* bias) const {
-    const Node* node = As(v, "Sigmoid", 1);
-    if (node == nullptr) return false;
-    NodeOutput x = node->inputs[0];
+  // A part of four, behind a sigmoid, to which a number may have been added.
+  bool IsGate(const Activation& gate, Part* part, double* bias) const {
+    if (!gate.IsPlain("Sigmoid")) return false;
+    NodeOutput x = gate.x;
     *bias = 0;
     Either(x, "AddV2", [&](NodeOutput a, NodeOutput b) {
       const std::optional<double> number = Number(b);
@@ -95,38 +93,29 @@ class CellRecognizer : private PatternPass {
     return part->index >= 0;
   }
 
-  // next = sigmoid(forget) * state + sigmoid(input) * tanh(candidate)
   bool ReplaceLstm(NodeId id) {
-    return Either({id, 0}, "AddV2", [&](NodeOutput kept, NodeOutput added) {
-      Part forget, input, candidate;
-      NodeOutput state;
-      double forget_bias = 0, input_bias = 0;
-      const bool found = Either(kept, "Mul",
-                                [&](NodeOutput gate, NodeOutput s) {
-                                  state = s;
-                                  return IsGate(gate, &forget, &forget_bias);
-                                }) &&
-                         Either(added, "Mul", [&](NodeOutput gate, NodeOutput content) {
-                           const Node* tanh = As(content, "Tanh", 1);
-                           if (tanh == nullptr || !IsGate(gate, &input, &input_bias)) return false;
-                           candidate = AsPart(tanh->inputs[0], 4);
-                           return true;
-                         });
-      if (!found || input_bias != 0 || candidate.index < 0 || forget.whole != input.whole ||
-          candidate.whole != input.whole || !AreAlike({id, 0}, state, forget.part)) {
-        return false;
-      }
-      const int output = 6 - forget.index - input.index - candidate.index;
-      const bool all = forget.index != input.index && forget.index != candidate.index &&
-                       input.index != candidate.index;
-      if (!all) return false;
-      Attrs attrs;
-      attrs.Set("order", std::vector<int64_t>{input.index, forget.index, candidate.index, output});
-      attrs.Set("forget_bias", static_cast<float>(forget_bias));
-      const NodeOutput cell = Make(id, "_LstmCell", {forget.whole, state}, std::move(attrs), 2);
-      Redirect(id, {cell.node, 1});
-      return true;
-    });
+    LstmPattern p;
+    Part forget, input;
+    double forget_bias = 0, input_bias = 0;
+    if (!MatchLstmState({id, 0}, &p) || !p.candidate.IsPlain("Tanh") ||
+        !IsGate(p.forget, &forget, &forget_bias) || !IsGate(p.input, &input, &input_bias)) {
+      return false;
+    }
+    const Part candidate = AsPart(p.candidate.x, 4);
+    if (input_bias != 0 || candidate.index < 0 || forget.whole != input.whole ||
+        candidate.whole != input.whole || !AreAlike({id, 0}, p.state, forget.part)) {
+      return false;
+    }
+    const int output = 6 - forget.index - input.index - candidate.index;
+    const bool all = forget.index != input.index && forget.index != candidate.index &&
+                     input.index != candidate.index;
+    if (!all) return false;
+    Attrs attrs;
+    attrs.Set("order", std::vector<int64_t>{input.index, forget.index, candidate.index, output});
+    attrs.Set("forget_bias", static_cast<float>(forget_bias));
+    const NodeOutput cell = Make(id, "_LstmCell", {forget.whole, p.state}, std::move(attrs), 2);
+    Redirect(id, {cell.node, 1});
+    return true;
   }
 
   // output = sigmoid(output gate) * tanh(next), of a cell that was recognised.
@@ -135,7 +124,7 @@ class CellRecognizer : private PatternPass {
       const Node* tanh = As(content, "Tanh", 1);
       Part output;
       double bias = 0;
-      if (tanh == nullptr || !IsGate(gate, &output, &bias) || bias != 0) return false;
+      if (tanh == nullptr || !IsGate(AsActivation(gate), &output, &bias) || bias != 0) return false;
       const NodeOutput next = tanh->inputs[0];
       const Node* cell = As(next, "_LstmCell", 2);
       if (cell == nullptr || next.index != 1 || cell->inputs[0] != output.whole ||
@@ -148,48 +137,34 @@ class CellRecognizer : private PatternPass {
   }
 
   // sigmoid(x[index] + recurrent[index])
-  bool IsGruGate(NodeOutput v, int index, Part* x, Part* recurrent) const {
-    const Node* node = As(v, "Sigmoid", 1);
-    const Node* sum = node == nullptr ? nullptr : As(node->inputs[0], "AddV2", 2);
+  bool IsGruGate(const Activation& gate, int index, Part* x, Part* recurrent) const {
+    const Node* sum = gate.IsPlain("Sigmoid") ? As(gate.x, "AddV2", 2) : nullptr;
     if (sum == nullptr) return false;
     *x = AsPart(sum->inputs[0], 3);
     *recurrent = AsPart(sum->inputs[1], 3);
     return x->index == index && recurrent->index == index;
   }
 
-  // next = update * state + (1 - update) * tanh(x[2] + reset * recurrent[2])
+  // Of which the candidate is tanh(x[2] + reset * recurrent[2]).
   bool ReplaceGru(NodeId id) {
-    return Either({id, 0}, "AddV2", [&](NodeOutput kept, NodeOutput added) {
-      Part x, recurrent, x1, recurrent1;
-      NodeOutput state, update;
-      const bool found = Either(kept, "Mul", [&](NodeOutput gate, NodeOutput s) {
-        state = s;
-        update = gate;
-        return IsGruGate(gate, 0, &x, &recurrent);
-      });
-      if (!found || !AreAlike({id, 0}, state, x.part) ||
-          !AreAlike({id, 0}, state, recurrent.part)) {
-        return false;
-      }
-      const bool rest = Either(added, "Mul", [&](NodeOutput left, NodeOutput content) {
-        const Node* difference = As(left, "Sub", 2);
-        const Node* tanh = As(content, "Tanh", 1);
-        if (difference == nullptr || tanh == nullptr || !IsNumber(difference->inputs[0], 1) ||
-            difference->inputs[1] != update) {
-          return false;
-        }
-        return Either(tanh->inputs[0], "AddV2", [&](NodeOutput a, NodeOutput b) {
-          return IsPart(a, x.whole, 2, 3) && Either(b, "Mul", [&](NodeOutput reset, NodeOutput r) {
-                   return IsPart(r, recurrent.whole, 2, 3) &&
-                          IsGruGate(reset, 1, &x1, &recurrent1) && x1.whole == x.whole &&
-                          recurrent1.whole == recurrent.whole;
-                 });
-        });
-      });
-      if (!rest) return false;
-      Redirect(id, Make(id, "_GruCell", {x.whole, recurrent.whole, state}));
-      return true;
+    GruPattern p;
+    Part x, recurrent;
+    if (!MatchGru({id, 0}, &p) || !p.candidate.IsPlain("Tanh") ||
+        !IsGruGate(p.update, 0, &x, &recurrent) || !AreAlike({id, 0}, p.state, x.part) ||
+        !AreAlike({id, 0}, p.state, recurrent.part)) {
+      return false;
+    }
+    const bool rest = Either(p.candidate.x, "AddV2", [&](NodeOutput a, NodeOutput b) {
+      return IsPart(a, x.whole, 2, 3) && Either(b, "Mul", [&](NodeOutput reset, NodeOutput r) {
+               Part x1, recurrent1;
+               return IsPart(r, recurrent.whole, 2, 3) &&
+                      IsGruGate(AsActivation(reset), 1, &x1, &recurrent1) && x1.whole == x.whole &&
+                      recurrent1.whole == recurrent.whole;
+             });
     });
+    if (!rest) return false;
+    Redirect(id, Make(id, "_GruCell", {x.whole, recurrent.whole, p.state}));
+    return true;
   }
 };
 

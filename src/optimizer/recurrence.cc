@@ -32,8 +32,6 @@ class RecurrencePass : private PatternPass {
     NodeId node = -1;
     Turn turn;
     int64_t turns = 0;
-    std::vector<std::string> ops;          // of the cells
-    std::vector<Attrs> attrs;              // of the cells
     bool ends_early = false;               // when all rows have had their turns
     std::vector<int> counters, unchanged;  // variables
   };
@@ -60,10 +58,6 @@ class RecurrencePass : private PatternPass {
     SM_RETURN_IF_ERROR(body.Specialize(*graph_, loop->node, body));
     SM_ASSIGN_OR_RETURN(const bool found, body.Read(&loop->turn));
     if (!found) return false;
-    for (const CellTurn& cell : loop->turn.cells) {
-      loop->ops.push_back(body.graph().node(cell.node).op);
-      loop->attrs.push_back(body.graph().node(cell.node).attrs);
-    }
     SM_RETURN_IF_ERROR(cond.Specialize(*graph_, loop->node, body));
     for (int i = 0; i < static_cast<int>(count); ++i) {
       if (body.IsCounter(i)) {
@@ -184,7 +178,7 @@ class RecurrencePass : private PatternPass {
       const CellTurn& cell = turn.cells[i];
       const Shape hidden = graph_->shape(node.inputs[cell.hidden]);
       if (!hidden.fully_known() || hidden.rank() != 2 || x[1] != hidden[0]) return false;
-      const int64_t gates = (IsLstm(loop, i) ? 4 : 3) * hidden[1];
+      const int64_t gates = cell.gates * hidden[1];
       const auto is_row = [&](const Tensor& t) {
         return !t.has_value() || t.num_elements() == gates;
       };
@@ -227,7 +221,9 @@ class RecurrencePass : private PatternPass {
     }
     bool is_state = false;
     for (const CellTurn& cell : turn.cells) is_state = is_state || turn.masked == cell.hidden;
-    if (turn.masked >= 0 && !is_state && IsUsed({loop.node, turn.masked})) return false;
+    const auto is_used = [&](int i) { return IsUsed({loop.node, i}); };
+    if (turn.masked >= 0 && !is_state && is_used(turn.masked)) return false;
+    if (std::any_of(turn.unread.begin(), turn.unread.end(), is_used)) return false;
     if (!loop.ends_early) return true;
     // Turns that are left out leave outputs of 0, and counters that only they know.
     return (turn.output < 0 || (turn.masked < 0 && !turn.last_only)) &&
@@ -252,8 +248,6 @@ class RecurrencePass : private PatternPass {
     }
     return std::find(graph_->results.begin(), graph_->results.end(), list) == graph_->results.end();
   }
-
-  static bool IsLstm(const Loop& loop, size_t cell) { return loop.ops[cell] == "_LstmCell"; }
 
   // Tensor `value`, or a vector of nothing.
   NodeOutput AddConstant(const Loop& loop, const std::string& what, const Tensor& value,
@@ -321,7 +315,7 @@ class RecurrencePass : private PatternPass {
   // The op of cell `i`, with its input.
   NodeOutput MakeLoop(const Loop& loop, size_t i, const Input& input, NodeOutput mask) {
     const CellTurn& cell = loop.turn.cells[i];
-    const bool lstm = IsLstm(loop, i), last = i + 1 == loop.turn.cells.size();
+    const bool lstm = cell.op == "_LstmLoop", last = i + 1 == loop.turn.cells.size();
     const std::vector<NodeOutput> variables = graph_->node(loop.node).inputs;
     const Shape state = graph_->shape(variables[cell.hidden]);
     const std::string number = i == 0 ? "" : std::to_string(i);
@@ -333,19 +327,19 @@ class RecurrencePass : private PatternPass {
     std::vector<NodeOutput> inputs = {input.x, input.weights,
                                       AddConstant(loop, "/weights" + number, cell.weights),
                                       bias("/bias", cell.bias)};
-    if (!lstm) inputs.push_back(bias("/input_bias", cell.input_bias));
+    if (cell.op == "_GruLoop") inputs.push_back(bias("/input_bias", cell.input_bias));
     inputs.push_back(variables[cell.hidden]);
     if (lstm) inputs.push_back(variables[cell.state]);
     const bool keeps = last && loop.turn.masked >= 0;
     inputs.insert(inputs.end(), {input.indices, mask,
                                  keeps ? variables[loop.turn.masked]
                                        : AddConstant(loop, "/masked" + number, Tensor())});
-    Attrs attrs = loop.attrs[i];
+    Attrs attrs = cell.attrs;
     attrs.Set("Tindices", graph_->type(input.indices));
     attrs.Set("last_only", last && loop.turn.last_only);
     attrs.Set("batch_major", input.batch_major);
-    const NodeOutput made = Make(loop.node, lstm ? "_LstmLoop" : "_GruLoop", std::move(inputs),
-                                 std::move(attrs), lstm ? 3 : 2);
+    const NodeOutput made =
+        Make(loop.node, cell.op, std::move(inputs), std::move(attrs), lstm ? 3 : 2);
     const int64_t kept = last && loop.turn.last_only ? 1 : loop.turns;
     graph_->node(made.node).output_shapes.assign(lstm ? 3 : 2, state);
     graph_->node(made.node).output_shapes[0] = Shape({kept, state[0], state[1]});

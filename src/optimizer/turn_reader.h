@@ -5,18 +5,22 @@
 #include <string>
 #include <vector>
 
+#include "src/optimizer/cell_patterns.h"
 #include "src/optimizer/loop_function.h"
 
 namespace savedmodel {
 
-// One of the cells of a turn. The first takes a row of the input, the others take the output of the
-// one before.
+// One of the cells of a turn. The first takes a row of the input, others take the output of the
+// one before. Tensors are as the loops' ops take them; without value where there is none.
 struct CellTurn {
-  NodeId node = -1;
+  std::string op;  // of the loop over it
+  Attrs attrs;
+  NodeOutput made;              // the next hidden state
   int hidden = -1, state = -1;  // variables of the loop; the same where a cell has one state
-  Tensor input_weights;         // without value where the rows of the input are products already
-  Tensor weights;               // of the recurrent product
-  Tensor bias, input_bias;      // may be without value
+  int gates = 0;
+  Tensor input_weights;  // of cells but the first; the rows of the input are products already
+  Tensor weights;        // of the recurrent product
+  Tensor bias, input_bias;
 };
 
 // Which rows take part in a turn; the others keep their states.
@@ -35,34 +39,64 @@ struct Turn {
   bool last_only = false;  // the list holds the last result only
   std::vector<CellTurn> cells;
   TurnMask mask;
-  int masked = -1;  // what masked outputs are: a variable, the last output; without one 0
+  int masked = -1;          // what masked outputs are: a variable, the last output; without one 0
+  std::vector<int> unread;  // variables that turns change and do not read
 };
 
 // The body of a loop over cells.
 class TurnReader : public LoopFunction {
  public:
-  using LoopFunction::LoopFunction;
+  TurnReader(OptimizeContext* context, Graph graph)
+      : LoopFunction(context, std::move(graph)), patterns_(context, &own_) {}
 
   // After Specialize. False for other loops.
   StatusOr<bool> Read(Turn* turn);
 
  private:
+  // Columns [first, first + units) of a matrix or a row; or one number for all.
+  struct Columns {
+    Tensor values;
+    int64_t first = 0;
+  };
+  // What makes a gate's values before its activation.
+  struct GateSum {
+    std::optional<int64_t> input;                // columns of the input's row
+    std::optional<Columns> previous, recurrent;  // weights of the cell before and of `factor`
+    NodeOutput factor;
+    std::vector<Columns> biases;
+  };
   // A value that is `made` where a mask says so, else `kept`.
   struct Masked {
     NodeOutput made, kept;
     TurnMask mask;
   };
 
-  bool ReadCell(NodeId id);
-  bool ReadSum(NodeOutput v, int part, CellTurn* cell);
-  bool ReadProduct(NodeOutput factor, const Tensor& weights, int part, CellTurn* cell);
+  bool FindTime();
+  void SplitBeforeActivations();
+  std::vector<NodeOutput> MadeStates() const;
+  bool ReadCell(NodeOutput made);
+  bool ReadLstm(NodeOutput made, CellTurn* cell);
+  bool ReadGru(NodeOutput made, CellTurn* cell);
+  bool ReadRnn(NodeOutput made, CellTurn* cell);
+  bool ReadGate(NodeOutput v, int64_t first, int64_t units, GateSum* gate);
+  bool ReadPart(const Node& split, NodeOutput v, int64_t first, int64_t units, GateSum* gate);
+  bool ReadProduct(const Node& product, int64_t first, int64_t units, GateSum* gate);
+  bool AddProduct(NodeOutput factor, Columns weights, GateSum* gate);
+  bool Finish(const std::vector<GateSum>& gates, const Activation& gate_activation,
+              const std::string& activation, CellTurn* cell);
+  Tensor Join(const std::vector<const Columns*>& gates, const std::vector<int64_t>& order,
+              int64_t units) const;
+  Tensor JoinBiases(const std::vector<std::vector<Columns>>& gates,
+                    const std::vector<int64_t>& order, int64_t units) const;
   Masked ReadMasked(NodeOutput v) const;
   bool ReadMask(NodeOutput mask, int64_t batch, TurnMask* read, bool* inverted) const;
   bool IsNext(int variable, NodeOutput made);
   bool ReadOutput(NodeOutput result);
-  bool RestIsPlain() const;
+  bool RestIsPlain();
+  bool IsRead(int variable) const;
   bool Agrees(const TurnMask& mask);
 
+  CellPatterns patterns_;
   Turn turn_;
   std::optional<TurnMask> mask_;  // that of the states and outputs that were read
 };

@@ -2,8 +2,10 @@
 // replaying the same models.
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <string>
 
+#include "conformance.pb.h"
 #include "savedmodel/model.h"
 
 namespace savedmodel {
@@ -26,18 +28,42 @@ std::string PlanOf(const std::string& model, const Shape& shape) {
 
 TEST(RecurrenceTest, BidirectionalLayers) {
   const std::string plan = PlanOf("keras2_gru_bidirectional", Shape({2, 5, 3}));
-  EXPECT_EQ(Count(plan, " _GruLoop("), 2) << plan;
-  EXPECT_EQ(Count(plan, " _LstmLoop("), 2) << plan;
-  EXPECT_EQ(Count(plan, "While("), 1) << plan;  // stacked cells of two kinds
+  // Each direction, and stacked cells of two kinds.
+  EXPECT_EQ(Count(plan, " _GruLoop("), 3) << plan;
+  EXPECT_EQ(Count(plan, " _LstmLoop("), 3) << plan;
+  EXPECT_EQ(Count(plan, "While("), 0) << plan;
 }
 
-TEST(RecurrenceTest, StandardActivationsOnly) {
+TEST(RecurrenceTest, AnyActivations) {
   const std::string plan = PlanOf("keras2_lstm", Shape({2, 5, 3}));
-  EXPECT_EQ(Count(plan, " _LstmLoop("), 1) << plan;
+  EXPECT_EQ(Count(plan, " _LstmLoop("), 2) << plan;
   // Which multiplies the input by its weights, as it is.
   EXPECT_EQ(Count(plan, " _LstmLoop($0"), 1) << plan;
-  EXPECT_EQ(Count(plan, "While("), 1) << plan;
+  EXPECT_EQ(Count(plan, "While("), 0) << plan;
 }
+
+// The recorded graphs of a file, but `others`, hold no loop but those of one op.
+void ExpectLoopsOfOneOp(const std::string& file, const std::string& others) {
+  conformance::OpCases cases;
+  std::ifstream in("data/graphs/" + file + ".pb", std::ios::binary);
+  ASSERT_TRUE(cases.ParseFromIstream(&in));
+  for (const conformance::OpCase& c : cases.cases()) {
+    const auto model = LoadGraphDef(c.graph_def());
+    ASSERT_TRUE(model.ok()) << model.status();
+    const auto& fetches = c.steps(0).fetches();
+    const auto plan = model->Prune({"x:0", "n:0"}, {fetches.begin(), fetches.end()})
+                          .PlanText({{"x:0", Shape({5, 6, 3})}, {"n:0", Shape({5})}});
+    ASSERT_TRUE(plan.ok()) << c.name() << ": " << plan.status();
+    EXPECT_EQ(Count(*plan, "While(") > 0, c.name() == others) << c.name() << ": " << *plan;
+    EXPECT_EQ(Count(*plan, "Loop(") > 0, c.name() != others) << c.name() << ": " << *plan;
+  }
+}
+
+TEST(RecurrenceTest, DynamicRnnOfTensorArrays) {
+  ExpectLoopsOfOneOp("dynamic_rnn_v1", "lstm_with_more");
+}
+TEST(RecurrenceTest, DynamicRnnOfLists) { ExpectLoopsOfOneOp("dynamic_rnn", "lstm_with_more"); }
+TEST(RecurrenceTest, Masked) { ExpectLoopsOfOneOp("masked_rnn", ""); }
 
 // A loop that runs as often as an argument says at run time stays a loop.
 TEST(RecurrenceTest, UnknownLengthStays) {

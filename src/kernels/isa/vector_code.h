@@ -189,16 +189,31 @@ struct GruArgs {
   int64_t units = 0;
 };
 
-// A turn of the loop over such cells: the products of the hidden state and the recurrent weights,
-// and the cells, a vector of units at a time. Blocks are of as many units as a vector has lanes.
+// Kinds of turns of loops over recurrent cells, by what they compute of `products` of the hidden
+// state and the weights. Activations are those of TurnArgs.
+enum class TurnKind : uint8_t {
+  kLstm,          // gates: input, forget, candidate, output
+  kGru,           // update, reset, candidate; the reset gate is applied to the candidate's product
+  kGruGates,      // update, reset: next_state is the update gate, next_hidden reset * hidden
+  kGruCandidate,  // candidate, of what kGruGates made: `hidden`, `state`; the hidden state is
+                  // `kept`
+  kRnn,           // one gate, which is the next hidden state
+};
+
+// A turn of a loop over recurrent cells: the products of the hidden state and the recurrent
+// weights, and the cells, a vector of units at a time. Blocks are of as many units as a vector has
+// lanes.
 struct TurnArgs {
+  TurnKind kind = TurnKind::kLstm;
   // For each block and k, `lanes` columns of each gate in the cell's order, filled up with zeros.
   const float* weights = nullptr;
   const float* bias = nullptr;        // of the products, a gate's units together; null for none
   const float* x = nullptr;           // rows as those of a cell's gates, to be added
-  const float* input_bias = nullptr;  // to be added to x; null for none; of a gated recurrent unit
+  int64_t x_stride = 0;               // from row to row
+  const float* input_bias = nullptr;  // to be added to x; null for none; for kGru
   const float* hidden = nullptr;
   const float* state = nullptr;  // of a long short-term memory
+  const float* kept = nullptr;
   float* next_hidden = nullptr;
   float* next_state = nullptr;
   int64_t rows = 0, units = 0;
@@ -206,8 +221,10 @@ struct TurnArgs {
   // From the last block to the first: turns go to and fro, so that one finds in cache what the
   // last read, and is not kept waiting by the units that the last computed at its end.
   bool backward = false;
-  int order[4] = {0, 1, 2, 3};  // of x, bias and input_bias
-  float forget_bias = 0;
+  int order[4] = {0, 1, 2, 3};  // where gates are in x, bias and input_bias
+  // Of the candidate and a long short-term memory's result; of gates, each times `gate_scale`.
+  ScalarOp activation = ScalarOp::kTanh, gate_activation = ScalarOp::kSigmoid;
+  float gate_scale = 1;
 };
 
 struct VectorCode {
@@ -270,8 +287,7 @@ struct VectorCode {
   void (*normalize_channels)(const ChannelNormArgs& args, const float* x, int64_t pixels, float* y);
   void (*lstm)(const LstmArgs& args, int64_t row_begin, int64_t row_end);
   void (*gru)(const GruArgs& args, int64_t row_begin, int64_t row_end);
-  void (*lstm_turn)(const TurnArgs& args, int64_t block_begin, int64_t block_end);
-  void (*gru_turn)(const TurnArgs& args, int64_t block_begin, int64_t block_end);
+  void (*turn)(const TurnArgs& args, int64_t block_begin, int64_t block_end);
   // Transforms `lanes` lines in stages, to and fro between x and y, which are aligned to vectors;
   // returns where the result is.
   float* (*fft)(const FftStage<float>* stages, int num_stages, float* x, float* y);

@@ -7,9 +7,8 @@
 #include "src/graph/op_signature.h"
 #include "src/graph/run_interrupted.h"
 #include "src/graph/shape_fns.h"
-#include "src/kernels/isa/gemm.h"
 #include "src/kernels/nn/nn_ops.h"
-#include "src/kernels/nn/recurrent.h"
+#include "src/kernels/nn/recurrent_weights.h"
 #include "src/kernels/nn/shared_turns.h"
 #include "src/kernels/nn/turn_inputs.h"
 
@@ -70,87 +69,12 @@ Status LoopShape(ShapeContext& ctx, int states, int blocks) {
 }
 Status LstmLoopShape(ShapeContext& ctx) { return LoopShape(ctx, 2, 4); }
 Status GruLoopShape(ShapeContext& ctx) { return LoopShape(ctx, 1, 3); }
-
-// A kind of cell, and the loop over it: where its inputs are, and its attributes.
-struct Cell {
-  bool is_lstm = false;
-  int gates = 3, hidden = 5;
-  int indices() const { return hidden + (is_lstm ? 2 : 1); }
-  LstmArgs lstm;  // its attributes; the order of a gated recurrent unit's gates is as it comes
-  bool last_only = false, batch_major = false;
-};
-
-// Recurrent weights of float32 in blocks for TurnArgs.
-StatusOr<Tensor> PackBlocks(const Cell& cell, const Tensor& weights) {
-  const int64_t lanes = Vectors().lanes, units = weights.shape()[0];
-  const int64_t blocks = (units + lanes - 1) / lanes;
-  SM_ASSIGN_OR_RETURN(Tensor packed,
-                      Tensor::Allocate(DType::kFloat, Shape({blocks, units, cell.gates, lanes})));
-  float* to = static_cast<float*>(packed.raw_mutable_data());
-  for (int64_t block = 0; block < blocks; ++block) {
-    const int64_t valid = std::min(lanes, units - block * lanes);
-    for (int64_t k = 0; k < units; ++k) {
-      const float* row = weights.data<float>() + k * cell.gates * units + block * lanes;
-      for (int g = 0; g < cell.gates; ++g, to += lanes) {
-        std::copy_n(row + cell.lstm.order[g] * units, valid, to);
-        std::fill(to + valid, to + lanes, 0.0f);
-      }
-    }
-  }
-  return packed;
-}
-
-// Constant weights; none otherwise.
-struct Weights {
-  PackedMatrices input;
-  std::shared_ptr<RowProducts> picked;  // what the input weights make of rows of a table
-  std::shared_ptr<const Tensor> blocks;
-  PackedMatrices reduced;  // of a precision other than float32
-};
-
-bool IsMatrix(const Tensor* weights) {
-  return weights != nullptr && weights->shape().rank() == 2 && weights->num_elements() > 0;
-}
-
-StatusOr<PackedMatrices> PackMatrix(BuildContext& build, int input) {
-  const Tensor& weights = *build.constant_input(input);
-  const Shape& shape = weights.shape();
-  return PackConstant(build, input, "recurrent", 1, shape[0], shape[1], build.precision(),
-                      [&](int64_t) {
-                        return MatrixView{weights.data<float>(), shape[1], 1};
-                      });
-}
-
-StatusOr<Weights> PackWeights(BuildContext& build, const Cell& cell) {
-  Weights packed;
-  if (build.input_shape(0).rank() == 2) {
-    SM_ASSIGN_OR_RETURN(packed.picked, RowProducts::Share(build, 0, 1));
-  } else if (IsMatrix(build.constant_input(1))) {
-    SM_ASSIGN_OR_RETURN(packed.input, PackMatrix(build, 1));
-  }
-  const Tensor* weights = build.constant_input(2);
-  if (!IsMatrix(weights)) return packed;
-  if (Reduced(build.precision()) != nullptr) {
-    SM_ASSIGN_OR_RETURN(packed.reduced, PackMatrix(build, 2));
-    if (packed.reduced->front().precision() != Precision::kFloat32) return packed;
-    packed.reduced = nullptr;
-  }
-  std::string key = "recurrent blocks";
-  for (int g = 0; g < cell.gates; ++g) key += StrCat(" ", cell.lstm.order[g]);
-  SM_ASSIGN_OR_RETURN(
-      std::shared_ptr<const void> blocks,
-      build.Packed(*weights, key, [&]() -> StatusOr<std::shared_ptr<const void>> {
-        SM_ASSIGN_OR_RETURN(Tensor made, PackBlocks(cell, *weights));
-        return std::shared_ptr<const void>(std::make_shared<const Tensor>(std::move(made)));
-      }));
-  packed.blocks = std::static_pointer_cast<const Tensor>(std::move(blocks));
-  return packed;
-}
+Status RnnLoopShape(ShapeContext& ctx) { return LoopShape(ctx, 1, 1); }
 
 // One run of a loop.
 class Loop {
  public:
-  Loop(OpContext& ctx, const Cell& cell, const Weights& weights)
+  Loop(OpContext& ctx, const LoopCell& cell, const LoopWeights& weights)
       : ctx_(ctx),
         cell_(cell),
         reduced_(weights.reduced == nullptr ? nullptr : &weights.reduced->front()),
@@ -162,12 +86,10 @@ class Loop {
                 {turns_, batch_, ctx.input(0).shape()[ctx.input(0).shape().rank() - 1], gates_,
                  cell.batch_major, cell.indices()},
                 weights.input == nullptr ? nullptr : &weights.input->front(), weights.picked.get(),
-                Bias(InputBias())) {
-    if (weights.blocks != nullptr) blocks_ = *weights.blocks;
-    if (ctx.input(cell.indices() + 1).num_elements() > 0) {
-      mask_ = ctx.in<bool>(cell.indices() + 1);
-      masked_ = Bias(cell.indices() + 2);
-    }
+                Given(cell.has_input_bias() ? 4 : 3)),
+        masked_(Given(cell.masked())) {
+    for (const auto& blocks : weights.blocks) blocks_.push_back(*blocks);
+    if (ctx.input(cell.mask()).num_elements() > 0) mask_ = ctx.in<bool>(cell.mask());
   }
 
   // Divides the batch, the rows of which do not need each other, among threads; if there are too
@@ -199,15 +121,22 @@ class Loop {
     SM_ASSIGN_OR_RETURN(hidden_[0], temp(units_));
     if (mask_ != nullptr) {
       SM_ASSIGN_OR_RETURN(hidden_[1], temp(units_));
-      if (cell_.is_lstm) {
-        SM_ASSIGN_OR_RETURN(state_, temp(units_));
-      }
+    }
+    if (mask_ != nullptr && cell_.is_lstm()) {
+      SM_ASSIGN_OR_RETURN(state_, temp(units_));
+    }
+    if (cell_.parts.size() > 1) {
+      SM_ASSIGN_OR_RETURN(update_, temp(units_));
+      SM_ASSIGN_OR_RETURN(reset_, temp(units_));
     }
     if (reduced_ != nullptr) {
       SM_ASSIGN_OR_RETURN(products_, temp(gates_));
       SM_ASSIGN_OR_RETURN(sums_, temp(gates_));
-    } else if (!blocks_.has_value()) {
-      SM_ASSIGN_OR_RETURN(blocks_, PackBlocks(cell_, ctx_.input(2)));
+    } else if (blocks_.empty()) {
+      for (const TurnPart& part : cell_.parts) {
+        SM_ASSIGN_OR_RETURN(Tensor blocks, PackBlocks(cell_, part, ctx_.input(2)));
+        blocks_.push_back(std::move(blocks));
+      }
     }
     return Status();
   }
@@ -216,12 +145,11 @@ class Loop {
     return 0.04 * static_cast<double>(rows * units_ * gates_);
   }
 
-  static int64_t Turns(OpContext& ctx, const Cell& cell) {
+  static int64_t Turns(OpContext& ctx, const LoopCell& cell) {
     const Shape& x = ctx.input(0).shape();
     if (x.rank() == 3) return x[cell.batch_major ? 1 : 0];
     return ctx.input(cell.indices()).num_elements() / ctx.input(cell.hidden).shape()[0];
   }
-  int InputBias() const { return cell_.is_lstm ? 3 : 4; }
 
   // The hidden state that turn t finds. It is the turn's output, where there is no mask and not
   // only the last output is kept; else turns alternate between two places.
@@ -237,7 +165,7 @@ class Loop {
   }
   // The state of a long short-term memory is kept in one place, or, with a mask, in two.
   const float* State(int64_t t) {
-    return t == 0 ? ctx_.in<float>(cell_.hidden + 1) : NextState(t - 1);
+    return t == 0 ? ctx_.in<float>(cell_.state()) : NextState(t - 1);
   }
   float* NextState(int64_t t) {
     const bool to_end = mask_ == nullptr || (turns_ - t) % 2 == 1;
@@ -245,30 +173,44 @@ class Loop {
   }
   static float* Data(Tensor& t) { return static_cast<float*>(t.raw_mutable_data()); }
 
-  const float* Bias(int input) const {
+  // An input that may be empty: null where it is.
+  const float* Given(int input) const {
     return ctx_.input(input).num_elements() == 0 ? nullptr : ctx_.in<float>(input);
   }
 
-  // Turn t of rows [first, first + rows).
-  TurnArgs ArgsOf(int64_t t, int64_t first, int64_t rows) {
+  // Part `part` of turn t of rows [first, first + rows).
+  TurnArgs ArgsOf(int64_t t, size_t part, int64_t first, int64_t rows) {
+    const int64_t at = first * units_;
     TurnArgs args;
-    args.weights = blocks_.data<float>();
+    args.kind = cell_.parts[part].kind;
+    if (!blocks_.empty()) args.weights = blocks_[part].data<float>();
     args.x = inputs_.Of(t, first, rows);
-    if (!inputs_.has_bias() || !cell_.is_lstm) args.bias = Bias(3);
-    args.hidden = Hidden(t) + first * units_;
-    args.next_hidden = NextHidden(t) + first * units_;
-    if (cell_.is_lstm) {
-      args.next_state = NextState(t) + first * units_;
-      args.state = State(t) + first * units_;
-    } else if (!inputs_.has_bias()) {
-      args.input_bias = Bias(InputBias());
+    args.x_stride = gates_;
+    if (!inputs_.has_bias() || cell_.has_input_bias()) args.bias = Given(3);
+    if (!inputs_.has_bias() && cell_.has_input_bias()) args.input_bias = Given(4);
+    args.hidden = Hidden(t) + at;
+    args.next_hidden = NextHidden(t) + at;
+    if (cell_.is_lstm()) {
+      args.next_state = NextState(t) + at;
+      args.state = State(t) + at;
+    }
+    if (args.kind == TurnKind::kGruGates) {
+      args.next_state = Data(update_) + at;
+      args.next_hidden = Data(reset_) + at;
+    } else if (args.kind == TurnKind::kGruCandidate) {
+      args.kept = args.hidden;
+      args.state = Data(update_) + at;
+      args.hidden = Data(reset_) + at;
     }
     args.rows = rows;
     args.units = units_;
     args.is_alone = batch_ == 1;
-    args.backward = t % 2 == 1;
-    std::copy_n(cell_.lstm.order, 4, args.order);
-    args.forget_bias = cell_.lstm.forget_bias;
+    args.backward =
+        (t * static_cast<int64_t>(cell_.parts.size()) + static_cast<int>(part)) % 2 == 1;
+    std::copy_n(cell_.order, 4, args.order);
+    args.activation = cell_.activation;
+    args.gate_activation = cell_.gate_activation;
+    args.gate_scale = cell_.gate_scale;
     return args;
   }
 
@@ -276,24 +218,29 @@ class Loop {
   void RunRows(int64_t first, int64_t rows, bool divide_products) {
     for (int64_t t = 0; t < turns_; ++t) {
       inputs_.Make(t, first, rows, rows == batch_);
-      const TurnArgs args = ArgsOf(t, first, rows);
       ctx_.ParallelFor(1, CostOfTurn(rows), [&](int64_t, int64_t) {  // sees whether the run is over
-        if (IsMasked(t, first, rows)) {
-          // Nothing but what is kept.
-        } else if (reduced_ != nullptr) {
-          ReducedTurn(args, first, divide_products);
-        } else {
-          RunBlocks(args, 0, Blocks());
+        if (reduced_ != nullptr) {
+          if (!IsMasked(t, first, rows)) {
+            ReducedTurn(ArgsOf(t, 0, first, rows), first, divide_products);
+          }
+          Keep(t, first, rows, 0, units_);
+          return;
         }
-        Keep(t, args, first, 0, units_);
+        for (size_t part = 0; part < cell_.parts.size(); ++part) {
+          RunBlocks(t, part, first, rows, 0, Blocks());
+        }
       });
     }
   }
 
-  int64_t Blocks() const { return (units_ + Vectors().lanes - 1) / Vectors().lanes; }
-  void RunBlocks(const TurnArgs& args, int64_t begin, int64_t end) const {
-    (cell_.is_lstm ? Vectors().lstm_turn : Vectors().gru_turn)(args, begin, end);
+  // Blocks [begin, end) of units of a part of a turn. Where all rows are masked, they keep what
+  // they have.
+  void RunBlocks(int64_t t, size_t part, int64_t first, int64_t rows, int64_t begin, int64_t end) {
+    if (!IsMasked(t, first, rows)) Vectors().turn(ArgsOf(t, part, first, rows), begin, end);
+    if (part + 1 < cell_.parts.size()) return;
+    Keep(t, first, rows, begin * Vectors().lanes, std::min(end * Vectors().lanes, units_));
   }
+  int64_t Blocks() const { return (units_ + Vectors().lanes - 1) / Vectors().lanes; }
 
   bool IsMasked(int64_t t, int64_t first, int64_t rows) const {
     const bool* const mask = mask_ == nullptr ? nullptr : mask_ + t * batch_ + first;
@@ -302,22 +249,22 @@ class Loop {
 
   // After turn t has given the rows from `first` on units [begin, end): rows that are masked keep
   // what they had, and the turn gets its output.
-  void Keep(int64_t t, const TurnArgs& args, int64_t first, int64_t begin, int64_t end) {
+  void Keep(int64_t t, int64_t first, int64_t rows, int64_t begin, int64_t end) {
     if (mask_ == nullptr) return;
     const int64_t n = end - begin;
-    for (int64_t r = 0; r < args.rows; ++r) {
-      const int64_t at = r * units_ + begin, row = (first + r) * units_ + begin;
-      float* const out = ctx_.out<float>(0) + row + (cell_.last_only ? 0 : t * batch_ * units_);
-      if (mask_[t * batch_ + first + r]) {
-        std::copy_n(args.next_hidden + at, n, out);
+    for (int64_t r = first; r < first + rows; ++r) {
+      const int64_t at = r * units_ + begin;
+      float* const out = ctx_.out<float>(0) + at + (cell_.last_only ? 0 : t * batch_ * units_);
+      if (mask_[t * batch_ + r]) {
+        std::copy_n(NextHidden(t) + at, n, out);
         continue;
       }
-      std::copy_n(args.hidden + at, n, args.next_hidden + at);
-      if (cell_.is_lstm) std::copy_n(args.state + at, n, args.next_state + at);
+      std::copy_n(Hidden(t) + at, n, NextHidden(t) + at);
+      if (cell_.is_lstm()) std::copy_n(State(t) + at, n, NextState(t) + at);
       if (masked_ == nullptr) {
         std::fill_n(out, n, 0.0f);
       } else if (t == 0) {
-        std::copy_n(masked_ + row, n, out);
+        std::copy_n(masked_ + at, n, out);
       } else if (!cell_.last_only) {
         std::copy_n(out - batch_ * units_, n, out);
       }
@@ -327,31 +274,31 @@ class Loop {
   // Each turn with several threads.
   void DivideTurns(int64_t threads) {
     constexpr double kLeastPart = 1000;  // what waiting for each other is worth
+    const int64_t parts = static_cast<int64_t>(cell_.parts.size());
     const double cost = CostOfTurn(batch_);
-    const int64_t parts =
-        std::min({threads, Blocks(), static_cast<int64_t>(std::min(cost / kLeastPart, 1e3))});
-    if (reduced_ != nullptr || parts < 2) return RunRows(0, batch_, true);
-    const auto turn = [&](int64_t t, int64_t part) {
+    const int64_t shares = std::min(
+        {threads, Blocks(),
+         static_cast<int64_t>(std::min(cost / static_cast<double>(parts) / kLeastPart, 1e3))});
+    if (reduced_ != nullptr || shares < 2) return RunRows(0, batch_, true);
+    const auto turn = [&](int64_t i, int64_t share) {
       if (!ctx_.run().CheckInterrupt().ok()) return false;
-      const TurnArgs args = ArgsOf(t, 0, batch_);
-      const int64_t begin = Blocks() * part / parts, end = Blocks() * (part + 1) / parts;
-      if (!IsMasked(t, 0, batch_)) RunBlocks(args, begin, end);
-      Keep(t, args, 0, begin * Vectors().lanes, std::min(end * Vectors().lanes, units_));
+      RunBlocks(i / parts, static_cast<size_t>(i % parts), 0, batch_, Blocks() * share / shares,
+                Blocks() * (share + 1) / shares);
       return true;
     };
     inputs_.Make(0, 0, batch_, true);
-    SharedTurns turns(turns_, parts);
-    const double share = static_cast<double>(turns_) * cost / static_cast<double>(parts);
-    ctx_.ParallelFor(parts, share, [&](int64_t begin, int64_t) { turns.Work(begin, turn); });
+    SharedTurns turns(turns_ * parts, shares);
+    const double share = static_cast<double>(turns_) * cost / static_cast<double>(shares);
+    ctx_.ParallelFor(shares, share, [&](int64_t begin, int64_t) { turns.Work(begin, turn); });
     if (!ctx_.run().CheckInterrupt().ok()) throw RunInterrupted();
   }
 
   // The same with weights of fewer bits: products first, then cells.
   void ReducedTurn(const TurnArgs& args, int64_t first, bool divide) {
-    float* const products = static_cast<float*>(products_.raw_mutable_data()) + first * gates_;
+    float* const products = Data(products_) + first * gates_;
     Epilogue epilogue;
     epilogue.bias = args.bias;
-    if (cell_.is_lstm) epilogue.steps.push_back(Add(args.x, gates_));
+    if (cell_.is_lstm()) epilogue.steps.push_back(Add(args.x, gates_));
     const EvenRuns runs{args.hidden, units_};
     const Product product{.rows = args.rows,
                           .columns = gates_,
@@ -363,7 +310,7 @@ class Loop {
                           .epilogue = &epilogue,
                           .is_part = batch_ > 1};
     divide ? RunProduct(ctx_, product) : RunProductSerially(product);
-    cell_.is_lstm ? ApplyLstm(args, products) : ApplyGru(args, products, first);
+    cell_.is_lstm() ? ApplyLstm(args, products) : ApplyGru(args, products, first);
   }
 
   static VectorStep Add(const float* operand, int64_t row_stride) {
@@ -371,19 +318,19 @@ class Loop {
   }
 
   void ApplyLstm(const TurnArgs& args, const float* gates) const {
-    LstmArgs cell = cell_.lstm;
-    cell.gates = gates;
-    cell.state = args.state;
-    cell.result = args.next_hidden;
-    cell.next_state = args.next_state;
-    cell.units = units_;
+    LstmArgs cell{.gates = gates,
+                  .state = args.state,
+                  .result = args.next_hidden,
+                  .next_state = args.next_state,
+                  .units = units_};
+    std::copy_n(cell_.order, 4, cell.order);
     Vectors().lstm(cell, 0, args.rows);
   }
 
   void ApplyGru(const TurnArgs& args, const float* products, int64_t first) {
     const float* x = args.x;
     if (args.input_bias != nullptr) {
-      float* const sums = static_cast<float*>(sums_.raw_mutable_data()) + first * gates_;
+      float* const sums = Data(sums_) + first * gates_;
       std::copy_n(x, args.rows * gates_, sums);
       const VectorStep bias = Add(args.input_bias, 0);
       Vectors().apply(&bias, 1, sums, gates_, 0, args.rows, gates_);
@@ -398,49 +345,94 @@ class Loop {
   }
 
   OpContext& ctx_;
-  const Cell& cell_;
+  const LoopCell& cell_;
   const PackedMatrix* const reduced_;  // null where weights are in blocks
   const int64_t turns_, batch_, units_, gates_;
   TurnInputs inputs_;
-  Tensor blocks_;
-  const bool* mask_ = nullptr;     // [turns, batch], or null
-  const float* masked_ = nullptr;  // the first turn's masked output; null: masked outputs are 0
-  Tensor hidden_[2], state_;       // of turns, where these are not results
-  Tensor products_, sums_;         // of weights of fewer bits
+  std::vector<Tensor> blocks_;  // for each part
+  const bool* mask_ = nullptr;  // [turns, batch], or null
+  const float* const masked_;   // the first turn's masked output; null: masked outputs are 0
+  Tensor hidden_[2], state_;    // of turns, where these are not results
+  Tensor update_, reset_;       // of a gated recurrent unit in two parts
+  Tensor products_, sums_;      // of weights of fewer bits
 };
 
-StatusOr<KernelPtr> BuildLoop(BuildContext& build, Cell cell) {
-  cell.last_only = build.attrs().Bool("last_only");
-  cell.batch_major = build.attrs().Bool("batch_major");
-  SM_ASSIGN_OR_RETURN(Weights weights, PackWeights(build, cell));
+StatusOr<ScalarOp> ReadActivation(const Attrs& attrs, const char* name) {
+  for (const auto& [op, activation] : {std::pair("Tanh", ScalarOp::kTanh),
+                                       {"Sigmoid", ScalarOp::kSigmoid},
+                                       {"Relu", ScalarOp::kRelu},
+                                       {"Relu6", ScalarOp::kRelu6},
+                                       {"Elu", ScalarOp::kElu},
+                                       {"Selu", ScalarOp::kSelu},
+                                       {"Softplus", ScalarOp::kSoftplus},
+                                       {"Softsign", ScalarOp::kSoftsign},
+                                       {"_HardSigmoid", ScalarOp::kHardSigmoid}}) {
+    if (attrs.String(name) == op) return activation;
+  }
+  return InvalidArgument("found ", name, " '", attrs.String(name), "', expected that of a cell");
+}
+
+StatusOr<KernelPtr> BuildLoop(BuildContext& build, LoopCell cell) {
+  const Attrs& attrs = build.attrs();
+  for (const TurnPart& part : cell.parts) cell.gates += part.gates;
+  const std::vector<int64_t>& order = attrs.Ints("order");
+  SM_CHECK_ARG(static_cast<int>(order.size()) == cell.gates, "found an order of ", order.size(),
+               " gates, expected ", cell.gates);
+  for (int g = 0; g < cell.gates; ++g) {
+    SM_CHECK_ARG(order[g] >= 0 && order[g] < cell.gates, "found gate ", order[g],
+                 ", expected one in [0, ", cell.gates, ")");
+    cell.order[g] = static_cast<int>(order[g]);
+  }
+  SM_ASSIGN_OR_RETURN(cell.activation, ReadActivation(attrs, "activation"));
+  SM_ASSIGN_OR_RETURN(cell.gate_activation, ReadActivation(attrs, "gate_activation"));
+  cell.gate_scale = attrs.Float("gate_scale");
+  cell.last_only = attrs.Bool("last_only");
+  cell.batch_major = attrs.Bool("batch_major");
+  SM_ASSIGN_OR_RETURN(LoopWeights weights, PackWeights(build, cell));
   return MakeKernel([cell, weights](OpContext& ctx) { return Loop(ctx, cell, weights).Run(); });
 }
 
 StatusOr<KernelPtr> BuildLstmLoop(BuildContext& build) {
-  SM_ASSIGN_OR_RETURN(const LstmArgs attributes, ReadLstmAttrs(build.attrs()));
-  return BuildLoop(build, {.is_lstm = true, .gates = 4, .hidden = 4, .lstm = attributes});
+  return BuildLoop(build, {.parts = {{TurnKind::kLstm, 0, 4}}, .states = 2});
 }
-StatusOr<KernelPtr> BuildGruLoop(BuildContext& build) { return BuildLoop(build, Cell()); }
+StatusOr<KernelPtr> BuildGruLoop(BuildContext& build) {
+  std::vector<TurnPart> parts = {{TurnKind::kGru, 0, 3}};
+  if (!build.attrs().Bool("reset_after")) {
+    parts = {{TurnKind::kGruGates, 0, 2}, {TurnKind::kGruCandidate, 2, 1}};
+  }
+  return BuildLoop(build, {.parts = std::move(parts), .hidden = 5});
+}
+StatusOr<KernelPtr> BuildRnnLoop(BuildContext& build) {
+  return BuildLoop(build, {.parts = {{TurnKind::kRnn, 0, 1}}});
+}
+
+#define SM_LOOP_ATTRS                                                                    \
+  "order: list(int); activation: string = 'Tanh'; gate_activation: string = 'Sigmoid'; " \
+  "gate_scale: float = 1.0; last_only: bool; batch_major: bool = false; Tindices: "      \
+  "{int32,int64} = int32"
 
 constexpr OpDef kOps[] = {
     {.signature =
          "_GruLoop(x: float, input_weights: float, weights: float, bias: float, "
-         "input_bias: float, hidden: float, indices: Tindices, mask: bool, masked: float) -> "
-         "(output: float, last_hidden: float); last_only: bool; batch_major: bool = false; "
-         "Tindices: {int32,int64} = "
-         "int32",
+         "input_bias: float, hidden: float, indices: Tindices, mask: bool, masked: float) "
+         "-> (output: float, last_hidden: float); reset_after: bool = true; " SM_LOOP_ATTRS,
      .shape = GruLoopShape,
      .build = BuildGruLoop,
      .is_long = true},
     {.signature = "_LstmLoop(x: float, input_weights: float, weights: float, bias: float, "
                   "hidden: float, state: float, indices: Tindices, mask: bool, masked: float) -> "
-                  "(output: float, last_hidden: float, last_state: float); order: list(int); "
-                  "forget_bias: float = 0.0; "
-                  "last_only: bool; batch_major: bool = false; Tindices: {int32,int64} = int32",
+                  "(output: float, last_hidden: float, last_state: float); " SM_LOOP_ATTRS,
      .shape = LstmLoopShape,
      .build = BuildLstmLoop,
      .is_long = true},
+    {.signature = "_RnnLoop(x: float, input_weights: float, weights: float, bias: float, hidden: "
+                  "float, indices: Tindices, mask: bool, masked: float) -> (output: float, "
+                  "last_hidden: float); " SM_LOOP_ATTRS,
+     .shape = RnnLoopShape,
+     .build = BuildRnnLoop,
+     .is_long = true},
 };
+#undef SM_LOOP_ATTRS
 static_assert(RowsAreSound(kOps));
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Loops over recurrent cells against the formulas of the cells, in double.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <string>
@@ -189,6 +190,11 @@ class RecurrentLoopTest : public testing::TestWithParam<Sizes> {
     return std::vector<double>(p, p + values_[input].num_elements());
   }
 
+  // Loops whose gates are `open` of sums and whose candidates `squash`.
+  void CheckLstm(const std::string& activations, double (*open)(double), double (*squash)(double));
+  void CheckGru(const std::string& activations, double (*open)(double), double (*squash)(double),
+                bool reset_after);
+
   std::string graph_;
   std::vector<std::string> feeds_;
   TensorMap inputs_, constants_;
@@ -196,13 +202,20 @@ class RecurrentLoopTest : public testing::TestWithParam<Sizes> {
   int masked_ = 0;  // the input with what the first masked output is
 };
 
-constexpr char kLstmAttrs[] =
-    "attr { key: 'order' value { list { i: 0 i: 2 i: 1 i: 3 } } } "
-    "attr { key: 'forget_bias' value { f: 0.5 } } ";
+constexpr char kLstmAttrs[] = "attr { key: 'order' value { list { i: 0 i: 2 i: 1 i: 3 } } } ";
 
-TEST_P(RecurrentLoopTest, Lstm) {
+// Activations, and the attributes that name them.
+using Function = double (*)(double);
+double Softsign(double x) { return x / (1 + std::abs(x)); }
+double HardSigmoid(double x) { return std::min(std::max(0.2 * x + 0.5, 0.0), 1.0); }
+constexpr char kOtherActivations[] =
+    "attr { key: 'activation' value { s: 'Softsign' } } "
+    "attr { key: 'gate_activation' value { s: '_HardSigmoid' } } "
+    "attr { key: 'gate_scale' value { f: 1.2 } } ";
+
+void RecurrentLoopTest::CheckLstm(const std::string& activations, Function open, Function squash) {
   const Sizes& s = GetParam();
-  MakeInputs("_LstmLoop", kLstmAttrs, 4, {s.units % 2 == 0 ? 4 * s.units : 0}, 2);
+  MakeInputs("_LstmLoop", kLstmAttrs + activations, 4, {s.units % 2 == 0 ? 4 * s.units : 0}, 2);
   std::vector<double> hidden = InitialState(4), state = InitialState(5), outputs;
   for (int64_t t = 0; t < s.turns; ++t) {
     std::vector<double> next(hidden.size());
@@ -217,8 +230,8 @@ TEST_P(RecurrentLoopTest, Lstm) {
         return OfInput(t, r, j, columns) + Product(hidden, r, j, columns);
       };
       // The order says: input, candidate, forget, output.
-      state[i] = Sigmoid(gate(2) + 0.5) * state[i] + Sigmoid(gate(0)) * std::tanh(gate(1));
-      next[i] = Sigmoid(gate(3)) * std::tanh(state[i]);
+      state[i] = open(gate(2)) * state[i] + open(gate(0)) * squash(gate(1));
+      next[i] = open(gate(3)) * squash(state[i]);
     }
     hidden = next;
     AddOutput(t, hidden, &outputs);
@@ -226,29 +239,74 @@ TEST_P(RecurrentLoopTest, Lstm) {
   ExpectResults(outputs, {hidden, state});
 }
 
-TEST_P(RecurrentLoopTest, Gru) {
+TEST_P(RecurrentLoopTest, Lstm) { CheckLstm("", Sigmoid, std::tanh); }
+TEST_P(RecurrentLoopTest, LstmOfOtherActivations) {
+  CheckLstm(kOtherActivations, HardSigmoid, Softsign);
+}
+
+// The order says: reset, update, candidate.
+constexpr char kGruAttrs[] = "attr { key: 'order' value { list { i: 1 i: 0 i: 2 } } } ";
+
+void RecurrentLoopTest::CheckGru(const std::string& activations, Function open, Function squash,
+                                 bool reset_after) {
   const Sizes& s = GetParam();
   const int64_t columns = 3 * s.units;
-  MakeInputs("_GruLoop", "", 3, {s.units % 2 == 0 ? columns : 0, s.units % 3 == 0 ? 0 : columns},
-             1);
+  const std::string reset = std::string("attr { key: 'reset_after' value { b: ") +
+                            (reset_after ? "true" : "false") + " } } ";
+  MakeInputs("_GruLoop", kGruAttrs + activations + reset, 3,
+             {s.units % 2 == 0 ? columns : 0, s.units % 3 == 0 || !reset_after ? 0 : columns}, 1);
   std::vector<double> hidden = InitialState(5), outputs;
   for (int64_t t = 0; t < s.turns; ++t) {
-    std::vector<double> next(hidden.size());
+    const auto sum = [&](const std::vector<double>& factor, int64_t i, int64_t block) {
+      const int64_t r = i / s.units, j = block * s.units + i % s.units;
+      return OfInput(t, r, j, columns) + Bias(4, j) + Product(factor, r, j, columns);
+    };
+    std::vector<double> next(hidden.size()), reset_hidden(hidden.size());
     for (int64_t i = 0; i < s.batch * s.units; ++i) {
-      const int64_t r = i / s.units, u = i % s.units;
+      reset_hidden[i] = open(sum(hidden, i, 0)) * hidden[i];
+    }
+    for (int64_t i = 0; i < s.batch * s.units; ++i) {
+      const int64_t r = i / s.units, j = 2 * s.units + i % s.units;
       if (IsMasked(t, r)) {
         next[i] = hidden[i];
         continue;
       }
-      const auto x = [&](int64_t block) {
-        const int64_t j = block * s.units + u;
-        return OfInput(t, r, j, columns) + Bias(4, j);
-      };
-      const auto product = [&](int64_t block) {
-        return Product(hidden, r, block * s.units + u, columns);
-      };
-      const double update = Sigmoid(x(0) + product(0)), reset = Sigmoid(x(1) + product(1));
-      next[i] = update * hidden[i] + (1 - update) * std::tanh(x(2) + reset * product(2));
+      const double update = open(sum(hidden, i, 1));
+      const double candidate = reset_after
+                                   ? OfInput(t, r, j, columns) + Bias(4, j) +
+                                         open(sum(hidden, i, 0)) * Product(hidden, r, j, columns)
+                                   : sum(reset_hidden, i, 2);
+      next[i] = update * hidden[i] + (1 - update) * squash(candidate);
+    }
+    hidden = next;
+    AddOutput(t, hidden, &outputs);
+  }
+  ExpectResults(outputs, {hidden});
+}
+
+TEST_P(RecurrentLoopTest, Gru) { CheckGru("", Sigmoid, std::tanh, true); }
+TEST_P(RecurrentLoopTest, GruOfOtherActivations) {
+  CheckGru(kOtherActivations, HardSigmoid, Softsign, true);
+}
+TEST_P(RecurrentLoopTest, GruResetBefore) { CheckGru("", Sigmoid, std::tanh, false); }
+TEST_P(RecurrentLoopTest, GruResetBeforeOfOtherActivations) {
+  CheckGru(kOtherActivations, HardSigmoid, Softsign, false);
+}
+
+TEST_P(RecurrentLoopTest, Rnn) {
+  const Sizes& s = GetParam();
+  MakeInputs("_RnnLoop",
+             "attr { key: 'order' value { list { i: 0 } } } "
+             "attr { key: 'activation' value { s: 'Sigmoid' } } ",
+             1, {s.units % 2 == 0 ? s.units : 0}, 1);
+  std::vector<double> hidden = InitialState(4), outputs;
+  for (int64_t t = 0; t < s.turns; ++t) {
+    std::vector<double> next(hidden.size());
+    for (int64_t i = 0; i < s.batch * s.units; ++i) {
+      const int64_t r = i / s.units, j = i % s.units;
+      next[i] = IsMasked(t, r)
+                    ? hidden[i]
+                    : Sigmoid(OfInput(t, r, j, s.units) + Product(hidden, r, j, s.units));
     }
     hidden = next;
     AddOutput(t, hidden, &outputs);
@@ -280,7 +338,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Sizes{9, 7, 5, 33, false, true, true}, Sizes{8, 8, 16, 64, true, true},
                     Sizes{3, 8, 0, 64, true, true}, Sizes{3, 0, 4, 8, false, true},
                     Sizes{2, 19, 1, 48, false, false}, Sizes{4, 1, 6, 33, false, true, false, 7},
-                    Sizes{5, 2, 6, 128, false, true, false, 4},
+                    Sizes{4, 2, 6, 100, false, true, false, 4},
                     Sizes{6, 9, 6, 33, true, true, false, 20},
                     Sizes{5, 1, 5, 100, false, true, false, 0, Sizes::kZeros},
                     Sizes{5, 1, 5, 100, true, true, false, 0, Sizes::kKeeps},

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "src/kernels/isa/level/layers.h"
+#include "src/kernels/isa/level/steps.h"
 #include "src/kernels/isa/level/tile.h"
 
 namespace savedmodel {
@@ -70,7 +71,7 @@ struct LstmTurn {
                                                     int count, int64_t row, int64_t unit,
                                                     Load&& load, Store&& store) {
     for (int r = 0; r < count; ++r) {
-      const float* x = p.x + (row + r) * kGates * p.units + unit;
+      const float* x = p.x + (row + r) * p.x_stride + unit;
       Vec gates[kGates];
 #pragma GCC unroll 4
       for (int g = 0; g < kGates; ++g) {
@@ -79,7 +80,7 @@ struct LstmTurn {
         if (p.bias != nullptr) gates[g] += load(p.bias + gate + unit);
       }
       sums[r][0] = 1.0f + Decay(gates[0]);
-      sums[r][1] = Sigmoid(gates[1] + p.forget_bias);
+      sums[r][1] = Sigmoid(gates[1]);
       sums[r][2] = gates[2];
       sums[r][3] = 1.0f + Decay(gates[3]);
     }
@@ -106,7 +107,7 @@ struct GruTurn {
 #pragma GCC unroll 4
       for (int g = 0; g < kGates; ++g) {
         const int64_t column = p.order[g] * p.units + unit;
-        x[g] = load(p.x + (row + r) * kGates * p.units + column);
+        x[g] = load(p.x + (row + r) * p.x_stride + column);
         products[g] = sums[r][g];
         if (p.input_bias != nullptr) x[g] += load(p.input_bias + column);
         if (p.bias != nullptr) products[g] += load(p.bias + column);
@@ -117,6 +118,144 @@ struct GruTurn {
     for (int r = 0; r < count; ++r) {
       const int64_t at = (row + r) * p.units + unit;
       store(p.next_hidden + at, NextGruState(sums[r][0], sums[r][1], load(p.hidden + at)));
+    }
+  }
+};
+
+// y[i] = op(scale * y[i]) of n vectors.
+__attribute__((noinline)) void Activate(ScalarOp op, float scale, Vec* y, int n) {
+  WithUnary(op, 0, [&](auto f) {
+    for (int i = 0; i < n; ++i) y[i] = f(y[i] * scale);
+  });
+}
+
+// Turns with any activations. Gate g's values of all rows are together.
+template <int kCount>
+struct GateValues {
+  static constexpr int kRows = MaxRows(kCount);
+  Vec of[kCount][kRows];
+
+  // The sums of x, products and bias, of which the cell's gates from `first` on are.
+  template <class Load>
+  GateValues(const TurnArgs& p, Vec (*sums)[kCount], int first, int count, int64_t row,
+             int64_t unit, Load&& load) {
+    for (int g = 0; g < kCount; ++g) {
+      const int64_t column = p.order[first + g] * p.units + unit;
+      for (int r = 0; r < count; ++r) {
+        of[g][r] = sums[r][g] + load(p.x + (row + r) * p.x_stride + column);
+        if (p.bias != nullptr) of[g][r] += load(p.bias + column);
+      }
+    }
+  }
+  void Open(const TurnArgs& p, int gate, int count) {
+    Activate(p.gate_activation, p.gate_scale, of[gate], count);
+  }
+  void Fill(const TurnArgs& p, int gate, int count) { Activate(p.activation, 1, of[gate], count); }
+};
+
+struct AnyLstmTurn {
+  static constexpr int kGates = 4;
+
+  template <class Load, class Store>
+  static __attribute__((always_inline)) void Finish(const TurnArgs& p, Vec (*sums)[kGates],
+                                                    int count, int64_t row, int64_t unit,
+                                                    Load&& load, Store&& store) {
+    GateValues<kGates> gates(p, sums, 0, count, row, unit, load);
+    for (const int g : {0, 1, 3}) gates.Open(p, g, count);
+    gates.Fill(p, 2, count);
+    Vec* const next = gates.of[0];
+    for (int r = 0; r < count; ++r) {
+      const int64_t at = (row + r) * p.units + unit;
+      next[r] = gates.of[1][r] * load(p.state + at) + gates.of[0][r] * gates.of[2][r];
+      store(p.next_state + at, next[r]);
+    }
+    gates.Fill(p, 0, count);
+    for (int r = 0; r < count; ++r) {
+      store(p.next_hidden + (row + r) * p.units + unit, gates.of[3][r] * next[r]);
+    }
+  }
+};
+
+struct AnyGruTurn {
+  static constexpr int kGates = 3;
+
+  template <class Load, class Store>
+  static __attribute__((always_inline)) void Finish(const TurnArgs& p, Vec (*sums)[kGates],
+                                                    int count, int64_t row, int64_t unit,
+                                                    Load&& load, Store&& store) {
+    const int64_t candidate = p.order[2] * p.units + unit;
+    Vec products[MaxRows(kGates)];
+    for (int r = 0; r < count; ++r) {
+      products[r] = sums[r][2];
+      if (p.bias != nullptr) products[r] += load(p.bias + candidate);
+    }
+    GateValues<kGates> gates(p, sums, 0, count, row, unit, load);
+    if (p.input_bias != nullptr) {
+      for (int g = 0; g < 2; ++g) {
+        const Vec bias = load(p.input_bias + p.order[g] * p.units + unit);
+        for (int r = 0; r < count; ++r) gates.of[g][r] += bias;
+      }
+    }
+    for (int g = 0; g < 2; ++g) gates.Open(p, g, count);
+    for (int r = 0; r < count; ++r) {
+      Vec x = load(p.x + (row + r) * p.x_stride + candidate);
+      if (p.input_bias != nullptr) x += load(p.input_bias + candidate);
+      gates.of[2][r] = x + gates.of[1][r] * products[r];
+    }
+    gates.Fill(p, 2, count);
+    for (int r = 0; r < count; ++r) {
+      const int64_t at = (row + r) * p.units + unit;
+      const Vec update = gates.of[0][r];
+      store(p.next_hidden + at, update * load(p.hidden + at) + (1.0f - update) * gates.of[2][r]);
+    }
+  }
+};
+
+struct GruGatesTurn {
+  static constexpr int kGates = 2;
+
+  template <class Load, class Store>
+  static __attribute__((always_inline)) void Finish(const TurnArgs& p, Vec (*sums)[kGates],
+                                                    int count, int64_t row, int64_t unit,
+                                                    Load&& load, Store&& store) {
+    GateValues<kGates> gates(p, sums, 0, count, row, unit, load);
+    for (int g = 0; g < kGates; ++g) gates.Open(p, g, count);
+    for (int r = 0; r < count; ++r) {
+      const int64_t at = (row + r) * p.units + unit;
+      store(p.next_state + at, gates.of[0][r]);
+      store(p.next_hidden + at, gates.of[1][r] * load(p.hidden + at));
+    }
+  }
+};
+
+struct GruCandidateTurn {
+  static constexpr int kGates = 1;
+
+  template <class Load, class Store>
+  static __attribute__((always_inline)) void Finish(const TurnArgs& p, Vec (*sums)[kGates],
+                                                    int count, int64_t row, int64_t unit,
+                                                    Load&& load, Store&& store) {
+    GateValues<kGates> gates(p, sums, 2, count, row, unit, load);
+    gates.Fill(p, 0, count);
+    for (int r = 0; r < count; ++r) {
+      const int64_t at = (row + r) * p.units + unit;
+      const Vec update = load(p.state + at);
+      store(p.next_hidden + at, update * load(p.kept + at) + (1.0f - update) * gates.of[0][r]);
+    }
+  }
+};
+
+struct RnnTurn {
+  static constexpr int kGates = 1;
+
+  template <class Load, class Store>
+  static __attribute__((always_inline)) void Finish(const TurnArgs& p, Vec (*sums)[kGates],
+                                                    int count, int64_t row, int64_t unit,
+                                                    Load&& load, Store&& store) {
+    GateValues<kGates> gates(p, sums, 0, count, row, unit, load);
+    gates.Fill(p, 0, count);
+    for (int r = 0; r < count; ++r) {
+      store(p.next_hidden + (row + r) * p.units + unit, gates.of[0][r]);
     }
   }
 };
@@ -139,10 +278,10 @@ __attribute__((noinline)) void FinishRows(const TurnArgs& p, Vec (*sums)[Cell::k
 
 // Products of some rows and the weights of a vector of units. Sums are kept kCopies times, as in
 // Tile.
-template <class Cell, int kRows, int kCopies>
+template <int kGates, int kRows, int kCopies>
 void TurnTile(const TurnArgs& p, const float* weights, int64_t row, Ahead ahead,
-              Vec (*results)[Cell::kGates]) {
-  constexpr int kGates = Cell::kGates, kWidth = kGates * kLanes;
+              Vec (*results)[kGates]) {
+  constexpr int kWidth = kGates * kLanes;
   Vec sums[kCopies][kRows][kGates];
 #pragma GCC unroll 4
   for (int i = 0; i < kCopies; ++i) {
@@ -195,34 +334,53 @@ void TurnTile(const TurnArgs& p, const float* weights, int64_t row, Ahead ahead,
   }
 }
 
-template <class Cell, int kRows>
+template <int kGates, int kRows>
 void CallTurnTile(int rows, const TurnArgs& p, const float* weights, int64_t row, Ahead ahead,
-                  Vec (*results)[Cell::kGates]) {
+                  Vec (*results)[kGates]) {
   if (rows == kRows) {
     if (kRows == 1 && p.is_alone) {
-      TurnTile<Cell, kRows, 2>(p, weights, row, ahead, results);
+      TurnTile < kGates, kRows, kGates<3 ? 4 : 2>(p, weights, row, ahead, results);
     } else {
-      TurnTile<Cell, kRows, 1>(p, weights, row, ahead, results);
+      TurnTile<kGates, kRows, 1>(p, weights, row, ahead, results);
     }
   } else if constexpr (kRows > 1) {
-    CallTurnTile<Cell, kRows - 1>(rows, p, weights, row, ahead, results);
+    CallTurnTile<kGates, kRows - 1>(rows, p, weights, row, ahead, results);
   }
 }
 
 template <class Cell>
 void Turn(const TurnArgs& p, int64_t block_begin, int64_t block_end) {
-  constexpr int kWidth = Cell::kGates * kLanes;
+  constexpr int kGates = Cell::kGates, kWidth = kGates * kLanes;
   const int64_t size = p.units * kWidth;
-  Vec sums[MaxRows(Cell::kGates)][Cell::kGates];
+  Vec sums[MaxRows(kGates)][kGates];
   for (int64_t i = block_begin; i < block_end; ++i) {
     const int64_t block = p.backward ? block_begin + block_end - 1 - i : i;
     const float* weights = p.weights + block * size;
     const bool last = i + 1 == block_end;
     const float* next = last ? weights : p.backward ? weights - size : weights + size;
-    TileRows<Cell::kGates>(p.rows, p.units, next, [&](int64_t row, int n, Ahead ahead) {
-      CallTurnTile<Cell, MaxRows(Cell::kGates)>(n, p, weights, row, ahead, sums);
+    TileRows<kGates>(p.rows, p.units, next, [&](int64_t row, int n, Ahead ahead) {
+      CallTurnTile<kGates, MaxRows(kGates)>(n, p, weights, row, ahead, sums);
       FinishRows<Cell>(p, sums, n, row, block * kLanes);
     });
+  }
+}
+
+void RunTurn(const TurnArgs& p, int64_t block_begin, int64_t block_end) {
+  const bool plain = p.activation == ScalarOp::kTanh && p.gate_activation == ScalarOp::kSigmoid &&
+                     p.gate_scale == 1;
+  switch (p.kind) {
+    case TurnKind::kLstm:
+      return plain ? Turn<LstmTurn>(p, block_begin, block_end)
+                   : Turn<AnyLstmTurn>(p, block_begin, block_end);
+    case TurnKind::kGru:
+      return plain ? Turn<GruTurn>(p, block_begin, block_end)
+                   : Turn<AnyGruTurn>(p, block_begin, block_end);
+    case TurnKind::kGruGates:
+      return Turn<GruGatesTurn>(p, block_begin, block_end);
+    case TurnKind::kGruCandidate:
+      return Turn<GruCandidateTurn>(p, block_begin, block_end);
+    case TurnKind::kRnn:
+      return Turn<RnnTurn>(p, block_begin, block_end);
   }
 }
 
