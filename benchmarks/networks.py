@@ -4,6 +4,7 @@ is of another kind. Arguments, format and needs are that script's.
 
 usage: benchmarks/networks.py --out DIR [--only a,b] [--list] [--force]
 """
+import os
 import pathlib
 import sys
 
@@ -191,6 +192,62 @@ def s2v(np, tf, keras, L):
         h = L.LayerNormalization()(L.Add()([h, L.MultiHeadAttention(4, 64)(h, h)]))
         h = L.LayerNormalization()(L.Add()([h, L.Dense(256)(L.Dense(1024, activation="relu")(h))]))
     return keras.Model(x, L.Dense(64)(L.GlobalAveragePooling1D()(h)))
+
+
+def padded(vocab, *shape):
+    """Ids with zeros behind them: half of the places, on average a quarter."""
+    def make(np, r):
+        a = ids(vocab - 1, *shape)(np, r) + 1
+        for row, n in zip(a, r.integers(shape[1] // 2, shape[1] + 1, shape[0])):
+            row[n:] = 0
+        return a
+    return make
+
+
+@network("masked_bilstm", {"b1": {"t": padded(20000, 1, 80)}, "b16": {"t": padded(20000, 16, 80)}}, "text of several lengths: masked embedding, BiLSTM(128)")
+def masked_bilstm(np, tf, keras, L):
+    x = keras.Input((80,), dtype="int32", name="t")
+    h = L.Embedding(20000, 100, mask_zero=True)(x)
+    return keras.Model(x, L.Dense(5, activation="softmax")(L.Bidirectional(L.LSTM(128))(h)))
+
+
+@network("forecast_rnn", {"b1": {"x": f32(1, 60, 8)}, "b32": {"x": f32(32, 60, 8)}}, "time series: SimpleRNN, GRU with the reset before the product, LSTM with relu, 64 units each")
+def forecast_rnn(np, tf, keras, L):
+    x = keras.Input((60, 8), name="x")
+    h = L.SimpleRNN(64, return_sequences=True)(x)
+    h = L.GRU(64, reset_after=False, return_sequences=True)(h)
+    return keras.Model(x, L.Dense(1)(L.LSTM(64, activation="relu")(h)))
+
+
+@network("convlstm", {"b1": {"x": image(1, 8, 32, 32, 3)}}, "video: two ConvLSTM2D(16)")
+def convlstm(np, tf, keras, L):
+    x = keras.Input((8, 32, 32, 3), name="x")
+    h = L.ConvLSTM2D(16, 3, padding="same", return_sequences=True)(x)
+    return keras.Model(x, L.Conv2D(1, 1)(L.ConvLSTM2D(16, 3, padding="same")(h)))
+
+
+def tf1_dynamic_rnn(path):
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    np, tf = make_models.tf_modules()
+    from tf_keras.src.layers.rnn import legacy_cells as cells
+    v1 = tf.compat.v1
+    v1.disable_eager_execution()
+    v1.disable_control_flow_v2()
+    v1.disable_resource_variables()
+    with v1.Graph().as_default():
+        v1.set_random_seed(make_models.SEED)
+        x, n = v1.placeholder(tf.float32, [None, 50, 40], "x"), v1.placeholder(tf.int32, [None], "n")
+        cell = cells.MultiRNNCell([cells.LSTMCell(128), cells.GRUCell(128)])
+        _, (_, last) = v1.nn.dynamic_rnn(cell, x, n, dtype=tf.float32)
+        y = v1.nn.softmax(v1.matmul(last, v1.get_variable("w", [128, 10])))
+        with v1.Session() as s:
+            s.run(v1.global_variables_initializer())
+            v1.saved_model.simple_save(s, path, {"x": x, "n": n}, {"y": y})
+
+
+lengths = lambda n, most: lambda np, r: r.integers(most // 2, most + 1, n).astype("int32")
+model("tf1_dynamic_rnn", {"b1": {"x": f32(1, 50, 40), "n": lengths(1, 50)}, "b16": {"x": f32(16, 50, 40), "n": lengths(16, 50)}},
+      "TF1: dynamic_rnn with lengths over an LSTM and a GRU cell")(tf1_dynamic_rnn)
 
 
 if __name__ == "__main__":
