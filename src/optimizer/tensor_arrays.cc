@@ -319,6 +319,10 @@ class ArrayPass : private PatternPass {
 }  // namespace
 
 Status ListTensorArrays(OptimizeContext* context, Graph* graph) {
+  const std::vector<Node>& nodes = graph->nodes();
+  const auto is_array = [](const Node& n) { return n.op == "TensorArrayV3"; };
+  if (std::none_of(nodes.begin(), nodes.end(), is_array)) return Status();
+  graph->Compact();  // what is dead uses no array
   bool changed = false;
   SM_RETURN_IF_ERROR(ArrayPass(context, graph).Run(&changed));
   if (!changed) return Status();

@@ -12,22 +12,6 @@ bool IsZero(const Tensor* t) {
   return std::all_of(values, values + t->num_elements(), [](float v) { return v == 0; });
 }
 
-// The first of the columns of a matrix that a slice takes; -1 for slices of another kind.
-int64_t FirstColumn(const Graph& graph, const Node& slice) {
-  const Tensor* const begin = graph.constant(slice.inputs[1]);
-  const Tensor* const strides = graph.constant(slice.inputs[3]);
-  const auto mask = [&](const char* name) { return slice.attrs.Int(name); };
-  if (begin == nullptr || strides == nullptr || begin->num_elements() != 2 ||
-      strides->num_elements() != 2 || IntegerAt(*strides, 0) != 1 || IntegerAt(*strides, 1) != 1 ||
-      (mask("begin_mask") & 1) == 0 || (mask("end_mask") & 1) == 0 || mask("ellipsis_mask") != 0 ||
-      mask("new_axis_mask") != 0 || mask("shrink_axis_mask") != 0) {
-    return -1;
-  }
-  if ((mask("begin_mask") & 2) != 0) return 0;
-  const int64_t first = IntegerAt(*begin, 1), columns = graph.shape(slice.inputs[0])[1];
-  return first >= 0 ? first : columns < 0 ? -1 : std::max<int64_t>(0, columns + first);
-}
-
 }  // namespace
 
 StatusOr<bool> TurnReader::Read(Turn* turn) {
@@ -116,19 +100,22 @@ bool TurnReader::ReadLstm(NodeOutput made, CellTurn* cell) {
   LstmPattern p;
   if (!patterns_.MatchLstm(made, &p)) return false;
   const int64_t units = own_.shape(made)[1];
+  GateReader reader = Gates();
   cell->op = "_LstmLoop";
   cell->state = Variable(p.state);
   std::vector<GateSum> gates(4);
-  return ReadGate(p.input.x, 0, units, &gates[0]) && ReadGate(p.forget.x, 0, units, &gates[1]) &&
-         ReadGate(p.candidate.x, 0, units, &gates[2]) &&
-         ReadGate(p.output.x, 0, units, &gates[3]) && p.candidate.scale == 1 &&
-         IsNext(cell->state, p.next) && Finish(gates, p.input, p.candidate.op, cell);
+  return reader.Read(p.input.x, 0, units, &gates[0]) &&
+         reader.Read(p.forget.x, 0, units, &gates[1]) &&
+         reader.Read(p.candidate.x, 0, units, &gates[2]) &&
+         reader.Read(p.output.x, 0, units, &gates[3]) && p.candidate.scale == 1 &&
+         IsNext(cell->state, p.next) && Finish(reader, gates, p.input, p.candidate.op, cell);
 }
 
 bool TurnReader::ReadGru(NodeOutput made, CellTurn* cell) {
   GruPattern p;
   if (!patterns_.MatchGru(made, &p)) return false;
   const int64_t units = own_.shape(made)[1];
+  GateReader reader = Gates();
   cell->op = "_GruLoop";
   cell->state = Variable(p.state);
   std::vector<GateSum> gates(3);
@@ -138,8 +125,8 @@ bool TurnReader::ReadGru(NodeOutput made, CellTurn* cell) {
     return Either(scaled, "Mul", [&](NodeOutput gate, NodeOutput recurrent) {
       reset = patterns_.AsActivation(gate);
       gates[2] = product = GateSum();
-      return reset && ReadGate(input, 0, units, &gates[2]) && !gates[2].recurrent &&
-             ReadGate(recurrent, 0, units, &product) && !product.input && !product.previous;
+      return reset && reader.Read(input, 0, units, &gates[2]) && !gates[2].recurrent &&
+             reader.Read(recurrent, 0, units, &product) && !product.input && !product.previous;
     });
   });
   if (reset_after) {
@@ -147,7 +134,7 @@ bool TurnReader::ReadGru(NodeOutput made, CellTurn* cell) {
     gates[2].factor = product.factor;
   } else {
     gates[2] = GateSum();
-    if (!ReadGate(p.candidate.x, 0, units, &gates[2])) return false;
+    if (!reader.Read(p.candidate.x, 0, units, &gates[2])) return false;
     const bool resets = Either(gates[2].factor, "Mul", [&](NodeOutput gate, NodeOutput hidden) {
       reset = patterns_.AsActivation(gate);
       return reset && Variable(hidden) == cell->state;
@@ -157,7 +144,7 @@ bool TurnReader::ReadGru(NodeOutput made, CellTurn* cell) {
   }
   cell->attrs.Set("reset_after", reset_after);
   if (p.candidate.scale != 1 || !reset.IsAs(p.update) ||
-      !ReadGate(p.update.x, 0, units, &gates[0]) || !ReadGate(reset.x, 0, units, &gates[1])) {
+      !reader.Read(p.update.x, 0, units, &gates[0]) || !reader.Read(reset.x, 0, units, &gates[1])) {
     return false;
   }
   // Biases of the input and of the product that is reset stay apart.
@@ -166,105 +153,30 @@ bool TurnReader::ReadGru(NodeOutput made, CellTurn* cell) {
     input_biases[2] = std::move(gates[2].biases);
     gates[2].biases = std::move(product.biases);
   }
-  if (!Finish(gates, p.update, p.candidate.op, cell) || cell->hidden != cell->state) return false;
+  if (!Finish(reader, gates, p.update, p.candidate.op, cell) || cell->hidden != cell->state)
+    return false;
   cell->input_bias = JoinBiases(input_biases, cell->attrs.Ints("order"), units);
   return true;
 }
 
 bool TurnReader::ReadRnn(NodeOutput made, CellTurn* cell) {
   const Activation activation = patterns_.AsActivation(made);
+  GateReader reader = Gates();
   std::vector<GateSum> gates(1);
   if (!activation || activation.scale != 1 ||
-      !ReadGate(activation.x, 0, own_.shape(made)[1], &gates[0])) {
+      !reader.Read(activation.x, 0, own_.shape(made)[1], &gates[0])) {
     return false;
   }
   cell->op = "_RnnLoop";
-  if (!Finish(gates, {"Sigmoid", {}}, activation.op, cell)) return false;
+  if (!Finish(reader, gates, {"Sigmoid", {}}, activation.op, cell)) return false;
   cell->state = cell->hidden;
   return true;
 }
 
-// Columns [first, first + units) of `v`, a sum of what the cell gets of its input, the recurrent
-// product and biases.
-bool TurnReader::ReadGate(NodeOutput v, int64_t first, int64_t units, GateSum* gate) {
-  const Node* sum = As(v, "AddV2", 2);
-  if (sum == nullptr) sum = As(v, "BiasAdd", 2);
-  if (sum != nullptr) {
-    const NodeOutput a = sum->inputs[0], b = sum->inputs[1];
-    return ReadGate(a, first, units, gate) && ReadGate(b, first, units, gate);
-  }
-  if (const Tensor* bias = Constant(v)) {
-    const int64_t n = bias->num_elements();
-    const bool row = n == 1 || (n >= first + units && bias->shape()[bias->shape().rank() - 1] == n);
-    if (!row || bias->dtype() != DType::kFloat) return false;
-    gate->biases.push_back({*bias, n == 1 ? 0 : first});
-    return true;
-  }
-  if (const Node* item = As(v, "TensorListGetItem", 3)) {
-    const int list = Variable(item->inputs[0]);
-    if (gate->input || !turn_.cells.empty() || (turn_.input >= 0 && turn_.input != list) ||
-        !IsUnchanged(list) || Variable(item->inputs[1]) != turn_.time) {
-      return false;
-    }
-    turn_.input = list;
-    gate->input = first;
-    return true;
-  }
-  if (const Node* product = As(v, "MatMul", 2)) return ReadProduct(*product, first, units, gate);
-  const Node* part = As(v, "Split", 2);
-  if (part == nullptr) part = As(v, "SplitV", 3);
-  if (part == nullptr) part = As(v, "StridedSlice", 4);
-  return part != nullptr && ReadPart(*part, v, first, units, gate);
-}
-
-// `v` is a part of the columns of a matrix.
-bool TurnReader::ReadPart(const Node& split, NodeOutput v, int64_t first, int64_t units,
-                          GateSum* gate) {
-  const bool slices = split.op == "StridedSlice", sizes = split.op == "SplitV";
-  const NodeOutput whole = split.inputs[slices || sizes ? 0 : 1];
-  if (own_.shape(whole).rank() != 2 || own_.shape(v).rank() != 2 || own_.shape(v)[1] < 0) {
-    return false;
-  }
-  if (slices) {
-    const int64_t begin = FirstColumn(own_, split);
-    return begin >= 0 && ReadGate(whole, first + begin, units, gate);
-  }
-  if (!IsAxis(Constant(split.inputs[sizes ? 2 : 0]), 1, 2)) return false;
-  for (int i = 0; i < v.index; ++i) {
-    const int64_t columns = own_.shape({v.node, i})[1];
-    if (columns < 0) return false;
-    first += columns;
-  }
-  return ReadGate(whole, first, units, gate);
-}
-
-bool TurnReader::ReadProduct(const Node& product, int64_t first, int64_t units, GateSum* gate) {
-  const Tensor* weights = Constant(product.inputs[1]);
-  if (weights == nullptr || weights->shape().rank() != 2 || weights->shape()[1] < first + units ||
-      product.attrs.Bool("transpose_a") || product.attrs.Bool("transpose_b")) {
-    return false;
-  }
-  const Node* both = As(product.inputs[0], "ConcatV2", 3);
-  if (both == nullptr) return AddProduct(product.inputs[0], {*weights, first}, gate);
-  const Shape a = own_.shape(both->inputs[0]);
-  const int64_t rows = weights->shape()[0];
-  return IsAxis(Constant(both->inputs[2]), 1, 2) && a.rank() == 2 && a[1] > 0 && a[1] < rows &&
-         AddProduct(both->inputs[0], {weights->Rows(0, a[1]), first}, gate) &&
-         AddProduct(both->inputs[1], {weights->Rows(a[1], rows), first}, gate);
-}
-
-bool TurnReader::AddProduct(NodeOutput factor, Columns weights, GateSum* gate) {
-  const bool previous = !turn_.cells.empty() && factor == turn_.cells.back().made;
-  std::optional<Columns>* to = previous ? &gate->previous : &gate->recurrent;
-  if (to->has_value()) return false;
-  *to = std::move(weights);
-  if (!previous) gate->factor = factor;
-  return true;
-}
-
 // The cell's tensors and attributes from what makes its gates.
-bool TurnReader::Finish(const std::vector<GateSum>& gates, const Activation& gate_activation,
-                        const std::string& activation, CellTurn* cell) {
+bool TurnReader::Finish(const GateReader& reader, const std::vector<GateSum>& gates,
+                        const Activation& gate_activation, const std::string& activation,
+                        CellTurn* cell) {
   const int64_t units = own_.shape(cell->made)[1];
   const bool first_cell = turn_.cells.empty();
   std::vector<int64_t> order;
@@ -284,10 +196,11 @@ bool TurnReader::Finish(const std::vector<GateSum>& gates, const Activation& gat
     recurrent.push_back(&*gate.recurrent);
     biases.push_back(gate.biases);
   }
+  if (first_cell) turn_.input = reader.input();
   cell->gates = static_cast<int>(gates.size());
   cell->hidden = Variable(gates[0].factor);
-  cell->weights = Join(recurrent, order, units);
-  if (!first_cell) cell->input_weights = Join(previous, order, units);
+  cell->weights = JoinColumns(recurrent, order, units);
+  if (!first_cell) cell->input_weights = JoinColumns(previous, order, units);
   cell->bias = JoinBiases(biases, order, units);
   cell->attrs.Set("order", order);
   cell->attrs.Set("activation", activation);
@@ -295,50 +208,6 @@ bool TurnReader::Finish(const std::vector<GateSum>& gates, const Activation& gat
   cell->attrs.Set("gate_scale", static_cast<float>(gate_activation.scale));
   return cell->hidden >= 0 && cell->weights.has_value() &&
          (first_cell || cell->input_weights.has_value());
-}
-
-// The gates' columns side by side in `order`; without value where their rows differ.
-Tensor TurnReader::Join(const std::vector<const Columns*>& gates, const std::vector<int64_t>& order,
-                        int64_t units) const {
-  const Tensor& whole = gates[0]->values;
-  const int64_t rows = whole.shape()[0], count = static_cast<int64_t>(gates.size());
-  bool is_whole = whole.shape()[1] == count * units;
-  for (size_t g = 0; g < gates.size(); ++g) {
-    const Tensor& values = gates[g]->values;
-    if (values.dtype() != DType::kFloat || values.shape()[0] != rows) return Tensor();
-    is_whole = is_whole && values.raw_data() == whole.raw_data() &&
-               values.shape() == whole.shape() && gates[g]->first == order[g] * units;
-  }
-  if (is_whole) return whole;
-  StatusOr<Tensor> joined = Tensor::Allocate(DType::kFloat, Shape({rows, count * units}));
-  if (!joined.ok()) return Tensor();
-  float* const to = static_cast<float*>(joined->raw_mutable_data());
-  for (size_t g = 0; g < gates.size(); ++g) {
-    const int64_t width = gates[g]->values.shape()[1];
-    for (int64_t r = 0; r < rows; ++r) {
-      std::copy_n(gates[g]->values.data<float>() + r * width + gates[g]->first, units,
-                  to + (r * count + order[g]) * units);
-    }
-  }
-  return *joined;
-}
-
-// The sums of the gates' biases side by side; without value where there are none.
-Tensor TurnReader::JoinBiases(const std::vector<std::vector<Columns>>& gates,
-                              const std::vector<int64_t>& order, int64_t units) const {
-  std::vector<float> joined(gates.size() * static_cast<size_t>(units));
-  bool any = false;
-  for (size_t g = 0; g < gates.size(); ++g) {
-    for (const Columns& bias : gates[g]) {
-      any = true;
-      const float* const from = bias.values.data<float>() + bias.first;
-      const bool is_number = bias.values.num_elements() == 1;
-      for (int64_t u = 0; u < units; ++u) {
-        joined[static_cast<size_t>(order[g] * units + u)] += from[is_number ? 0 : u];
-      }
-    }
-  }
-  return any ? Tensor::Vector(joined) : Tensor();
 }
 
 // Whether turns give `variable` what is `made`, in rows that are not masked.

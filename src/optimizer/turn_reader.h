@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "src/optimizer/cell_patterns.h"
-#include "src/optimizer/loop_function.h"
+#include "src/optimizer/gate_reader.h"
 
 namespace savedmodel {
 
@@ -53,18 +53,6 @@ class TurnReader : public LoopFunction {
   StatusOr<bool> Read(Turn* turn);
 
  private:
-  // Columns [first, first + units) of a matrix or a row; or one number for all.
-  struct Columns {
-    Tensor values;
-    int64_t first = 0;
-  };
-  // What makes a gate's values before its activation.
-  struct GateSum {
-    std::optional<int64_t> input;                // columns of the input's row
-    std::optional<Columns> previous, recurrent;  // weights of the cell before and of `factor`
-    NodeOutput factor;
-    std::vector<Columns> biases;
-  };
   // A value that is `made` where a mask says so, else `kept`.
   struct Masked {
     NodeOutput made, kept;
@@ -78,16 +66,12 @@ class TurnReader : public LoopFunction {
   bool ReadLstm(NodeOutput made, CellTurn* cell);
   bool ReadGru(NodeOutput made, CellTurn* cell);
   bool ReadRnn(NodeOutput made, CellTurn* cell);
-  bool ReadGate(NodeOutput v, int64_t first, int64_t units, GateSum* gate);
-  bool ReadPart(const Node& split, NodeOutput v, int64_t first, int64_t units, GateSum* gate);
-  bool ReadProduct(const Node& product, int64_t first, int64_t units, GateSum* gate);
-  bool AddProduct(NodeOutput factor, Columns weights, GateSum* gate);
-  bool Finish(const std::vector<GateSum>& gates, const Activation& gate_activation,
-              const std::string& activation, CellTurn* cell);
-  Tensor Join(const std::vector<const Columns*>& gates, const std::vector<int64_t>& order,
-              int64_t units) const;
-  Tensor JoinBiases(const std::vector<std::vector<Columns>>& gates,
-                    const std::vector<int64_t>& order, int64_t units) const;
+  GateReader Gates() {
+    return {context_, &own_, *this, turn_.time,
+            turn_.cells.empty() ? NodeOutput() : turn_.cells.back().made};
+  }
+  bool Finish(const GateReader& reader, const std::vector<GateSum>& gates,
+              const Activation& gate_activation, const std::string& activation, CellTurn* cell);
   Masked ReadMasked(NodeOutput v) const;
   bool ReadMask(NodeOutput mask, int64_t batch, TurnMask* read, bool* inverted) const;
   bool IsNext(int variable, NodeOutput made);
