@@ -1,6 +1,7 @@
 #include "src/api/executable.h"
 
 #include <algorithm>
+#include <unordered_map>
 
 #include "src/base/denormals.h"
 #include "src/base/status_macros.h"
@@ -8,9 +9,8 @@
 namespace savedmodel::api {
 namespace {
 
-constexpr size_t kMostPlans = 32;
 constexpr size_t kMostNesting = 256;
-constexpr size_t kMostFunctions = 100'000;  // compiled or inferred, each set of shapes its own
+constexpr size_t kMostFunctions = 100'000;  // compiled or inferred for one plan
 
 std::string ShapesKey(const std::string& name, Span<const Shape> shapes) {
   std::string key = name;
@@ -18,35 +18,64 @@ std::string ShapesKey(const std::string& name, Span<const Shape> shapes) {
   return key;
 }
 
-bool SameShapes(Span<const Shape> a, Span<const Shape> b) {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin());
-}
-
 }  // namespace
 
 // Everything that is thrown away when a frozen variable changes.
 struct Executable::Compiled {
-  explicit Compiled(const ModelContext& context) : library(context.functions.get()) {}
+  explicit Compiled(const ModelContext& context) : library(context.functions.get()) {
+    Use(&library);
+  }
 
   OverlayLibrary library;
   OptimizeContext optimize;
   Graph optimized;
   uint64_t change_count = 0;
-  std::vector<std::pair<std::vector<Shape>, std::shared_ptr<const Plan>>> plans;
-  // Bodies of control flow.
+  PlanCache plans;
+  // Bodies of control flow: optimised, and compiled for shapes, as long as a plan calls them.
   std::unordered_map<std::string, Graph> optimized_functions;
-  std::unordered_map<std::string, std::shared_ptr<const CompiledFunction>> functions;
+  std::unordered_map<std::string, std::weak_ptr<const CompiledFunction>> functions;
   std::unordered_map<std::string, std::vector<Shape>> inferred;
   std::vector<std::string> in_progress;
 
-  // The optimised graph of a library function.
+  void Use(OverlayLibrary* functions_of) {
+    optimize.library = functions_of;
+    optimize.env.functions = functions_of;
+  }
+
+  // What lasts as long as a plan is being compiled: functions that passes make for its shapes.
+  class Compilation {
+   public:
+    Compilation(Compiled* compiled, RunState* run)
+        : compiled_(compiled), library_(static_cast<const OverlayLibrary*>(&compiled->library)) {
+      compiled_->optimize.env.run = run;
+      compiled_->Use(&library_);
+    }
+    ~Compilation() {
+      compiled_->optimize.env.run = nullptr;
+      compiled_->Use(&compiled_->library);
+      compiled_->inferred.clear();
+      std::erase_if(compiled_->optimized_functions,
+                    [&](const auto& entry) { return library_.HasAdded(entry.first); });
+      std::erase_if(compiled_->functions, [](const auto& entry) { return entry.second.expired(); });
+      compiled_->optimize.env.packs->DropUnused();
+    }
+
+   private:
+    Compiled* const compiled_;
+    OverlayLibrary library_;
+  };
+
+  // The optimised graph of a library function. What passes make of one of the model's stays.
   StatusOr<const Graph*> OptimizedFunction(const FuncAttr& f) {
     auto it = optimized_functions.find(f.name);
     if (it != optimized_functions.end()) return &it->second;
-    SM_ASSIGN_OR_RETURN(std::shared_ptr<const GraphFunction> function, library.Get(f));
+    SM_ASSIGN_OR_RETURN(std::shared_ptr<const GraphFunction> function, optimize.library->Get(f));
     SM_RETURN_IF_ERROR(Enter(f.name));
     Graph graph = function->graph;
+    OverlayLibrary* const current = optimize.library;
+    if (!current->HasAdded(f.name)) Use(&library);
     const Status status = Optimize(&optimize, &graph);
+    Use(current);
     in_progress.pop_back();
     SM_RETURN_IF_ERROR(status.At(f.name));
     return &optimized_functions.emplace(f.name, std::move(graph)).first->second;
@@ -72,8 +101,7 @@ struct Executable::Compiled {
   StatusOr<std::shared_ptr<const CompiledFunction>> CompileFunction(const FuncAttr& f,
                                                                     Span<const Shape> shapes) {
     const std::string key = ShapesKey(f.name, shapes);
-    auto it = functions.find(key);
-    if (it != functions.end()) return it->second;
+    if (const auto known = functions[key].lock()) return known;
     SM_ASSIGN_OR_RETURN(const Graph* original, OptimizedFunction(f));
     Graph graph = *original;
     SM_RETURN_IF_ERROR(Enter(f.name));
@@ -82,7 +110,8 @@ struct Executable::Compiled {
     if (status.ok()) plan = Plan::Make(std::move(graph), optimize.env);
     in_progress.pop_back();
     if (!plan.ok()) return plan.status().At(f.name);
-    return functions.emplace(key, *plan).first->second;
+    functions[key] = *plan;
+    return std::shared_ptr<const CompiledFunction>(*plan);
   }
 
   StatusOr<std::vector<Shape>> InferFunction(const FuncAttr& f, Span<const Shape> shapes) {
@@ -159,51 +188,33 @@ StatusOr<std::shared_ptr<const Plan>> Executable::CompilePlan(Span<const Shape> 
     auto compiled = std::make_unique<Compiled>(*context_);
     Compiled* c = compiled.get();
     c->change_count = VariableResource::ChangeCount();
-    c->optimize.library = &c->library;
     c->optimize.keep_variable = [this](const VariableResource& v) {
       return volatile_variables_.count(&v) > 0;
     };
     CompileEnv& env = c->optimize.env;
     env.registry = context_->registry;
-    env.functions = &c->library;
     env.packs = context_->packs.get();
     env.precision = context_->options.precision;
     env.num_threads = context_->pool->num_threads();
-    env.run = &run;
     env.compile = [c](const FuncAttr& f, Span<const Shape> s) { return c->CompileFunction(f, s); };
     env.infer = [c](const FuncAttr& f, Span<const Shape> s) { return c->InferFunction(f, s); };
     Graph graph = graph_;
-    SM_RETURN_IF_ERROR(Optimize(&c->optimize, &graph));
+    env.run = &run;
+    const Status status = Optimize(&c->optimize, &graph);
+    env.run = nullptr;
+    SM_RETURN_IF_ERROR(status);
     c->optimized = std::move(graph);
     compiled_ = std::move(compiled);
   }
   Compiled& c = *compiled_;
-  c.optimize.env.run = &run;
+  const Compiled::Compilation compilation(&c, &run);
   Graph graph = c.optimized;
   SM_RETURN_IF_ERROR(Specialize(&c.optimize, shapes, &graph));
-  StatusOr<std::shared_ptr<const Plan>> plan = Plan::Make(std::move(graph), c.optimize.env);
-  c.optimize.env.run = nullptr;
-  if (!plan.ok()) return plan.status();
-  if (c.plans.size() >= kMostPlans) c.plans.erase(c.plans.begin());
-  c.plans.emplace_back(std::vector<Shape>(shapes.begin(), shapes.end()), *plan);
-  return plan;
+  return Plan::Make(std::move(graph), c.optimize.env);
 }
 
-std::shared_ptr<const Plan> Executable::KnownPlan(Span<const Tensor> inputs) const {
-  std::lock_guard<std::mutex> lock(mutex_);
-  if (compiled_ == nullptr || compiled_->change_count != VariableResource::ChangeCount()) {
-    return nullptr;
-  }
-  for (const auto& [shapes, plan] : compiled_->plans) {
-    const bool same = std::equal(shapes.begin(), shapes.end(), inputs.begin(), inputs.end(),
-                                 [](const Shape& s, const Tensor& t) { return s == t.shape(); });
-    if (same) return plan;
-  }
-  return nullptr;
-}
-
-StatusOr<std::shared_ptr<const Plan>> Executable::PlanFor(Span<const Shape> shapes,
-                                                          RunState& run) const {
+StatusOr<std::shared_ptr<const Plan>> Executable::PlanFor(Span<const Shape> shapes, RunState& run,
+                                                          bool may_be_common) const {
   std::lock_guard<std::mutex> lock(mutex_);
   if (compiled_ != nullptr && compiled_->change_count != VariableResource::ChangeCount()) {
     const uint64_t now = VariableResource::ChangeCount();
@@ -221,12 +232,21 @@ StatusOr<std::shared_ptr<const Plan>> Executable::PlanFor(Span<const Shape> shap
     }
   }
   if (compiled_ != nullptr) {
-    for (const auto& [known, plan] : compiled_->plans) {
-      if (SameShapes(known, shapes)) return plan;
+    PlanCache& plans = compiled_->plans;
+    if (std::shared_ptr<const Plan> known = plans.Find(shapes)) return known;
+    if (may_be_common && plans.WantsCommon(shapes)) {
+      if (std::shared_ptr<const Plan> common = plans.FindCommon(shapes)) return common;
+      std::vector<Shape> common_shapes = plans.CommonShapes(shapes);
+      StatusOr<std::shared_ptr<const Plan>> common = CompilePlan(common_shapes, run);
+      if (common.ok()) {
+        plans.SetCommon(std::move(common_shapes), *common);
+        return common;
+      }
     }
   }
   StatusOr<std::shared_ptr<const Plan>> plan = CompilePlan(shapes, run);
   if (!plan.ok()) return plan.status().At(name_);
+  compiled_->plans.Add(shapes, *plan);
   return plan;
 }
 
@@ -241,7 +261,7 @@ Status Executable::Run(Span<Tensor> inputs, Span<Tensor> outputs, RunState& run)
   std::vector<Shape> shapes;
   shapes.reserve(inputs.size());
   for (const Tensor& t : inputs) shapes.push_back(t.shape());
-  SM_ASSIGN_OR_RETURN(std::shared_ptr<const Plan> plan, PlanFor(shapes, run));
+  SM_ASSIGN_OR_RETURN(std::shared_ptr<const Plan> plan, PlanFor(shapes, run, true));
   SM_RETURN_IF_ERROR(plan->Run(inputs, outputs, run).At(name_));
   for (size_t i = 0; i < outputs.size(); ++i) {
     SM_RETURN_IF_ERROR(CheckResult(static_cast<int>(i), outputs[i]));

@@ -9,14 +9,16 @@
 #include <vector>
 
 #include "src/api/model_context.h"
+#include "src/api/plan_cache.h"
 #include "src/executor/plan.h"
 #include "src/loader/graph_loader.h"
 #include "src/optimizer/optimizer.h"
 
 namespace savedmodel::api {
 
-// A graph with its plans: optimised once, specialised for each set of input shapes that comes, and
-// compiled anew when a variable that it took for a constant was assigned. Thread-safe.
+// A graph with its plans: optimised once, specialised for sets of input shapes that come
+// (plan_cache.h), and compiled anew when a variable that it took for a constant was assigned.
+// Thread-safe.
 class Executable {
  public:
   // `context` must outlive it.
@@ -33,8 +35,9 @@ class Executable {
                 std::vector<TensorSpec>* input_specs, std::vector<TensorSpec>* output_specs) const;
   // INVALID_ARGUMENT, naming the input, where a dtype or shape does not fit the argument.
   Status CheckInputs(Span<const std::string> names, Span<const Tensor> inputs) const;
-  // The plan for inputs of these shapes.
-  StatusOr<std::shared_ptr<const Plan>> PlanFor(Span<const Shape> shapes, RunState& run) const;
+  // The plan for inputs of these shapes; or, where it may be that, one that serves others, too.
+  StatusOr<std::shared_ptr<const Plan>> PlanFor(Span<const Shape> shapes, RunState& run,
+                                                bool may_be_common = false) const;
   // Runs on `inputs`, which are moved from.
   Status Run(Span<Tensor> inputs, Span<Tensor> outputs, RunState& run) const;
   // INVALID_ARGUMENT for inputs whose dtypes are not the arguments': a signature may lie.
@@ -50,8 +53,6 @@ class Executable {
   struct Compiled;
 
   Status NoValue(int i) const;
-  // The plan for `inputs` if it has been made and still stands for the variables' values.
-  std::shared_ptr<const Plan> KnownPlan(Span<const Tensor> inputs) const;
   StatusOr<std::shared_ptr<const Plan>> CompilePlan(Span<const Shape> shapes, RunState& run) const;
 
   const ModelContext* context_;

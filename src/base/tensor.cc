@@ -96,9 +96,9 @@ StatusOr<OwnedBuffer*> AllocateBuffer(DType dtype, const Shape& shape,
                              budget->limit() - budget->used(), " of ", budget->limit(),
                              " left; raise the limit in the options or use smaller inputs");
   }
-  const size_t block =
+  size_t block =
       (OwnedBuffer::kHeader + bytes + kBlockAlignment - 1) / kBlockAlignment * kBlockAlignment;
-  void* memory = TakeBlock(block);
+  void* memory = TakeBlock(&block);
   if (memory == nullptr) {
     if (budget != nullptr) budget->Refund(charge);
     return ResourceExhausted("tensor: the system has no memory for ", dtype, shape, " (", charge,

@@ -13,10 +13,22 @@
 
 namespace savedmodel {
 
+StatusOr<Tensor> Plan::MakeArena() const {
+  Tensor offered;
+  {
+    std::lock_guard<std::mutex> lock(frames_mutex_);
+    offered = std::move(offered_arena_);
+  }
+  if (offered.has_value() && offered.num_elements() >= arena_bytes_) return offered;
+  offered = Tensor();  // before more is taken
+  SM_ASSIGN_OR_RETURN(Tensor arena, Tensor::Allocate(DType::kUInt8, Shape({arena_bytes_})));
+  TakePages(arena.raw_mutable_data(), arena_bytes_);
+  return arena;
+}
+
 StatusOr<std::unique_ptr<Frame>> Plan::MakeFrame() const {
   auto frame = std::make_unique<Frame>();
-  SM_ASSIGN_OR_RETURN(frame->arena, Tensor::Allocate(DType::kUInt8, Shape({arena_bytes_})));
-  TakePages(frame->arena.raw_mutable_data(), arena_bytes_);
+  SM_ASSIGN_OR_RETURN(frame->arena, MakeArena());
   char* arena = static_cast<char*>(frame->arena.raw_mutable_data());
   frame->slots.resize(slots_.size());
   for (size_t i = 0; i < slots_.size(); ++i) {
@@ -93,12 +105,33 @@ void Plan::Leave(Activation* activation, bool is_clean, RunState& run) const {
 
 std::unique_ptr<Frame> Plan::TakeFrame() const {
   std::unique_ptr<Frame> frame(spare_.exchange(nullptr, std::memory_order_acquire));
-  if (frame != nullptr) return frame;
-  std::lock_guard<std::mutex> lock(frames_mutex_);
-  if (frames_.empty()) return nullptr;
-  frame = std::move(frames_.back());
-  frames_.pop_back();
+  if (frame == nullptr) {
+    std::lock_guard<std::mutex> lock(frames_mutex_);
+    if (frames_.empty()) return nullptr;
+    frame = std::move(frames_.back());
+    frames_.pop_back();
+  }
   return frame;
+}
+
+int64_t Plan::idle_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& callee : callees_) bytes += callee->idle_bytes();
+  std::lock_guard<std::mutex> lock(frames_mutex_);
+  const int64_t spare = spare_.load(std::memory_order_relaxed) == nullptr ? 0 : 1;
+  return bytes + (spare + static_cast<int64_t>(frames_.size())) * arena_bytes_;
+}
+
+Tensor Plan::DropIdleFrames() const {
+  for (const auto& callee : callees_) callee->DropIdleFrames();
+  Tensor arena;
+  while (std::unique_ptr<Frame> frame = TakeFrame()) arena = std::move(frame->arena);
+  return arena;
+}
+
+void Plan::OfferArena(Tensor arena) const {
+  std::lock_guard<std::mutex> lock(frames_mutex_);
+  offered_arena_ = std::move(arena);
 }
 
 void Plan::KeepFrame(std::unique_ptr<Frame> frame) const {

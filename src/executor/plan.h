@@ -44,8 +44,9 @@ struct Step {
   int first_output = 0, num_outputs = 0;
   int first_release = 0, num_releases = 0;
   int first_control = 0, num_controls = 0;  // steps whose deadness makes this one dead
-  int inferred = -1;  // which of the frame's inferred shapes are its outputs'; -1: all are known
-  bool allocates = false;  // some output is kFixed or kRunTime
+  // Which of the frame's inferred shapes are its outputs'; -1: all are known, and those of inputs.
+  int inferred = -1;
+  bool allocates = false;  // some output is kFixed or kRunTime, or shapes are inferred
   bool has_arena = false;  // some output is kArena
   bool merges = false;     // runs when any input is live
   int together = 1;        // so many steps, from this one on, may run at once
@@ -92,6 +93,14 @@ class Plan final : public EnterableFunction {
   // Lets go of everything but the arena and bound results.
   void ResetFrame(Frame* frame) const;
 
+  // Memory of frames that no run uses at the moment, here and in functions that steps call.
+  int64_t idle_bytes() const;
+  // Gives it up: one arena of the frames here, without value where there is none.
+  Tensor DropIdleFrames() const;
+  // An arena, which may be too small or without value, for the next frame.
+  void OfferArena(Tensor arena) const;
+
+  int64_t num_steps() const { return static_cast<int64_t>(steps_.size()); }
   const Slot& result_slot(int i) const { return slots_[results_[i]]; }
   int64_t arena_bytes() const override { return arena_bytes_; }
   // One step a line: node, op, input and output slots with type and home, kernel facts.
@@ -137,6 +146,9 @@ class Plan final : public EnterableFunction {
   bool can_be_dead_ = false;
   int num_inferred_ = 0;
 
+  std::vector<std::shared_ptr<const Plan>> callees_;  // functions that steps call
+
+  StatusOr<Tensor> MakeArena() const;
   std::unique_ptr<Frame> TakeFrame() const;
   void KeepFrame(std::unique_ptr<Frame> frame) const;
 
@@ -144,6 +156,7 @@ class Plan final : public EnterableFunction {
   mutable std::atomic<Frame*> spare_{nullptr};
   mutable std::mutex frames_mutex_;
   mutable std::vector<std::unique_ptr<Frame>> frames_;
+  mutable Tensor offered_arena_;
 };
 
 }  // namespace savedmodel

@@ -40,6 +40,16 @@ class PlanBuilder {
   PlanBuilder(Graph graph, const CompileEnv& env)
       : env_(env), plan_(std::make_shared<Plan>()), graph_(plan_->graph_) {
     graph_ = std::move(graph);
+    if (env.compile != nullptr) {
+      env_.compile = [this, &env](const FuncAttr& f, Span<const Shape> shapes) {
+        auto compiled = env.compile(f, shapes);
+        if (compiled.ok()) {
+          auto callee = std::dynamic_pointer_cast<const Plan>(*compiled);
+          if (callee != nullptr) plan_->callees_.push_back(std::move(callee));
+        }
+        return compiled;
+      };
+    }
   }
 
   StatusOr<std::shared_ptr<const Plan>> Build() {
@@ -281,6 +291,11 @@ class PlanBuilder {
         if (slot.home == Home::kRunTime && !IsAlias(node)) step.inferred = plan_->num_inferred_;
         step.allocates = step.allocates || (slot.home != Home::kArena && !IsAlias(node));
       }
+      // Inputs of which nothing was known have not been checked yet.
+      if (step.inferred < 0 && TakesUnknownShapes(node) && !IsAlias(node)) {
+        step.inferred = plan_->num_inferred_;
+        step.allocates = true;
+      }
       if (step.inferred >= 0) ++plan_->num_inferred_;
       if (plan_->can_be_dead_) {
         step.first_control = static_cast<int>(plan_->controls_.size());
@@ -293,6 +308,14 @@ class PlanBuilder {
       plan_->steps_.push_back(std::move(step));
     }
     return Status();
+  }
+
+  bool TakesUnknownShapes(const Node& node) const {
+    return !CallsFunctions(node) &&
+           std::any_of(node.inputs.begin(), node.inputs.end(), [&](NodeOutput v) {
+             const Slot& slot = plan_->slots_[slot_of(v)];
+             return !slot.is_ref && !slot.shape.fully_known();
+           });
   }
 
   // A slot whose memory goes back when its last user is done.
@@ -342,7 +365,7 @@ class PlanBuilder {
     }
   }
 
-  const CompileEnv& env_;
+  CompileEnv env_;  // which notes what functions are compiled for kernels
   std::shared_ptr<Plan> plan_;
   Graph& graph_;
   std::vector<NodeId> order_;

@@ -106,6 +106,11 @@ StatusOr<std::shared_ptr<const void>> PackCache::GetOrPack(
   return entries_.emplace(key, Entry{source, std::move(packed)}).first->second.packed;
 }
 
+void PackCache::DropUnused() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  std::erase_if(entries_, [](const auto& entry) { return entry.second.source.exclusive(); });
+}
+
 std::string NodePlace(const Node& node) { return StrCat(node.name, " (", node.op, ")"); }
 
 Status InferNode(const CompileEnv& env, Graph* graph, NodeId id) {

@@ -18,6 +18,8 @@ class PackCache {
   StatusOr<std::shared_ptr<const void>> GetOrPack(
       const Tensor& source, const std::string& kind,
       FunctionRef<StatusOr<std::shared_ptr<const void>>()> pack);
+  // Drops what no plan can ask for again: the constant is gone.
+  void DropUnused();
 
  private:
   struct Entry {

@@ -29,11 +29,16 @@ std::vector<std::string> OverlayLibrary::Names() const {
 std::string OverlayLibrary::Add(GraphFunction function) {
   std::lock_guard<std::mutex> lock(mutex_);
   // '@' cannot stand in a name that comes from a file's NodeDefs.
-  function.name = StrCat(function.name, "@", added_.size());
+  function.name = StrCat(function.name, "@", next_->fetch_add(1));
   num_nodes_ += function.graph.num_nodes();
   const std::string name = function.name;
   added_[name] = std::make_shared<const GraphFunction>(std::move(function));
   return name;
+}
+
+bool OverlayLibrary::HasAdded(const std::string& name) const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return added_.count(name) > 0;
 }
 
 bool OverlayLibrary::IsLarge() const {

@@ -2,6 +2,7 @@
 // with the same results.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -16,16 +17,20 @@
 
 namespace savedmodel {
 
-// The model's functions, and those that passes make on the way. One per compilation; the base must
-// outlive it. Thread-safe.
+// The model's functions, and those that passes make on the way. The base must outlive it.
+// Thread-safe.
 class OverlayLibrary final : public FunctionLibrary {
  public:
   explicit OverlayLibrary(const FunctionLibrary* base) : base_(base) {}
+  // Over functions that passes have made before: no name is given twice.
+  explicit OverlayLibrary(const OverlayLibrary* base) : base_(base), next_(base->next_) {}
   bool Has(const std::string& name) const override;
   StatusOr<std::shared_ptr<const GraphFunction>> Get(const FuncAttr& f) const override;
   std::vector<std::string> Names() const override;
   // Adds `function` under a new name that starts with `function.name`, and returns that name.
   std::string Add(GraphFunction function);
+  // Whether it was added here.
+  bool HasAdded(const std::string& name) const;
   // True when so much was added that passes should add only what they must: copies of functions
   // that call each other can double at each level.
   bool IsLarge() const;
@@ -35,6 +40,7 @@ class OverlayLibrary final : public FunctionLibrary {
   mutable std::mutex mutex_;
   std::unordered_map<std::string, std::shared_ptr<const GraphFunction>> added_;
   int64_t num_nodes_ = 0;  // in added_
+  std::shared_ptr<std::atomic<int64_t>> next_ = std::make_shared<std::atomic<int64_t>>(0);
 };
 
 // A variable whose value was put into a graph as a constant, and its version then.

@@ -50,5 +50,26 @@ TEST(InferredShapes, FollowTheData) {
   }
 }
 
+// What an op demands of its inputs is checked when they come, though its output has one shape only.
+TEST(InferredShapes, InputsAreCheckedWhereOutputsAreKnown) {
+  const auto model = LoadGraphDef(R"(
+    node { name: "x" op: "Placeholder" attr { key: "dtype" value { type: DT_FLOAT } } }
+    node { name: "dims" op: "Placeholder" attr { key: "dtype" value { type: DT_INT32 } }
+           attr { key: "shape" value { shape { dim { size: 2 } } } } }
+    node { name: "matrix" op: "Reshape" input: "x" input: "dims"
+           attr { key: "T" value { type: DT_FLOAT } } }
+    node { name: "y" op: "MatrixDeterminant" input: "matrix"
+           attr { key: "T" value { type: DT_FLOAT } } })");
+  ASSERT_TRUE(model.ok()) << model.status();
+  const Function f = model->Prune({"x", "dims"}, {"y"});
+  const Tensor x = Tensor::Vector<float>({1, 2, 3, 5, 0, 0});
+  const auto refused = f({{"x", x}, {"dims", Tensor::Vector<int32_t>({2, 3})}});
+  EXPECT_EQ(refused.status().code(), StatusCode::kInvalidArgument) << refused.status();
+  const auto y =
+      f({{"x", Tensor::Vector<float>({1, 2, 3, 5})}, {"dims", Tensor::Vector<int32_t>({2, 2})}});
+  ASSERT_TRUE(y.ok()) << y.status();
+  EXPECT_NEAR(*y->at("y").data<float>(), -1, 1e-6);
+}
+
 }  // namespace
 }  // namespace savedmodel
