@@ -118,7 +118,7 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
     int64_t k = 0;
     for (; k + 4 <= depth; k += 4) {
       for (int i = 0; i < ahead.lines; ++i, ahead.from += kLine) {
-        __builtin_prefetch(ahead.from, 0, 2);
+        __builtin_prefetch(ahead.from, 0, 3);
       }
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
