@@ -10,6 +10,8 @@ namespace {
 
 // Fewer rows than this read a row-major B in place: packing it would cost more than it saves.
 constexpr int64_t kRowsWorthPacking = 24;
+// Numbers of B from which on the processor is unlikely to know its pages.
+constexpr int64_t kOnNewPages = 512 * 1024;
 
 // Memory that a thread keeps for its next product; bounded by the blocking.
 struct Scratch {
@@ -121,6 +123,7 @@ PanelArgs OutputOf(const Product& p, int64_t row_begin, int64_t row_end, bool is
   PanelArgs args = kNoPanel;
   args.c = p.c;
   args.c_stride = p.c_stride;
+  args.on_new_pages = p.packed != nullptr && p.taps * p.depth * p.columns >= kOnNewPages;
   args.row_begin = row_begin;
   args.row_end = row_end;
   args.all_rows = p.is_part ? INT64_MAX : p.rows;
