@@ -11,8 +11,8 @@ namespace {
 // Fewer rows than this read a row-major B in place: packing it would cost more than it saves.
 constexpr int64_t kRowsWorthPacking = 24;
 constexpr int64_t kRowsOfTile = 6;  // the fewest that a full one has
-// Numbers of B from which on the processor is unlikely to know its pages.
-constexpr int64_t kOnNewPages = 512 * 1024;
+// Numbers of B that are on more pages than processors remember.
+constexpr int64_t kOnNewPages = 1536 * 1024;
 
 // Memory that a thread keeps for its next product; bounded by the blocking.
 struct Scratch {

@@ -118,8 +118,7 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
     int64_t k = 0;
     for (; k + 4 <= depth; k += 4) {
       FetchLines(&ahead);
-      LookUpPages<kVectors * kLanes * sizeof(Number)>(
-          p, StartOfB(p, static_cast<const Number*>(nullptr)), k, b);
+      LookUpPages<kVectors>(p, StartOfB(p, b), k, b);
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
         step(k + i, sums[i % kCopies]);

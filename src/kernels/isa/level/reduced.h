@@ -95,7 +95,7 @@ void ReducedTile(const ReducedCode::PanelArgs& p, int64_t first, Ahead ahead) {
   for (int64_t k = 0; k < p.depth; ++k, b += kVectors * kLanes) {
     if (k % 4 == 0) {
       FetchLines(&ahead);
-      LookUpPages<kVectors * kLanes * sizeof(int32_t)>(p.out, p.b, k, b);
+      LookUpPages<kVectors>(p.out, p.b, k, b);
     }
     IntVec row_b[kVectors];
 #pragma GCC unroll 4

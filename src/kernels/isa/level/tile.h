@@ -125,15 +125,17 @@ inline __attribute__((always_inline)) void FetchLines(Ahead* ahead) {
 }
 
 // Has the processor look up the pages of what comes after a panel, which begins at b, while row k
-// of it, of kRowBytes, is read: what the processor fetches by itself waits at each that is new. For
-// every fourth k.
-template <int kRowBytes>
-inline __attribute__((always_inline)) void LookUpPages(const PanelArgs& p, const void* b, int64_t k,
-                                                       const void* row) {
-  constexpr int64_t kRows = kRowBytes > 128 ? 16 : kRowBytes > 64 ? 32 : 64;  // about a page
-  if ((k & (kRows - 1)) == kRows - 4 && p.on_new_pages) {
-    const intptr_t distance = reinterpret_cast<intptr_t>(p.next) - reinterpret_cast<intptr_t>(b);
-    __builtin_prefetch(static_cast<const char*>(row) + distance, 0, 3);
+// of it is read: what the processor fetches by itself waits at each that is new. For every fourth
+// k; large matrices have wide panels.
+template <int kVectors, class Number>
+inline __attribute__((always_inline)) void LookUpPages(const PanelArgs& p, const Number* b,
+                                                       int64_t k, const Number* row) {
+  if constexpr (kVectors > kMaxVectors / 2) {
+    constexpr int64_t kRows = kVectors * kLanes * sizeof(Number) > 128 ? 16 : 32;  // in a page
+    if ((k & (kRows - 1)) == kRows - 4 && p.on_new_pages) {
+      const intptr_t distance = reinterpret_cast<intptr_t>(p.next) - reinterpret_cast<intptr_t>(b);
+      __builtin_prefetch(reinterpret_cast<const char*>(row) + distance, 0, 3);
+    }
   }
 }
 
