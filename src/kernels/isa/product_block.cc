@@ -10,6 +10,9 @@ namespace {
 
 // Fewer rows than this read a row-major B in place: packing it would cost more than it saves.
 constexpr int64_t kRowsWorthPacking = 24;
+constexpr int64_t kRowsOfTile = 6;  // the fewest that a full one has
+// Numbers of B that are on more pages than processors remember.
+constexpr int64_t kOnNewPages = 1536 * 1024;
 
 // Memory that a thread keeps for its next product; bounded by the blocking.
 struct Scratch {
@@ -121,6 +124,7 @@ PanelArgs OutputOf(const Product& p, int64_t row_begin, int64_t row_end, bool is
   PanelArgs args = kNoPanel;
   args.c = p.c;
   args.c_stride = p.c_stride;
+  args.on_new_pages = p.packed != nullptr && p.taps * p.depth * p.columns >= kOnNewPages;
   args.row_begin = row_begin;
   args.row_end = row_end;
   args.all_rows = p.is_part ? INT64_MAX : p.rows;
@@ -327,7 +331,13 @@ void RunBlock(const VectorCode& code, const Product& p, const Panels& panels, in
     row_begin = end;
   }
   if (row_begin < row_end) {
-    RunBlockByRuns(code, p, panels, row_begin, row_end, panel_begin, panel_end);
+    const bool has_parts =
+        row_end - row_begin <= kRowsOfTile && p.following == nullptr && Parts(code, p).size() > 1;
+    // What is read once is read as it lies in memory: all parts of a panel before the next.
+    const int64_t at_once = has_parts ? 1 : panel_end - panel_begin;
+    for (int64_t n = panel_begin; n < panel_end; n += at_once) {
+      RunBlockByRuns(code, p, panels, row_begin, row_end, n, n + at_once);
+    }
   }
 }
 

@@ -57,6 +57,7 @@ struct PanelArgs {
   int vectors = 1;              // width of the panel in vectors
   bool accumulate = false;      // c += instead of c =
   const float* next = nullptr;  // read after this panel: fetched into the cache meanwhile
+  bool on_new_pages = false;    // whether the processor must look up the pages of what is next
   // Applied after the last part, in this order:
   const float* bias = nullptr;      // of the panel's columns
   const float* residual = nullptr;  // row 0, first column of the panel; added

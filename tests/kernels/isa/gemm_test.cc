@@ -243,7 +243,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Sizes{60, 1000, 1, 200}, Sizes{1, 512, 1, 900}, Sizes{11, 520, 2, 140},
                     Sizes{29, 24, 1, 700}, Sizes{70, 40, 2, 21}, Sizes{7, 88, 1, 1600},
                     Sizes{49, 160, 1, 40}, Sizes{1231, 90, 1, 16}, Sizes{2345, 40, 1, 16},
-                    Sizes{1771, 13, 1, 32}));
+                    Sizes{1771, 13, 1, 32}, Sizes{4, 620, 2, 1300}));
 
 // Rows of `depth` floats times a matrix in int8, without anything behind it.
 std::vector<float> Multiply(const std::vector<float>& a, const PackedMatrix& b, int64_t depth,

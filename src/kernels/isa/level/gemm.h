@@ -89,7 +89,7 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
 #pragma GCC unroll 4
       for (int v = 0; v < kWhole; ++v) row_b[v] = LoadNumbers(b + v * kLanes);
       if constexpr (sizeof(Number) < sizeof(float)) {  // by page the processor is late
-        for (int v = 0; v < kVectors; v += 2) __builtin_prefetch(b + 2048 + v * kLanes, 0, 2);
+        for (int v = 0; v < kVectors; v += 2) __builtin_prefetch(b + 2048 + v * kLanes, 0, 3);
       }
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
@@ -117,9 +117,8 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
     };
     int64_t k = 0;
     for (; k + 4 <= depth; k += 4) {
-      for (int i = 0; i < ahead.lines; ++i, ahead.from += kLine) {
-        __builtin_prefetch(ahead.from, 0, 2);
-      }
+      FetchLines(&ahead);
+      LookUpPages<kVectors>(p, StartOfB(p, b), k, b);
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
         step(k + i, sums[i % kCopies]);

@@ -309,9 +309,7 @@ void TurnTile(const TurnArgs& p, const float* weights, int64_t row, Ahead ahead,
   const auto add_units = [&](int64_t k, int64_t end) {
     b = weights + k * kWidth;
     for (; k + 4 <= end; k += 4) {
-      for (int i = 0; i < ahead.lines; ++i, ahead.from += kLine) {
-        __builtin_prefetch(ahead.from, 0, 2);
-      }
+      FetchLines(&ahead);
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) add(k + i, sums[i % kCopies]);
     }

@@ -94,9 +94,8 @@ void ReducedTile(const ReducedCode::PanelArgs& p, int64_t first, Ahead ahead) {
   const int32_t* b = p.b;
   for (int64_t k = 0; k < p.depth; ++k, b += kVectors * kLanes) {
     if (k % 4 == 0) {
-      for (int i = 0; i < ahead.lines; ++i, ahead.from += kLine) {
-        __builtin_prefetch(ahead.from, 0, 2);
-      }
+      FetchLines(&ahead);
+      LookUpPages<kVectors>(p.out, p.b, k, b);
     }
     IntVec row_b[kVectors];
 #pragma GCC unroll 4

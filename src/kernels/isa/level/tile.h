@@ -111,15 +111,37 @@ inline __attribute__((always_inline)) void Finish(const PanelArgs& p, Vec (&sums
   }
 }
 
-// Cache lines that a tile fetches for what comes after it, `lines` of them for every fourth k.
+// Cache lines that a tile fetches for what comes after it, `lines` of them for every fourth k. They
+// go into the first cache level: AMD drops what is for another one and on a page that it must look
+// up.
 struct Ahead {
   const float* from;
   int lines;
 };
+inline __attribute__((always_inline)) void FetchLines(Ahead* ahead) {
+  for (int i = 0; i < ahead->lines; ++i, ahead->from += kLine) {
+    __builtin_prefetch(ahead->from, 0, 3);
+  }
+}
+
+// Has the processor look up the pages of what comes after a panel, which begins at b, while row k
+// of it is read: what the processor fetches by itself waits at each that is new. For every fourth
+// k; large matrices have wide panels.
+template <int kVectors, class Number>
+inline __attribute__((always_inline)) void LookUpPages(const PanelArgs& p, const Number* b,
+                                                       int64_t k, const Number* row) {
+  if constexpr (kVectors > kMaxVectors / 2) {
+    constexpr int64_t kRows = kVectors * kLanes * sizeof(Number) > 128 ? 16 : 32;  // in a page
+    if ((k & (kRows - 1)) == kRows - 4 && p.on_new_pages) {
+      const intptr_t distance = reinterpret_cast<intptr_t>(p.next) - reinterpret_cast<intptr_t>(b);
+      __builtin_prefetch(reinterpret_cast<const char*>(row) + distance, 0, 3);
+    }
+  }
+}
 
 // Calls tile(first row, rows, ahead) so that `rows` rows are spread evenly over tiles, which fetch
 // what is `next` between them: as many lines for each of `depth` steps as they read of the panel. A
-// panel that is read once is fetched fast enough without.
+// panel that is read once the processor fetches fast enough itself.
 template <int kVectors, class F>
 inline void TileRows(int64_t rows, int64_t depth, const float* next, F&& tile) {
   constexpr int kRows = MaxRows(kVectors);
