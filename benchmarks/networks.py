@@ -194,6 +194,142 @@ def s2v(np, tf, keras, L):
     return keras.Model(x, L.Dense(64)(L.GlobalAveragePooling1D()(h)))
 
 
+@network("yolo", {"b1": {"x": image(1, 320, 320, 3)}}, "detector: CSP blocks with swish, pooling pyramid, upsampling, concatenations")
+def yolo(np, tf, keras, L):
+    x = keras.Input((320, 320, 3), name="x")
+    cbs = lambda h, n, k=1, s=1: L.Activation("swish")(L.BatchNormalization()(L.Conv2D(n, k, s, padding="same", use_bias=False)(h)))
+
+    def csp(h, n, blocks, add=True):
+        a, b = cbs(h, n // 2), cbs(h, n // 2)
+        for _ in range(blocks):
+            y = cbs(cbs(a, n // 2), n // 2, 3)
+            a = L.Add()([a, y]) if add else y
+        return cbs(L.Concatenate()([a, b]), n)
+    h = cbs(cbs(x, 32, 6, 2), 64, 3, 2)
+    p3 = csp(cbs(csp(h, 64, 1), 128, 3, 2), 128, 2)
+    p4 = csp(cbs(p3, 256, 3, 2), 256, 3)
+    h = cbs(csp(cbs(p4, 512, 3, 2), 512, 1), 256)
+    pools = [h]
+    for _ in range(3):
+        pools.append(L.MaxPooling2D(5, 1, padding="same")(pools[-1]))
+    p5 = cbs(cbs(L.Concatenate()(pools), 512), 256)
+    h = csp(L.Concatenate()([L.UpSampling2D()(p5), p4]), 256, 1, False)
+    q4 = cbs(h, 128)
+    q3 = csp(L.Concatenate()([L.UpSampling2D()(q4), p3]), 128, 1, False)
+    q4 = csp(L.Concatenate()([cbs(q3, 128, 3, 2), q4]), 256, 1, False)
+    q5 = csp(L.Concatenate()([cbs(q4, 256, 3, 2), p5]), 512, 1, False)
+    heads = [L.Reshape((-1, 85))(L.Conv2D(255, 1)(q)) for q in (q3, q4, q5)]
+    return keras.Model(x, L.Activation("sigmoid")(L.Concatenate(axis=1)(heads)))
+
+
+@network("deeplab", {"b1": {"x": image(1, 256, 256, 3)}}, "segmentation: dilated convolutions, bilinear resizing, argmax")
+def deeplab(np, tf, keras, L):
+    x = keras.Input((256, 256, 3), name="x")
+    cbr = lambda h, n, k=1, s=1, d=1: L.Activation("relu")(L.BatchNormalization()(L.Conv2D(n, k, s, padding="same", dilation_rate=d, use_bias=False)(h)))
+    low = cbr(cbr(x, 32, 3, 2), 64, 3, 2)
+    h = cbr(cbr(low, 128, 3, 2), 256, 3, 2)
+    for d in (1, 2, 4):
+        h = L.Add()([h, cbr(cbr(h, 64), 256, 3, 1, d)])
+    branches = [cbr(h, 128)] + [cbr(h, 128, 3, 1, d) for d in (6, 12, 18)]
+    pooled = cbr(L.GlobalAveragePooling2D(keepdims=True)(h), 128)
+    branches.append(L.UpSampling2D(16, interpolation="bilinear")(pooled))
+    h = cbr(L.Concatenate()(branches), 128)
+    h = L.Concatenate()([L.UpSampling2D(4, interpolation="bilinear")(h), cbr(low, 48)])
+    h = L.Conv2D(21, 1)(cbr(cbr(h, 128, 3), 128, 3))
+    h = L.UpSampling2D(4, interpolation="bilinear")(h)
+    return keras.Model(x, L.Lambda(lambda t: tf.cast(tf.argmax(t, -1), tf.float32), output_shape=(256, 256))(h))
+
+
+@network("swin", {"b1": {"x": image(1, 224, 224, 3)}}, "attention in shifted windows of 7x7, 2 stages of 2 blocks, 96 and 192 channels")
+def swin(np, tf, keras, L):
+    o = keras.ops
+    x = keras.Input((224, 224, 3), name="x")
+    h, size, n = L.Conv2D(96, 4, 4)(x), 56, 96
+    for stage in range(2):
+        for shift in (0, 3):
+            y = L.LayerNormalization(epsilon=1e-5)(h)
+            w = size // 7
+
+            def cut(t, s=shift, w=w, n=n):
+                t = o.roll(t, (-s, -s), axis=(1, 2)) if s else t
+                t = o.transpose(o.reshape(t, (-1, w, 7, w, 7, n)), (0, 1, 3, 2, 4, 5))
+                return o.reshape(t, (-1, 49, n))
+
+            def join(t, s=shift, w=w, n=n):
+                t = o.transpose(o.reshape(t, (-1, w, w, 7, 7, n)), (0, 1, 3, 2, 4, 5))
+                t = o.reshape(t, (-1, w * 7, w * 7, n))
+                return o.roll(t, (s, s), axis=(1, 2)) if s else t
+            y = L.Lambda(cut, output_shape=(49, n))(y)
+            y = L.MultiHeadAttention(n // 32, 32)(y, y)
+            h = L.Add()([h, L.Lambda(join, output_shape=(size, size, n))(y)])
+            y = L.Dense(n)(L.Dense(4 * n, activation="gelu")(L.LayerNormalization(epsilon=1e-5)(h)))
+            h = L.Add()([h, y])
+        if stage == 0:
+            merge = lambda t: o.concatenate([t[:, i::2, j::2] for i in (0, 1) for j in (0, 1)], -1)
+            h = L.Dense(192, use_bias=False)(L.LayerNormalization(epsilon=1e-5)(L.Lambda(merge, output_shape=(28, 28, 384))(h)))
+            size, n = 28, 192
+    return keras.Model(x, L.Dense(1000)(L.GlobalAveragePooling2D()(L.LayerNormalization()(h))))
+
+
+@network("conformer", {"b1": {"x": f32(1, 200, 80)}}, "speech encoder: 4 conformer blocks of 144, depthwise convolutions of 31")
+def conformer(np, tf, keras, L):
+    x = keras.Input((200, 80), name="x")
+    h = L.Dense(144)(x)
+    ff = lambda h: L.Dense(144)(L.Dense(576, activation="swish")(L.LayerNormalization()(h)))
+    half = lambda h, y: L.Add()([h, L.Rescaling(0.5)(y)])
+    for _ in range(4):
+        h = half(h, ff(h))
+        y = L.LayerNormalization()(h)
+        h = L.Add()([h, L.MultiHeadAttention(4, 36)(y, y)])
+        y = L.Dense(288)(L.LayerNormalization()(h))
+        y = L.Lambda(lambda t: t[..., :144] * tf.sigmoid(t[..., 144:]), output_shape=(200, 144))(y)
+        y = L.Activation("swish")(L.BatchNormalization()(L.DepthwiseConv1D(31, padding="same")(y)))
+        h = L.Add()([h, L.Dense(144)(y)])
+        h = L.LayerNormalization()(half(h, ff(h)))
+    return keras.Model(x, L.Dense(256)(h))
+
+
+@network("qat_cnn", {"b1": {"x": image(1, 96, 96, 3)}}, "quantisation-aware MobileNet blocks: FakeQuant behind each layer")
+def qat_cnn(np, tf, keras, L):
+    x = keras.Input((96, 96, 3), name="x")
+    q = lambda lo, hi: L.Lambda(lambda t: tf.quantization.fake_quant_with_min_max_vars(t, tf.constant(lo), tf.constant(hi)))
+    cbr = lambda h: q(0.0, 6.0)(L.ReLU(6.0)(L.BatchNormalization()(h)))
+    h = cbr(L.Conv2D(16, 3, 2, padding="same")(q(-1.0, 1.0)(x)))
+    for n, s in ((32, 1), (64, 2), (64, 1), (128, 2), (128, 1), (256, 2)):
+        h = cbr(L.DepthwiseConv2D(3, s, padding="same")(h))
+        h = cbr(L.Conv2D(n, 1)(h))
+    return keras.Model(x, q(-10.0, 10.0)(L.Dense(10)(L.GlobalAveragePooling2D()(h))))
+
+
+def gnn(path):
+    np, tf = make_models.tf_modules()
+    r = np.random.default_rng(make_models.SEED)
+
+    class Graphs(tf.Module):
+        def __init__(self):
+            super().__init__()
+            v = lambda *s: tf.Variable(r.normal(0, s[0] ** -0.5, s).astype("f"))
+            self.layers = [(v(64, 64), v(64, 64), v(64)) for _ in range(3)]
+            self.out = v(64, 8)
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 64], tf.float32, "x"), tf.TensorSpec([None], tf.int32, "source"),
+                                      tf.TensorSpec([None], tf.int32, "target")])
+        def __call__(self, x, source, target):
+            n = tf.shape(x)[0]
+            for own, other, bias in self.layers:
+                messages = tf.gather(x @ other, source)
+                mean = tf.math.unsorted_segment_mean(messages, target, n)
+                most = tf.math.unsorted_segment_max(messages, target, n)
+                x = tf.nn.relu(x @ own + mean + tf.nn.relu(most) + bias)
+            return {"y": tf.reduce_mean(x, 0, keepdims=True) @ self.out}
+    m = Graphs()
+    tf.saved_model.save(m, path, signatures=m.__call__)
+
+
+model("gnn", {"b1": {"x": f32(2000, 64), "source": ids(2000, 10000), "target": ids(2000, 10000)}},
+      "graph network: 3 layers of messages along 10,000 edges between 2,000 nodes")(gnn)
+
+
 def padded(vocab, *shape):
     """Ids with zeros behind them: half of the places, on average a quarter."""
     def make(np, r):

@@ -134,7 +134,7 @@ bool TurnReader::ReadGru(NodeOutput made, CellTurn* cell) {
     gates[2].factor = product.factor;
   } else {
     gates[2] = GateSum();
-    if (!reader.Read(p.candidate.x, 0, units, &gates[2])) return false;
+    if (!reader.Read(p.candidate.x, 0, units, &gates[2]) || !gates[2].recurrent) return false;
     const bool resets = Either(gates[2].factor, "Mul", [&](NodeOutput gate, NodeOutput hidden) {
       reset = patterns_.AsActivation(gate);
       return reset && Variable(hidden) == cell->state;
@@ -153,8 +153,9 @@ bool TurnReader::ReadGru(NodeOutput made, CellTurn* cell) {
     input_biases[2] = std::move(gates[2].biases);
     gates[2].biases = std::move(product.biases);
   }
-  if (!Finish(reader, gates, p.update, p.candidate.op, cell) || cell->hidden != cell->state)
+  if (!Finish(reader, gates, p.update, p.candidate.op, cell) || cell->hidden != cell->state) {
     return false;
+  }
   cell->input_bias = JoinBiases(input_biases, cell->attrs.Ints("order"), units);
   return true;
 }
