@@ -1,9 +1,12 @@
 // Fake quantisation: values rounded to what a few bits can hold.
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <vector>
 
 #include "src/graph/op_signature.h"
 #include "src/graph/shape_fns.h"
+#include "src/kernels/isa/vector_code.h"
 #include "src/kernels/nn/nn_ops.h"
 #include "src/kernels/visit_dtype.h"
 
@@ -37,16 +40,31 @@ Nudged Nudge(float min, float max, const Levels& levels) {
   return n;
 }
 
-float Round(const Nudged& n, float x) {
-  const float clamped = std::min(std::max(x, n.low), n.high);
-  return std::floor((clamped - n.low) / n.scale + 0.5f) * n.scale + n.low;
-}
-
+// y = low + scale * floor((x within [low, high] - low) / scale + 1 / 2). NaN stays.
 void RoundAll(OpContext& ctx, const Nudged& n) {
-  const float* x = ctx.in<float>(0);
-  float* y = ctx.out<float>(0);
-  ctx.ParallelFor(ctx.input(0).num_elements(), 2, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) y[i] = Round(n, x[i]);
+  constexpr int64_t kBlock = 4096;  // values that stay in the first cache level
+  const int64_t count = ctx.input(0).num_elements();
+  const float half = 0.5f;
+  ctx.ParallelFor((count + kBlock - 1) / kBlock, 0.3 * kBlock, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+      float* const y = ctx.out<float>(0) + block * kBlock;
+      const float* x = ctx.in<float>(0) + block * kBlock;
+      std::array<ArrayStep, 8> steps;
+      int num_steps = 0;
+      const auto add = [&](ScalarOp op, const float* number) {
+        steps[num_steps++] = {.op = op, .x = x, .y = number, .y_step = 0, .result = y};
+        x = y;
+      };
+      add(ScalarOp::kMaximum, &n.low);
+      add(ScalarOp::kMinimum, &n.high);
+      if (n.low != 0) add(ScalarOp::kSub, &n.low);
+      add(ScalarOp::kDiv, &n.scale);
+      add(ScalarOp::kAdd, &half);
+      add(ScalarOp::kFloor, nullptr);
+      add(ScalarOp::kMul, &n.scale);
+      if (n.low != 0) add(ScalarOp::kAdd, &n.low);
+      Vectors().run_steps(steps.data(), num_steps, std::min(kBlock, count - block * kBlock));
+    }
   });
 }
 
@@ -99,14 +117,44 @@ StatusOr<KernelPtr> BuildPerChannel(BuildContext& build) {
   return MakeKernel([levels](OpContext& ctx) -> Status {
     const Shape& shape = ctx.input(0).shape();
     const int64_t channels = shape[shape.rank() - 1];
+    const int64_t rows = channels == 0 ? 0 : shape.num_elements() / channels;
+    std::vector<float> low, high, scale;
+    std::vector<int64_t> zeros;  // channels whose range is 0 alone
     for (int64_t c = 0; c < channels; ++c) {
       const float min = ctx.in<float>(1)[c], max = ctx.in<float>(2)[c];
       const bool zero = min == 0 && max == 0;
-      const Nudged n = Nudge(min, max, levels);
-      for (int64_t i = c; i < shape.num_elements(); i += channels) {
-        ctx.out<float>(0)[i] = zero ? 0 : Round(n, ctx.in<float>(0)[i]);
-      }
+      if (zero) zeros.push_back(c);
+      const Nudged n = zero ? Nudged{0, 0, 1} : Nudge(min, max, levels);
+      low.push_back(n.low);
+      high.push_back(n.high);
+      scale.push_back(n.scale);
     }
+    const float half = 0.5f;
+    const auto step = [](ScalarOp op, const std::vector<float>& operand) {
+      return VectorStep{.op = op, .operand = operand.data(), .column_stride = 1};
+    };
+    const std::array<VectorStep, 8> steps = {step(ScalarOp::kMaximum, low),
+                                             step(ScalarOp::kMinimum, high),
+                                             step(ScalarOp::kSub, low),
+                                             step(ScalarOp::kDiv, scale),
+                                             VectorStep{.op = ScalarOp::kAdd, .operand = &half},
+                                             VectorStep{.op = ScalarOp::kFloor},
+                                             step(ScalarOp::kMul, scale),
+                                             step(ScalarOp::kAdd, low)};
+    float* const y = ctx.out<float>(0);
+    ctx.ParallelFor(rows, 0.5 * static_cast<double>(channels), [&](int64_t begin, int64_t end) {
+      const int64_t some = std::max<int64_t>(1, 4096 / channels);  // rows that stay in cache
+      for (int64_t row = begin; row < end; row += some) {
+        const int64_t last = std::min(end, row + some);
+        std::copy(ctx.in<float>(0) + row * channels, ctx.in<float>(0) + last * channels,
+                  y + row * channels);
+        Vectors().apply(steps.data(), static_cast<int>(steps.size()), y, channels, row, last,
+                        channels);
+        for (int64_t r = row; r < last; ++r) {
+          for (const int64_t c : zeros) y[r * channels + c] = 0;
+        }
+      }
+    });
     return Status();
   });
 }
