@@ -275,6 +275,8 @@ struct VectorCode {
   // The largest of the taps, NaN never; their sum by weight, times the scale.
   void (*pool_maximum)(const PoolArgs& args);
   void (*pool_sum)(const PoolArgs& args);
+  // y[i] = low + scale * floor((x[i] within [low, high] - low) / scale + 1 / 2); NaN stays.
+  void (*round_to_levels)(const float* x, int64_t n, float low, float high, float scale, float* y);
   // y[i] = a[i] + (b[i] - a[i]) * weight.
   void (*interpolate)(const float* a, const float* b, float weight, int64_t n, float* y);
   // y = softmax(x), or its logarithm, of each row; y may be x.

@@ -40,31 +40,10 @@ Nudged Nudge(float min, float max, const Levels& levels) {
   return n;
 }
 
-// y = low + scale * floor((x within [low, high] - low) / scale + 1 / 2). NaN stays.
 void RoundAll(OpContext& ctx, const Nudged& n) {
-  constexpr int64_t kBlock = 4096;  // values that stay in the first cache level
-  const int64_t count = ctx.input(0).num_elements();
-  const float half = 0.5f;
-  ctx.ParallelFor((count + kBlock - 1) / kBlock, 0.3 * kBlock, [&](int64_t begin, int64_t end) {
-    for (int64_t block = begin; block < end; ++block) {
-      float* const y = ctx.out<float>(0) + block * kBlock;
-      const float* x = ctx.in<float>(0) + block * kBlock;
-      std::array<ArrayStep, 8> steps;
-      int num_steps = 0;
-      const auto add = [&](ScalarOp op, const float* number) {
-        steps[num_steps++] = {.op = op, .x = x, .y = number, .y_step = 0, .result = y};
-        x = y;
-      };
-      add(ScalarOp::kMaximum, &n.low);
-      add(ScalarOp::kMinimum, &n.high);
-      if (n.low != 0) add(ScalarOp::kSub, &n.low);
-      add(ScalarOp::kDiv, &n.scale);
-      add(ScalarOp::kAdd, &half);
-      add(ScalarOp::kFloor, nullptr);
-      add(ScalarOp::kMul, &n.scale);
-      if (n.low != 0) add(ScalarOp::kAdd, &n.low);
-      Vectors().run_steps(steps.data(), num_steps, std::min(kBlock, count - block * kBlock));
-    }
+  ctx.ParallelFor(ctx.input(0).num_elements(), 0.15, [&](int64_t begin, int64_t end) {
+    Vectors().round_to_levels(ctx.in<float>(0) + begin, end - begin, n.low, n.high, n.scale,
+                              ctx.out<float>(0) + begin);
   });
 }
 

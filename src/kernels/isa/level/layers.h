@@ -45,6 +45,13 @@ void NormalizeRows(const NormalizeArgs& a, int64_t row_begin, int64_t row_end) {
   }
 }
 
+void RoundToLevels(const float* x, int64_t n, float low, float high, float scale, float* y) {
+  ForVectors(n, [&](auto load, auto store) {
+    const Vec shifted = AtMost(AtLeast(load(x), low), high) - low;
+    store(y, Floor(shifted / scale + 0.5f) * scale + low);
+  });
+}
+
 void NormalizeChannels(const ChannelNormArgs& a, const float* x, int64_t pixels, float* y) {
   const int64_t step = a.channels + a.radius;
   const bool is_root = a.beta == 0.5f;

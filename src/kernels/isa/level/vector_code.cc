@@ -44,6 +44,7 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .transpose = Transpose,
       .pool_maximum = PoolMaximum,
       .pool_sum = PoolSum,
+      .round_to_levels = RoundToLevels,
       .interpolate = Interpolate,
       .softmax = SoftmaxRows,
       .attention_weights = AttentionWeights,
