@@ -18,6 +18,9 @@ namespace {
 // dominate.
 constexpr int64_t kBlockFloats = 128 * 1024;
 constexpr int64_t kFewTiles = 24;
+// Planes of a volume's output that a tile has at least, where windows are several planes deep and
+// so share planes of the input.
+constexpr int64_t kLeastPlanes = 8;
 // Channels that meet each other, at least: of fewer, transforms cost more than the products. Those
 // of small tiles cost more.
 constexpr int64_t kLeastChannels = 16, kLeastOfSmall = 32;
@@ -26,9 +29,11 @@ constexpr int64_t kSmallFilter = 1024 * 1024;
 // Between rows of the same frequency; keeps power-of-two strides apart.
 constexpr int64_t kRowPadding = 16;
 
-// Frequencies of a block of tiles: [frequency][tile][channel], of the input and of the output.
+// Frequencies of a block of tiles: [frequency][tile][plane][channel], of the input and of the
+// output.
 struct Scratch {
   AlignedVector<float> in, out, zeros;
+  std::vector<int64_t> starts;
 };
 Scratch& ThreadScratch() {
   thread_local Scratch scratch;
@@ -45,6 +50,10 @@ int64_t TilesAlong(const WindowGeometry& g, int d, int64_t size) {
   return CeilDiv(PhaseSize(g, d), size) * g.dilation[d];
 }
 
+int64_t TapsOf(const WinogradTile& tile) { return int64_t{tile.window_rows} * tile.window_columns; }
+
+// A convolution of images, or of volumes: there a tile has several planes of the output at one
+// place, and a frequency's product the taps of the window's planes.
 class Convolution {
  public:
   Convolution(const WindowGeometry& g, const WinogradTile& tile,
@@ -61,12 +70,19 @@ class Convolution {
         end_(step_ + epilogue.steps.size()),
         parts_(static_cast<int64_t>(filter.size()) / tile.frequencies()),
         rows_(TilesAlong(g, 1, tile.rows)),
-        columns_(TilesAlong(g, 2, tile.columns)),
-        tiles_(g.batch * rows_ * columns_) {
+        columns_(TilesAlong(g, 2, tile.columns)) {
     TakeLimits(&step_, end_, &low_, &high_);
-    const int64_t floats = frequencies() * (g.channels + out_channels);
+    if (g.window[0] > 1) {
+      const int64_t floats = frequencies() * (g.stride[0] * g.channels + out_channels);
+      const int64_t most = std::max(kLeastPlanes, kBlockFloats / floats);
+      planes_ = CeilDiv(g.out[0], CeilDiv(g.out[0], most));
+      in_planes_ = (planes_ - 1) * g.stride[0] + (g.window[0] - 1) * g.dilation[0] + 1;
+    }
+    layers_ = CeilDiv(g.out[0], planes_);
+    tiles_ = g.batch * layers_ * rows_ * columns_;
+    const int64_t floats = frequencies() * (in_planes_ * g.channels + planes_ * out_channels);
     blocks_ = CeilDiv(tiles_, std::max<int64_t>(1, kBlockFloats / floats));
-    blocks_ = std::clamp<int64_t>((tiles_ + kFewTiles / 2) / kFewTiles, 1, blocks_);
+    blocks_ = std::clamp<int64_t>((tiles_ * planes_ + kFewTiles / 2) / kFewTiles, 1, blocks_);
   }
 
   // Makes as many blocks for each of `threads` threads. False where they would read too large a
@@ -75,16 +91,16 @@ class Convolution {
     if (threads == 1) return true;
     const bool is_small = frequencies() * pairs() <= kSmallFilter;
     const int64_t blocks = CeilDiv(blocks_, threads) * threads;
-    if ((!is_small && blocks_ < 2 * threads) || blocks > tiles_ / (kFewTiles / 2)) return false;
+    const int64_t most = std::min(tiles_, tiles_ * planes_ / (kFewTiles / 2));
+    if ((!is_small && blocks_ < 2 * threads) || blocks > most) return false;
     blocks_ = blocks;
     return true;
   }
 
-  int64_t tiles() const { return tiles_; }
   int64_t blocks() const { return blocks_; }
   int64_t frequencies() const { return tile_.frequencies(); }
-  // Of channels that meet.
-  int64_t pairs() const { return g_.channels * out_channels_ / parts_; }
+  // Of channels that meet, in all planes of the window.
+  int64_t pairs() const { return g_.window[0] * g_.channels * out_channels_ / parts_; }
 
   // Begins block `b` with the frequencies in `scratch`.
   void StartBlock(int64_t b, Scratch* scratch) {
@@ -95,22 +111,28 @@ class Convolution {
     const auto grow = [](AlignedVector<float>* v, int64_t n) {
       if (static_cast<int64_t>(v->size()) < n) v->resize(n);
     };
-    grow(&scratch->in, frequencies() * count_ * in_stride_);
-    grow(&scratch->out, frequencies() * count_ * out_stride_);
+    grow(&scratch->in, frequencies() * inputs() * in_stride_);
+    grow(&scratch->out, frequencies() * outputs() * out_stride_);
     grow(&scratch->zeros, g_.channels);
     in_ = scratch->in.data();
     out_ = scratch->out.data();
     zeros_ = scratch->zeros.data();
+    const bool is_padded = g_.before[0] > 0 || (g_.out[0] - 1) * g_.stride[0] >= g_.in[0];
+    if (g_.window[0] > 1 || is_padded) FindRuns(&scratch->starts);
   }
-  int64_t count() const { return count_; }
+  // Planes of the block's tiles.
+  int64_t inputs() const { return count_ * in_planes_; }
+  int64_t outputs() const { return count_ * planes_; }
 
-  // Transforms the input of tiles [begin, end) of the block.
+  // Transforms planes [begin, end) of the block's input.
   void TransformInput(int64_t begin, int64_t end) const {
     const VectorCode& code = Vectors();
     const float* pixels[36];
-    for (int64_t t = begin; t < end; ++t) {
-      const Place at = PlaceOf(first_ + t);
-      const float* image = x_ + at.image * g_.in_pixels() * g_.channels;
+    for (int64_t i = begin; i < end; ++i) {
+      const Place at = PlaceOf(first_ + i / in_planes_);
+      const int64_t plane = FirstInput(at) + i % in_planes_;
+      if (plane < 0 || plane >= g_.in[0]) continue;
+      const float* image = x_ + (at.image * g_.in[0] + plane) * g_.in[1] * g_.in[2] * g_.channels;
       const float** pixel = pixels;
       for (int y = 0; y < tile_.in_rows(); ++y) {
         const int64_t h = at.row + y * g_.dilation[1] - g_.before[1];
@@ -125,8 +147,8 @@ class Convolution {
       }
       code.winograd_input(tile_, {.channels = g_.channels,
                                   .pixels = pixels,
-                                  .frequencies = in_ + t * in_stride_,
-                                  .frequency_stride = count_ * in_stride_});
+                                  .frequencies = in_ + i * in_stride_,
+                                  .frequency_stride = inputs() * in_stride_});
     }
   }
 
@@ -134,31 +156,43 @@ class Convolution {
     const int64_t depth = g_.channels / parts_, columns = out_channels_ / parts_;
     for (int64_t part = 0; part < parts_; ++part) {
       const size_t at = static_cast<size_t>(frequency * parts_ + part);
-      const EvenRuns runs{in_ + frequency * count_ * in_stride_ + part * depth, in_stride_};
-      RunProductSerially({.rows = count_,
-                          .columns = columns,
-                          .depth = depth,
-                          .runs = runs,
-                          .packed = &filter_[at],
-                          .c = out_ + frequency * count_ * out_stride_ + part * columns,
-                          .c_stride = out_stride_,
-                          .following = &filter_[(at + 1) % filter_.size()]});
+      const float* in = in_ + frequency * inputs() * in_stride_ + part * depth;
+      const EvenRuns even{in, in_stride_};
+      const auto of_planes = [&](int64_t begin, int64_t end, const float** runs) {
+        for (int64_t i = begin * g_.window[0]; i < end * g_.window[0]; ++i) {
+          *runs++ = starts_[i] == kOutside ? zeros_ : in + starts_[i];
+        }
+      };
+      Product product{.rows = outputs(),
+                      .columns = columns,
+                      .taps = g_.window[0],
+                      .depth = depth,
+                      .runs = even,
+                      .packed = &filter_[at],
+                      .c = out_ + frequency * outputs() * out_stride_ + part * columns,
+                      .c_stride = out_stride_,
+                      .following = &filter_[(at + 1) % filter_.size()],
+                      .is_part = planes_ > 1};
+      if (starts_ != nullptr) product.runs = of_planes;
+      RunProductSerially(product);
     }
   }
 
-  // Makes the output of tiles [begin, end) of the block.
+  // Makes planes [begin, end) of the block's output.
   void TransformOutput(int64_t begin, int64_t end) const {
     const VectorCode& code = Vectors();
     const int64_t row_step = g_.dilation[1] * g_.out[2], column_step = g_.dilation[2];
-    for (int64_t t = begin; t < end; ++t) {
-      const Place at = PlaceOf(first_ + t);
+    for (int64_t i = begin; i < end; ++i) {
+      const Place at = PlaceOf(first_ + i / planes_);
+      const int64_t plane = at.plane + i % planes_;
       const int64_t rows = OutputsOf(tile_.rows, at.row, 1);
       const int64_t columns = OutputsOf(tile_.columns, at.column, 2);
-      if (rows <= 0 || columns <= 0) continue;
-      const int64_t pixel = (at.image * g_.out[1] + at.row) * g_.out[2] + at.column;
+      if (plane >= g_.out[0] || rows <= 0 || columns <= 0) continue;
+      const int64_t pixel =
+          ((at.image * g_.out[0] + plane) * g_.out[1] + at.row) * g_.out[2] + at.column;
       code.winograd_output(tile_, {.channels = out_channels_,
-                                   .frequencies = out_ + t * out_stride_,
-                                   .frequency_stride = count_ * out_stride_,
+                                   .frequencies = out_ + i * out_stride_,
+                                   .frequency_stride = outputs() * out_stride_,
                                    .out = y_ + pixel * out_channels_,
                                    .out_row_stride = row_step * out_channels_,
                                    .out_column_stride = column_step * out_channels_,
@@ -180,13 +214,36 @@ class Convolution {
   }
 
  private:
+  static constexpr int64_t kOutside = -1;
+
   struct Place {
-    int64_t image, row, column;  // of the tile's first output pixel
+    int64_t image, plane, row, column;  // of the tile's first output pixel
   };
   Place PlaceOf(int64_t tile) const {
-    return {tile / columns_ / rows_, FirstOf(tile / columns_ % rows_, tile_.rows, 1),
+    const int64_t layer = tile / columns_ / rows_;
+    return {layer / layers_, layer % layers_ * planes_,
+            FirstOf(tile / columns_ % rows_, tile_.rows, 1),
             FirstOf(tile % columns_, tile_.columns, 2)};
   }
+  // The first plane of the tile's input, which may be outside.
+  int64_t FirstInput(const Place& at) const { return at.plane * g_.stride[0] - g_.before[0]; }
+
+  // Fills in where the runs of each plane of the block's output begin in a frequency of the input.
+  void FindRuns(std::vector<int64_t>* starts) {
+    starts->clear();
+    for (int64_t tile = 0; tile < count_; ++tile) {
+      const int64_t first = FirstInput(PlaceOf(first_ + tile));
+      for (int64_t i = 0; i < planes_; ++i) {
+        for (int64_t k = 0; k < g_.window[0]; ++k) {
+          const int64_t plane = i * g_.stride[0] + k * g_.dilation[0];
+          const bool inside = first + plane >= 0 && first + plane < g_.in[0];
+          starts->push_back(inside ? (tile * in_planes_ + plane) * in_stride_ : kOutside);
+        }
+      }
+    }
+    starts_ = starts->data();
+  }
+
   // Where tile `i` of `size` outputs begins along dimension `d`.
   int64_t FirstOf(int64_t i, int64_t size, int d) const {
     const int64_t phases = g_.dilation[d];
@@ -208,12 +265,15 @@ class Convolution {
   const VectorStep *step_, *end_;  // those left after the limits
   float low_ = -__builtin_inff(), high_ = __builtin_inff();
   const int64_t parts_;  // of the channels, which meet only each other
-  const int64_t rows_, columns_, tiles_;
-  int64_t blocks_;
+  const int64_t rows_, columns_;
+  int64_t planes_ = 1, in_planes_ = 1;  // of the output and the input of a tile
+  int64_t layers_ = 1;                  // of tiles, in a volume
+  int64_t tiles_ = 0, blocks_ = 0;
   // The block at hand.
   int64_t first_ = 0, count_ = 0, in_stride_ = 0, out_stride_ = 0;
   float *in_ = nullptr, *out_ = nullptr;
   const float* zeros_ = nullptr;
+  const int64_t* starts_ = nullptr;  // null: rows of one run each, one after the other
 };
 
 // Whether tiles are quicker than the direct way. Times are in those of a multiplication, for each
@@ -237,10 +297,10 @@ bool PaysOff(const WinogradTile& tile, const WindowGeometry& g, int64_t in_chann
 }  // namespace
 
 WinogradTile FindWinogradTile(const WindowGeometry& g, int64_t out_channels, int64_t groups) {
-  constexpr std::array<int64_t, 3> kOnes = {1, 1, 1};
-  if (g.window[0] != 1 || g.stride != kOnes || g.in[0] != 1 || g.out[0] != 1) return {};
+  if (g.stride[1] != 1 || g.stride[2] != 1) return {};
   const int64_t parts = groups / JoinedGroups(groups, out_channels / groups, kLeastChannels);
-  const int64_t in = g.channels / parts, out = out_channels / parts, channels = std::min(in, out);
+  const int64_t in = g.channels / parts, out = out_channels / parts;
+  const int64_t channels = std::min(in, out);
   const int64_t rows = g.window[1], columns = g.window[2];
   if (rows == 3 && columns == 3) {
     const int64_t least = std::min(PhaseSize(g, 1), PhaseSize(g, 2));
@@ -273,18 +333,26 @@ bool AllFinite(OpContext& ctx, const float* x, int64_t n) {
 }
 
 StatusOr<std::vector<PackedMatrix>> TransformWinogradFilter(const WinogradTile& tile,
-                                                            const float* filter, const float* scale,
-                                                            int64_t in, int64_t out) {
+                                                            int64_t planes, const float* filter,
+                                                            const float* scale, int64_t in,
+                                                            int64_t out) {
+  const int64_t plane_size = TapsOf(tile) * in * out;
+  std::vector<float*> of_plane(static_cast<size_t>(tile.frequencies()));
   return PackedMatrix::Fill(
-      tile.frequencies(), in, out,
+      tile.frequencies(), planes * in, out,
       [&](int64_t column, int64_t valid, int64_t width, float* const* panels) {
-        Vectors().winograd_filter(tile, {.filter = filter + column,
-                                         .row_stride = out,
-                                         .depth = in,
-                                         .columns = valid,
-                                         .scale = scale == nullptr ? nullptr : scale + column,
-                                         .width = width,
-                                         .panels = panels});
+        for (int64_t plane = 0; plane < planes; ++plane) {
+          for (size_t f = 0; f < of_plane.size(); ++f) {
+            of_plane[f] = panels[f] + plane * in * width;
+          }
+          Vectors().winograd_filter(tile, {.filter = filter + plane * plane_size + column,
+                                           .row_stride = out,
+                                           .depth = in,
+                                           .columns = valid,
+                                           .scale = scale == nullptr ? nullptr : scale + column,
+                                           .width = width,
+                                           .panels = of_plane.data()});
+        }
       });
 }
 
@@ -300,6 +368,7 @@ StatusOr<PackedMatrices> PackWinogradFilter(BuildContext& build, const WinogradT
         const int64_t out_channels = shape[shape.rank() - 1], per_group = out_channels / groups;
         const int64_t joined = JoinedGroups(groups, per_group, kLeastChannels),
                       parts = groups / joined;
+        const int64_t planes = shape.Product(0, shape.rank() - 2) / TapsOf(tile);
         std::vector<PackedMatrix> matrices(tile.frequencies() * parts);
         for (int64_t part = 0; part < parts; ++part) {
           const int64_t first = part * joined;
@@ -308,7 +377,7 @@ StatusOr<PackedMatrices> PackWinogradFilter(BuildContext& build, const WinogradT
           SM_ASSIGN_OR_RETURN(
               std::vector<PackedMatrix> packed,
               TransformWinogradFilter(
-                  tile, groups > 1 ? matrix.data() : filter->data<float>(),
+                  tile, planes, groups > 1 ? matrix.data() : filter->data<float>(),
                   columns.data == nullptr ? nullptr : columns.data + first * per_group,
                   joined * shape[shape.rank() - 2], joined * per_group));
           for (size_t f = 0; f < packed.size(); ++f) {
@@ -328,29 +397,30 @@ void RunWinograd(OpContext& ctx, const WindowGeometry& g, const WinogradTile& ti
   const double pair_cost = 0.025 * static_cast<double>(whole.pairs());
   const int64_t threads = ctx.run().pool == nullptr ? 1 : ctx.run().pool->num_threads();
   if (whole.DivideAmong(threads)) {
-    const double tiles = static_cast<double>(whole.tiles()) / static_cast<double>(whole.blocks());
+    const double planes =
+        static_cast<double>(whole.outputs()) / static_cast<double>(whole.blocks());
     const double cost =
-        tiles * (in_cost + out_cost + pair_cost * static_cast<double>(whole.frequencies()));
+        planes * (in_cost + out_cost + pair_cost * static_cast<double>(whole.frequencies()));
     ctx.ParallelFor(whole.blocks(), cost, [&](int64_t begin, int64_t end) {
       Convolution part = whole;
       for (int64_t b = begin; b < end; ++b) {
         part.StartBlock(b, &ThreadScratch());
-        part.TransformInput(0, part.count());
+        part.TransformInput(0, part.inputs());
         for (int64_t f = 0; f < part.frequencies(); ++f) part.Multiply(f);
-        part.TransformOutput(0, part.count());
+        part.TransformOutput(0, part.outputs());
       }
     });
     return;
   }
   for (int64_t b = 0; b < whole.blocks(); ++b) {
     whole.StartBlock(b, &ThreadScratch());
-    ctx.ParallelFor(whole.count(), in_cost,
+    ctx.ParallelFor(whole.inputs(), in_cost,
                     [&](int64_t begin, int64_t end) { whole.TransformInput(begin, end); });
-    ctx.ParallelFor(whole.frequencies(), pair_cost * static_cast<double>(whole.count()),
+    ctx.ParallelFor(whole.frequencies(), pair_cost * static_cast<double>(whole.outputs()),
                     [&](int64_t begin, int64_t end) {
                       for (int64_t f = begin; f < end; ++f) whole.Multiply(f);
                     });
-    ctx.ParallelFor(whole.count(), out_cost,
+    ctx.ParallelFor(whole.outputs(), out_cost,
                     [&](int64_t begin, int64_t end) { whole.TransformOutput(begin, end); });
   }
 }
