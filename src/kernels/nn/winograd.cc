@@ -50,8 +50,6 @@ int64_t TilesAlong(const WindowGeometry& g, int d, int64_t size) {
   return CeilDiv(PhaseSize(g, d), size) * g.dilation[d];
 }
 
-int64_t TapsOf(const WinogradTile& tile) { return int64_t{tile.window_rows} * tile.window_columns; }
-
 // A convolution of images, or of volumes: there a tile has several planes of the output at one
 // place, and a frequency's product the taps of the window's planes.
 class Convolution {
@@ -276,45 +274,68 @@ class Convolution {
   const int64_t* starts_ = nullptr;  // null: rows of one run each, one after the other
 };
 
-// Whether tiles are quicker than the direct way. Times are in those of a multiplication, for each
-// pair of channels.
-bool PaysOff(const WinogradTile& tile, const WindowGeometry& g, int64_t in_channels,
-             int64_t out_channels) {
-  constexpr double kTransform = 12;  // of a frequency, input and output alike
+// Floats in whole vectors.
+int64_t InVectors(int64_t channels) {
+  const int64_t lanes = Vectors().lanes;
+  return CeilDiv(channels, lanes) * lanes;
+}
+
+// The time that tiles take, in that of a multiplication.
+double TimeOf(const WinogradTile& tile, const WindowGeometry& g, int64_t in_channels,
+              int64_t out_channels) {
+  // Of a frequency, input and output alike: whole vectors. Layers of planes have some of the input
+  // in common.
+  const double transform = g.window[0] == 1 ? 12 : 16;
   // To read a number of the filter, which few tiles have in common; of one beyond the second cache
   // level.
   constexpr double kRead = 2.5, kReadFar = 8;
   constexpr double kNearFilter = 256 * 1024;
-  const double in = static_cast<double>(in_channels), out = static_cast<double>(out_channels);
+  const int64_t width = InVectors(out_channels);
+  const double pairs = static_cast<double>(g.window[0] * in_channels * width);
+  const double transforms = transform * static_cast<double>(InVectors(in_channels) + width);
   const double tiles =
-      static_cast<double>(TilesAlong(g, 1, tile.rows) * TilesAlong(g, 2, tile.columns));
+      static_cast<double>(TilesAlong(g, 1, tile.rows) * TilesAlong(g, 2, tile.columns) * g.out[0]);
   const double size = tile.frequencies();
-  const double direct = static_cast<double>(g.out_pixels()) * static_cast<double>(g.taps());
-  const double read = size * in * out <= kNearFilter ? kRead : kReadFar;
-  return size * (tiles * (1 + kTransform * (1 / in + 1 / out)) + read) < direct;
+  const double read = size * pairs <= kNearFilter ? kRead : kReadFar;
+  return size * (tiles * (pairs + transforms) + read * pairs);
+}
+
+// Whether they are quicker than the direct way.
+bool PaysOff(const WinogradTile& tile, const WindowGeometry& g, int64_t in_channels,
+             int64_t out_channels) {
+  const double direct = static_cast<double>(g.out_pixels()) * static_cast<double>(g.taps()) *
+                        static_cast<double>(in_channels) *
+                        static_cast<double>(InVectors(out_channels));
+  return TimeOf(tile, g, in_channels, out_channels) < direct;
 }
 
 }  // namespace
 
 WinogradTile FindWinogradTile(const WindowGeometry& g, int64_t out_channels, int64_t groups) {
   if (g.stride[1] != 1 || g.stride[2] != 1) return {};
-  const int64_t parts = groups / JoinedGroups(groups, out_channels / groups, kLeastChannels);
+  const int64_t parts = groups / WinogradGroups(groups, out_channels / groups);
   const int64_t in = g.channels / parts, out = out_channels / parts;
-  const int64_t channels = std::min(in, out);
   const int64_t rows = g.window[1], columns = g.window[2];
+  constexpr WinogradTile kLarge = {4, 4, 3, 3}, kSmall = {2, 2, 3, 3};
+  WinogradTile tile;
+  if (rows == 3 && columns == 3 && g.window[0] == 1) {
+    const int64_t channels = std::min(in, out), least = std::min(PhaseSize(g, 1), PhaseSize(g, 2));
+    return least >= 12 && channels >= kLeastChannels ? kLarge
+           : least >= 4 && channels >= kLeastOfSmall ? kSmall
+                                                     : WinogradTile{};
+  }
   if (rows == 3 && columns == 3) {
-    const int64_t least = std::min(PhaseSize(g, 1), PhaseSize(g, 2));
-    const int m = least >= 12 && channels >= kLeastChannels ? 4
-                  : least >= 4 && channels >= kLeastOfSmall ? 2
-                                                            : 0;
-    return {m, m, 3, 3};
+    tile = TimeOf(kLarge, g, in, out) < TimeOf(kSmall, g, in, out) ? kLarge : kSmall;
   }
   const int taps = static_cast<int>(std::max(rows, columns)), m = 9 - taps;
-  WinogradTile tile;
   if (rows == 5 && columns == 5) tile = {2, 2, 5, 5};
   if (rows == 1 && taps > 1 && taps <= 7) tile = {1, m, 1, taps};
   if (columns == 1 && taps > 1 && taps <= 7) tile = {m, 1, taps, 1};
   return tile && PaysOff(tile, g, in, out) ? tile : WinogradTile{};
+}
+
+int64_t WinogradGroups(int64_t groups, int64_t columns) {
+  return JoinedGroups(groups, columns, kLeastChannels);
 }
 
 std::string DebugString(const WinogradTile& tile) {
@@ -330,62 +351,6 @@ bool AllFinite(OpContext& ctx, const float* x, int64_t n) {
     }
   });
   return finite.load(std::memory_order_relaxed);
-}
-
-StatusOr<std::vector<PackedMatrix>> TransformWinogradFilter(const WinogradTile& tile,
-                                                            int64_t planes, const float* filter,
-                                                            const float* scale, int64_t in,
-                                                            int64_t out) {
-  const int64_t plane_size = TapsOf(tile) * in * out;
-  std::vector<float*> of_plane(static_cast<size_t>(tile.frequencies()));
-  return PackedMatrix::Fill(
-      tile.frequencies(), planes * in, out,
-      [&](int64_t column, int64_t valid, int64_t width, float* const* panels) {
-        for (int64_t plane = 0; plane < planes; ++plane) {
-          for (size_t f = 0; f < of_plane.size(); ++f) {
-            of_plane[f] = panels[f] + plane * in * width;
-          }
-          Vectors().winograd_filter(tile, {.filter = filter + plane * plane_size + column,
-                                           .row_stride = out,
-                                           .depth = in,
-                                           .columns = valid,
-                                           .scale = scale == nullptr ? nullptr : scale + column,
-                                           .width = width,
-                                           .panels = of_plane.data()});
-        }
-      });
-}
-
-StatusOr<PackedMatrices> PackWinogradFilter(BuildContext& build, const WinogradTile& tile,
-                                            const Tensor* scale, int64_t groups) {
-  const Tensor* filter = build.constant_input(1);
-  if (filter == nullptr) return PackedMatrices();
-  SM_ASSIGN_OR_RETURN(const ColumnScale columns, ColumnScale::Of(*filter, scale));
-  return ShareMatrices(
-      build, 1, StrCat(DebugString(tile), " in ", groups, " groups", columns.key),
-      [&]() -> StatusOr<std::vector<PackedMatrix>> {
-        const Shape& shape = filter->shape();
-        const int64_t out_channels = shape[shape.rank() - 1], per_group = out_channels / groups;
-        const int64_t joined = JoinedGroups(groups, per_group, kLeastChannels),
-                      parts = groups / joined;
-        const int64_t planes = shape.Product(0, shape.rank() - 2) / TapsOf(tile);
-        std::vector<PackedMatrix> matrices(tile.frequencies() * parts);
-        for (int64_t part = 0; part < parts; ++part) {
-          const int64_t first = part * joined;
-          std::vector<float> matrix;
-          if (groups > 1) matrix = JoinGroups(*filter, groups, joined, first);
-          SM_ASSIGN_OR_RETURN(
-              std::vector<PackedMatrix> packed,
-              TransformWinogradFilter(
-                  tile, planes, groups > 1 ? matrix.data() : filter->data<float>(),
-                  columns.data == nullptr ? nullptr : columns.data + first * per_group,
-                  joined * shape[shape.rank() - 2], joined * per_group));
-          for (size_t f = 0; f < packed.size(); ++f) {
-            matrices[f * parts + part] = std::move(packed[f]);
-          }
-        }
-        return matrices;
-      });
 }
 
 void RunWinograd(OpContext& ctx, const WindowGeometry& g, const WinogradTile& tile,

@@ -15,6 +15,8 @@ namespace savedmodel {
 
 // The tile that suits a convolution, whatever its batch, or none where the direct way is better.
 WinogradTile FindWinogradTile(const WindowGeometry& g, int64_t out_channels, int64_t groups);
+// How many groups of so many output channels tiles multiply at once.
+int64_t WinogradGroups(int64_t groups, int64_t columns);
 // As in "Winograd's F(4x4, 3x3)".
 std::string DebugString(const WinogradTile& tile);
 

@@ -214,6 +214,28 @@ TEST(WinogradConv3D, OfOneDeepVolume) {
   }
 }
 
+// A volume: sums over as much of a window as is inside, through the whole of an op.
+TEST(WinogradConv3D, OfSeveralPlanes) {
+  constexpr int64_t kPlanes = 5, kSize = 12, kChannels = 16, kOut = 24;
+  const Tensor x =
+      *Tensor::FromVector(std::vector<float>(kPlanes * kSize * kSize * kChannels, 1.0f),
+                          Shape({1, kPlanes, kSize, kSize, kChannels}));
+  const auto y = Convolve(kConv3D, x, Shape({3, 3, 3, kChannels, kOut}), 0.5f);
+  ASSERT_TRUE(y.ok()) << y.status();
+  const auto inside = [](int64_t i, int64_t size) { return i == 0 || i == size - 1 ? 2 : 3; };
+  for (int64_t d = 0; d < kPlanes; ++d) {
+    for (int64_t h = 0; h < kSize; ++h) {
+      for (int64_t w = 0; w < kSize; ++w) {
+        const float expected = 8.0f * inside(d, kPlanes) * inside(h, kSize) * inside(w, kSize);
+        const float* got = y->data<float>() + ((d * kSize + h) * kSize + w) * kOut;
+        for (int64_t o = 0; o < kOut; ++o) {
+          EXPECT_NEAR(got[o], expected, 1e-3) << d << ", " << h << ", " << w;
+        }
+      }
+    }
+  }
+}
+
 // The tile of a convolution without padding.
 WinogradTile TileOf(int64_t height, int64_t width, int64_t channels, int64_t rows, int64_t columns,
                     int64_t groups = 1, int64_t dilation = 1) {
@@ -225,6 +247,30 @@ WinogradTile TileOf(int64_t height, int64_t width, int64_t channels, int64_t row
   g.window = {1, rows, columns};
   g.dilation = {1, dilation, dilation};
   return FindWinogradTile(g, channels, groups);
+}
+
+// The tile of windows of 3 x 3 in `planes` planes, with padding.
+WinogradTile TileOfVolume(int64_t size, int64_t in, int64_t out, int64_t planes) {
+  WindowGeometry g;
+  g.batch = 1;
+  g.channels = in;
+  g.in = g.out = {8, size, size};
+  g.window = {planes, 3, 3};
+  g.before = {planes / 2, 1, 1};
+  return FindWinogradTile(g, out, 1);
+}
+
+TEST(FindWinogradTile, TakesWhatPaysInVolumes) {
+  EXPECT_EQ(DebugString(TileOfVolume(28, 16, 32, 3)), "Winograd's F(4x4, 3x3)");
+  EXPECT_EQ(DebugString(TileOfVolume(7, 32, 32, 3)), "Winograd's F(4x4, 3x3)");
+  EXPECT_EQ(DebugString(TileOfVolume(5, 32, 32, 3)), "Winograd's F(2x2, 3x3)");
+  EXPECT_EQ(DebugString(TileOfVolume(5, 32, 32, 1)), "Winograd's F(2x2, 3x3)");
+  EXPECT_TRUE(TileOfVolume(28, 16, 16, 1));
+  EXPECT_FALSE(TileOfVolume(28, 8, 16, 1));
+  EXPECT_TRUE(TileOfVolume(28, 8, 16, 3));
+  EXPECT_TRUE(TileOfVolume(28, 3, 64, 3));
+  EXPECT_FALSE(TileOfVolume(28, 3, 16, 2));
+  EXPECT_FALSE(TileOfVolume(3, 32, 32, 1));
 }
 
 TEST(FindWinogradTile, TakesWhatPays) {
