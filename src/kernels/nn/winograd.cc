@@ -26,6 +26,8 @@ constexpr int64_t kLeastPlanes = 8;
 constexpr int64_t kLeastChannels = 16, kLeastOfSmall = 32;
 // Floats of a filter's frequencies that each thread may well read for itself.
 constexpr int64_t kSmallFilter = 1024 * 1024;
+// Channels of a plane for which a run takes long to begin.
+constexpr int64_t kShortRun = 64;
 // Between rows of the same frequency; keeps power-of-two strides apart.
 constexpr int64_t kRowPadding = 16;
 
@@ -33,7 +35,6 @@ constexpr int64_t kRowPadding = 16;
 // output.
 struct Scratch {
   AlignedVector<float> in, out, zeros;
-  std::vector<int64_t> starts;
 };
 Scratch& ThreadScratch() {
   thread_local Scratch scratch;
@@ -76,6 +77,7 @@ class Convolution {
       planes_ = CeilDiv(g.out[0], CeilDiv(g.out[0], most));
       in_planes_ = (planes_ - 1) * g.stride[0] + (g.window[0] - 1) * g.dilation[0] + 1;
     }
+    is_one_run_ = g.window[0] > 1 && g.dilation[0] == 1 && parts_ == 1 && g.channels <= kShortRun;
     layers_ = CeilDiv(g.out[0], planes_);
     tiles_ = g.batch * layers_ * rows_ * columns_;
     const int64_t floats = frequencies() * (in_planes_ * g.channels + planes_ * out_channels);
@@ -95,6 +97,7 @@ class Convolution {
     return true;
   }
 
+  int64_t all_outputs() const { return tiles_ * planes_; }
   int64_t blocks() const { return blocks_; }
   int64_t frequencies() const { return tile_.frequencies(); }
   // Of channels that meet, in all planes of the window.
@@ -104,19 +107,18 @@ class Convolution {
   void StartBlock(int64_t b, Scratch* scratch) {
     first_ = tiles_ * b / blocks_;
     count_ = tiles_ * (b + 1) / blocks_ - first_;
-    in_stride_ = g_.channels + kRowPadding;
+    in_stride_ = g_.channels + (is_one_run_ ? 0 : kRowPadding);
+    in_frequency_stride_ = inputs() * in_stride_ + (is_one_run_ ? kRowPadding : 0);
     out_stride_ = out_channels_ + kRowPadding;
     const auto grow = [](AlignedVector<float>* v, int64_t n) {
       if (static_cast<int64_t>(v->size()) < n) v->resize(n);
     };
-    grow(&scratch->in, frequencies() * inputs() * in_stride_);
+    grow(&scratch->in, frequencies() * in_frequency_stride_);
     grow(&scratch->out, frequencies() * outputs() * out_stride_);
     grow(&scratch->zeros, g_.channels);
     in_ = scratch->in.data();
     out_ = scratch->out.data();
     zeros_ = scratch->zeros.data();
-    const bool is_padded = g_.before[0] > 0 || (g_.out[0] - 1) * g_.stride[0] >= g_.in[0];
-    if (g_.window[0] > 1 || is_padded) FindRuns(&scratch->starts);
   }
   // Planes of the block's tiles.
   int64_t inputs() const { return count_ * in_planes_; }
@@ -129,12 +131,12 @@ class Convolution {
     for (int64_t i = begin; i < end; ++i) {
       const Place at = PlaceOf(first_ + i / in_planes_);
       const int64_t plane = FirstInput(at) + i % in_planes_;
-      if (plane < 0 || plane >= g_.in[0]) continue;
+      const bool plane_inside = plane >= 0 && plane < g_.in[0];
       const float* image = x_ + (at.image * g_.in[0] + plane) * g_.in[1] * g_.in[2] * g_.channels;
       const float** pixel = pixels;
       for (int y = 0; y < tile_.in_rows(); ++y) {
         const int64_t h = at.row + y * g_.dilation[1] - g_.before[1];
-        const bool row_inside = h >= 0 && h < g_.in[1];
+        const bool row_inside = plane_inside && h >= 0 && h < g_.in[1];
         int64_t w = at.column - g_.before[2];
         const float* row = image + (h * g_.in[2] + w) * g_.channels;
         for (int x = 0; x < tile_.in_columns(); ++x) {
@@ -146,33 +148,40 @@ class Convolution {
       code.winograd_input(tile_, {.channels = g_.channels,
                                   .pixels = pixels,
                                   .frequencies = in_ + i * in_stride_,
-                                  .frequency_stride = inputs() * in_stride_});
+                                  .frequency_stride = in_frequency_stride_});
     }
   }
 
   void Multiply(int64_t frequency) const {
     const int64_t depth = g_.channels / parts_, columns = out_channels_ / parts_;
+    const int64_t taps = is_one_run_ ? 1 : g_.window[0];
     for (int64_t part = 0; part < parts_; ++part) {
       const size_t at = static_cast<size_t>(frequency * parts_ + part);
-      const float* in = in_ + frequency * inputs() * in_stride_ + part * depth;
-      const EvenRuns even{in, in_stride_};
-      const auto of_planes = [&](int64_t begin, int64_t end, const float** runs) {
-        for (int64_t i = begin * g_.window[0]; i < end * g_.window[0]; ++i) {
-          *runs++ = starts_[i] == kOutside ? zeros_ : in + starts_[i];
+      const float* in = in_ + frequency * in_frequency_stride_ + part * depth;
+      const auto runs = [&](int64_t begin, int64_t end, const float** to) {
+        if (planes_ == 1 && taps == 1) return EvenRuns{in, in_stride_}(begin, end, to);
+        const int64_t step = g_.stride[0] * in_stride_;
+        for (int64_t at = begin; at < end;) {
+          const int64_t tile = at / planes_, plane = at % planes_;
+          const int64_t n = std::min(end - at, planes_ - plane);
+          const float* first = in + (tile * in_planes_ + plane * g_.stride[0]) * in_stride_;
+          for (int64_t k = 0; k < taps; ++k, first += g_.dilation[0] * in_stride_) {
+            for (int64_t i = 0; i < n; ++i) to[i * taps + k] = first + i * step;
+          }
+          at += n;
+          to += n * taps;
         }
       };
-      Product product{.rows = outputs(),
-                      .columns = columns,
-                      .taps = g_.window[0],
-                      .depth = depth,
-                      .runs = even,
-                      .packed = &filter_[at],
-                      .c = out_ + frequency * outputs() * out_stride_ + part * columns,
-                      .c_stride = out_stride_,
-                      .following = &filter_[(at + 1) % filter_.size()],
-                      .is_part = planes_ > 1};
-      if (starts_ != nullptr) product.runs = of_planes;
-      RunProductSerially(product);
+      RunProductSerially({.rows = outputs(),
+                          .columns = columns,
+                          .taps = taps,
+                          .depth = is_one_run_ ? g_.window[0] * depth : depth,
+                          .runs = runs,
+                          .packed = &filter_[at],
+                          .c = out_ + frequency * outputs() * out_stride_ + part * columns,
+                          .c_stride = out_stride_,
+                          .following = &filter_[(at + 1) % filter_.size()],
+                          .is_part = planes_ > 1});
     }
   }
 
@@ -212,8 +221,6 @@ class Convolution {
   }
 
  private:
-  static constexpr int64_t kOutside = -1;
-
   struct Place {
     int64_t image, plane, row, column;  // of the tile's first output pixel
   };
@@ -225,22 +232,6 @@ class Convolution {
   }
   // The first plane of the tile's input, which may be outside.
   int64_t FirstInput(const Place& at) const { return at.plane * g_.stride[0] - g_.before[0]; }
-
-  // Fills in where the runs of each plane of the block's output begin in a frequency of the input.
-  void FindRuns(std::vector<int64_t>* starts) {
-    starts->clear();
-    for (int64_t tile = 0; tile < count_; ++tile) {
-      const int64_t first = FirstInput(PlaceOf(first_ + tile));
-      for (int64_t i = 0; i < planes_; ++i) {
-        for (int64_t k = 0; k < g_.window[0]; ++k) {
-          const int64_t plane = i * g_.stride[0] + k * g_.dilation[0];
-          const bool inside = first + plane >= 0 && first + plane < g_.in[0];
-          starts->push_back(inside ? (tile * in_planes_ + plane) * in_stride_ : kOutside);
-        }
-      }
-    }
-    starts_ = starts->data();
-  }
 
   // Where tile `i` of `size` outputs begins along dimension `d`.
   int64_t FirstOf(int64_t i, int64_t size, int d) const {
@@ -266,12 +257,12 @@ class Convolution {
   const int64_t rows_, columns_;
   int64_t planes_ = 1, in_planes_ = 1;  // of the output and the input of a tile
   int64_t layers_ = 1;                  // of tiles, in a volume
+  bool is_one_run_ = false;             // of all planes of a window, which lie next to each other
   int64_t tiles_ = 0, blocks_ = 0;
   // The block at hand.
-  int64_t first_ = 0, count_ = 0, in_stride_ = 0, out_stride_ = 0;
+  int64_t first_ = 0, count_ = 0, in_stride_ = 0, in_frequency_stride_ = 0, out_stride_ = 0;
   float *in_ = nullptr, *out_ = nullptr;
   const float* zeros_ = nullptr;
-  const int64_t* starts_ = nullptr;  // null: rows of one run each, one after the other
 };
 
 // Floats in whole vectors.
@@ -283,16 +274,14 @@ int64_t InVectors(int64_t channels) {
 // The time that tiles take, in that of a multiplication.
 double TimeOf(const WinogradTile& tile, const WindowGeometry& g, int64_t in_channels,
               int64_t out_channels) {
-  // Of a frequency, input and output alike: whole vectors. Layers of planes have some of the input
-  // in common.
-  const double transform = g.window[0] == 1 ? 12 : 16;
+  constexpr double kTransform = 12;  // of a frequency, input and output alike: whole vectors
   // To read a number of the filter, which few tiles have in common; of one beyond the second cache
   // level.
   constexpr double kRead = 2.5, kReadFar = 8;
   constexpr double kNearFilter = 256 * 1024;
   const int64_t width = InVectors(out_channels);
   const double pairs = static_cast<double>(g.window[0] * in_channels * width);
-  const double transforms = transform * static_cast<double>(InVectors(in_channels) + width);
+  const double transforms = kTransform * static_cast<double>(InVectors(in_channels) + width);
   const double tiles =
       static_cast<double>(TilesAlong(g, 1, tile.rows) * TilesAlong(g, 2, tile.columns) * g.out[0]);
   const double size = tile.frequencies();
@@ -363,7 +352,7 @@ void RunWinograd(OpContext& ctx, const WindowGeometry& g, const WinogradTile& ti
   const int64_t threads = ctx.run().pool == nullptr ? 1 : ctx.run().pool->num_threads();
   if (whole.DivideAmong(threads)) {
     const double planes =
-        static_cast<double>(whole.outputs()) / static_cast<double>(whole.blocks());
+        static_cast<double>(whole.all_outputs()) / static_cast<double>(whole.blocks());
     const double cost =
         planes * (in_cost + out_cost + pair_cost * static_cast<double>(whole.frequencies()));
     ctx.ParallelFor(whole.blocks(), cost, [&](int64_t begin, int64_t end) {

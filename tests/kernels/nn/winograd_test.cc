@@ -268,8 +268,8 @@ TEST(FindWinogradTile, TakesWhatPaysInVolumes) {
   EXPECT_TRUE(TileOfVolume(28, 16, 16, 1));
   EXPECT_FALSE(TileOfVolume(28, 8, 16, 1));
   EXPECT_TRUE(TileOfVolume(28, 8, 16, 3));
-  EXPECT_TRUE(TileOfVolume(28, 3, 64, 3));
-  EXPECT_FALSE(TileOfVolume(28, 3, 16, 2));
+  EXPECT_TRUE(TileOfVolume(28, 3, 16, 3));
+  EXPECT_FALSE(TileOfVolume(28, 1, 4, 2));
   EXPECT_FALSE(TileOfVolume(3, 32, 32, 1));
 }
 
@@ -345,6 +345,7 @@ INSTANTIATE_TEST_SUITE_P(Dilated, WinogradTest,
 INSTANTIATE_TEST_SUITE_P(
     Volumes, WinogradTest,
     testing::Values(Sizes{1, 14, 14, 16, 32, true, kLarge, 1, 1, 8, 3, 1, 1, 1},
+                    Sizes{2, 22, 30, 3, 16, true, kLarge, 1, 1, 16, 3, 1, 1, 1},
                     Sizes{2, 13, 18, 20, 35, true, kLarge, 1, 1, 21, 3, 1, 1, 1},
                     Sizes{1, 12, 13, 17, 24, false, kLarge, 1, 1, 9, 3, 2, 1, 1},
                     Sizes{2, 9, 12, 24, 16, true, kSmall, 1, 1, 11, 2, 1, 3, 0},
