@@ -127,28 +127,24 @@ class Convolution {
   // Transforms planes [begin, end) of the block's input.
   void TransformInput(int64_t begin, int64_t end) const {
     const VectorCode& code = Vectors();
-    const float* pixels[36];
-    for (int64_t i = begin; i < end; ++i) {
-      const Place at = PlaceOf(first_ + i / in_planes_);
-      const int64_t plane = FirstInput(at) + i % in_planes_;
-      const bool plane_inside = plane >= 0 && plane < g_.in[0];
-      const float* image = x_ + (at.image * g_.in[0] + plane) * g_.in[1] * g_.in[2] * g_.channels;
-      const float** pixel = pixels;
-      for (int y = 0; y < tile_.in_rows(); ++y) {
-        const int64_t h = at.row + y * g_.dilation[1] - g_.before[1];
-        const bool row_inside = plane_inside && h >= 0 && h < g_.in[1];
-        int64_t w = at.column - g_.before[2];
-        const float* row = image + (h * g_.in[2] + w) * g_.channels;
-        for (int x = 0; x < tile_.in_columns(); ++x) {
-          *pixel++ = row_inside && w >= 0 && w < g_.in[2] ? row : zeros_;
-          w += g_.dilation[2];
-          row += g_.dilation[2] * g_.channels;
-        }
+    const float *pixels[kMostPixels], *outside[kMostPixels];
+    std::fill_n(outside, frequencies(), zeros_);
+    const int64_t plane_size = g_.in[1] * g_.in[2] * g_.channels;
+    for (int64_t i = begin; i < end;) {
+      const int64_t tile = in_planes_ == 1 ? i : i / in_planes_,
+                    last = std::min(end, (tile + 1) * in_planes_);
+      const Place at = PlaceOf(first_ + tile);
+      int64_t plane = at.plane * g_.stride[0] - g_.before[0] + i - tile * in_planes_;
+      FindPixels(at, x_ + (at.image * g_.in[0] + plane) * plane_size, pixels);
+      while (true) {
+        code.winograd_input(tile_, {.channels = g_.channels,
+                                    .pixels = plane >= 0 && plane < g_.in[0] ? pixels : outside,
+                                    .frequencies = in_ + i * in_stride_,
+                                    .frequency_stride = in_frequency_stride_});
+        if (++i == last) break;
+        ++plane;
+        for (int k = 0; k < frequencies(); ++k) pixels[k] += pixels[k] == zeros_ ? 0 : plane_size;
       }
-      code.winograd_input(tile_, {.channels = g_.channels,
-                                  .pixels = pixels,
-                                  .frequencies = in_ + i * in_stride_,
-                                  .frequency_stride = in_frequency_stride_});
     }
   }
 
@@ -190,8 +186,9 @@ class Convolution {
     const VectorCode& code = Vectors();
     const int64_t row_step = g_.dilation[1] * g_.out[2], column_step = g_.dilation[2];
     for (int64_t i = begin; i < end; ++i) {
-      const Place at = PlaceOf(first_ + i / planes_);
-      const int64_t plane = at.plane + i % planes_;
+      const int64_t tile = planes_ == 1 ? i : i / planes_;
+      const Place at = PlaceOf(first_ + tile);
+      const int64_t plane = at.plane + i - tile * planes_;
       const int64_t rows = OutputsOf(tile_.rows, at.row, 1);
       const int64_t columns = OutputsOf(tile_.columns, at.column, 2);
       if (plane >= g_.out[0] || rows <= 0 || columns <= 0) continue;
@@ -221,17 +218,36 @@ class Convolution {
   }
 
  private:
+  static constexpr int64_t kMostPixels = 36;  // of a tile's input
+
   struct Place {
     int64_t image, plane, row, column;  // of the tile's first output pixel
   };
   Place PlaceOf(int64_t tile) const {
     const int64_t layer = tile / columns_ / rows_;
-    return {layer / layers_, layer % layers_ * planes_,
+    const int64_t image = layers_ == 1 ? layer : layer / layers_;
+    return {image, (layer - image * layers_) * planes_,
             FirstOf(tile / columns_ % rows_, tile_.rows, 1),
             FirstOf(tile % columns_, tile_.columns, 2)};
   }
-  // The first plane of the tile's input, which may be outside.
-  int64_t FirstInput(const Place& at) const { return at.plane * g_.stride[0] - g_.before[0]; }
+
+  // Writes where the pixels of a tile's input lie in a plane, zeros for those outside.
+  void FindPixels(const Place& at, const float* plane, const float** pixels) const {
+    const float* const zeros = zeros_;
+    const int64_t width = g_.in[2], step = g_.dilation[2], channels = g_.channels;
+    const int rows = tile_.in_rows(), columns = tile_.in_columns();
+    for (int y = 0; y < rows; ++y) {
+      const int64_t h = at.row + y * g_.dilation[1] - g_.before[1];
+      const bool row_inside = h >= 0 && h < g_.in[1];
+      int64_t w = at.column - g_.before[2];
+      const float* row = plane + (h * width + w) * channels;
+      for (int x = 0; x < columns; ++x) {
+        *pixels++ = row_inside && w >= 0 && w < width ? row : zeros;
+        w += step;
+        row += step * channels;
+      }
+    }
+  }
 
   // Where tile `i` of `size` outputs begins along dimension `d`.
   int64_t FirstOf(int64_t i, int64_t size, int d) const {
