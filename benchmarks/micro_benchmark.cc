@@ -176,6 +176,20 @@ KernelCase Line(int64_t rows, int64_t length, int64_t in, int64_t out, int64_t w
           0};
 }
 
+// SAME convolution of a volume of square planes, with windows of 3 x 3 in `window` of them.
+KernelCase Volume(int64_t planes, int64_t size, int64_t in, int64_t out, int64_t window) {
+  return {"Conv3D/" + std::to_string(planes) + "x" + Shape4(size, in) + "/" +
+              std::to_string(window) + "x3x3/" + std::to_string(out),
+          std::string("op: 'Conv3D' attr { key: 'strides' value { list "
+                      "{ i: 1 i: 1 i: 1 i: 1 i: 1 } } }") +
+              kSame,
+          {1, planes, size, size, in},
+          {{window, 3, 3, in, out}},
+          {},
+          2.0 * static_cast<double>(planes * size * size * in * out * window * 9),
+          0};
+}
+
 KernelCase Depthwise(int64_t size, int64_t channels, int64_t window, int64_t stride) {
   const int64_t pixels = (size + stride - 1) / stride * ((size + stride - 1) / stride);
   return {"Depthwise/" + Shape4(size, channels) + "/" + std::to_string(window) + "s" +
@@ -311,6 +325,11 @@ const std::vector<KernelCase>& Kernels() {
       Conv(128, 64, 3, 3, 1),
       Conv(56, 16, 16, 3, 1),
       Conv(28, 64, 64, 5, 1),
+      Volume(16, 56, 3, 16, 3),
+      Volume(8, 28, 16, 32, 3),
+      Volume(4, 14, 32, 64, 3),
+      Volume(16, 56, 64, 128, 3),
+      Volume(8, 28, 64, 64, 1),
       ConvTranspose(16, 256, 128, 4, 2),
       ConvTranspose(32, 64, 64, 5, 2),
       ConvTranspose(128, 32, 16, 4, 2),

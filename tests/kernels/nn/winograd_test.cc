@@ -20,6 +20,8 @@ struct Sizes {
   bool padded;
   WinogradTile tile;
   int64_t row_dilation = 1, column_dilation = 1;
+  // Of a volume; where a plane is padded, as many planes are before and behind.
+  int64_t planes = 1, window_planes = 1, plane_stride = 1, plane_dilation = 1, more_planes = 0;
 };
 
 class WinogradTest : public testing::TestWithParam<Sizes> {
@@ -28,9 +30,13 @@ class WinogradTest : public testing::TestWithParam<Sizes> {
     const Sizes& s = GetParam();
     g_.batch = s.batch;
     g_.channels = s.in;
-    g_.in = {1, s.height, s.width};
-    g_.window = {1, s.tile.window_rows, s.tile.window_columns};
-    g_.dilation = {1, s.row_dilation, s.column_dilation};
+    g_.in = {s.planes, s.height, s.width};
+    g_.window = {s.window_planes, s.tile.window_rows, s.tile.window_columns};
+    g_.dilation = {s.plane_dilation, s.row_dilation, s.column_dilation};
+    g_.stride[0] = s.plane_stride;
+    g_.before[0] = s.more_planes;
+    const int64_t beyond_planes = (s.window_planes - 1) * s.plane_dilation;
+    g_.out[0] = (s.planes + 2 * s.more_planes - beyond_planes - 1) / s.plane_stride + 1;
     for (int i = 1; i < 3; ++i) {
       const int64_t beyond = (g_.window[i] - 1) * g_.dilation[i];
       if (s.padded) g_.before[i] = beyond / 2;
@@ -44,15 +50,18 @@ class WinogradTest : public testing::TestWithParam<Sizes> {
 
   double Expected(int64_t pixel, int64_t o) const {
     const Sizes& s = GetParam();
-    const int64_t n = pixel / g_.out_pixels(), oh = pixel / g_.out[2] % g_.out[1],
-                  ow = pixel % g_.out[2];
+    const int64_t n = pixel / g_.out_pixels(), od = pixel / (g_.out[1] * g_.out[2]) % g_.out[0],
+                  oh = pixel / g_.out[2] % g_.out[1], ow = pixel % g_.out[2];
     double sum = bias_[o];
     for (int64_t tap = 0; tap < g_.taps(); ++tap) {
-      const int64_t h = oh + tap / g_.window[2] * g_.dilation[1] - g_.before[1];
+      const int64_t kd = tap / (g_.window[1] * g_.window[2]);
+      const int64_t d = od * g_.stride[0] + kd * g_.dilation[0] - g_.before[0];
+      const int64_t h = oh + tap / g_.window[2] % g_.window[1] * g_.dilation[1] - g_.before[1];
       const int64_t w = ow + tap % g_.window[2] * g_.dilation[2] - g_.before[2];
-      if (h < 0 || h >= s.height || w < 0 || w >= s.width) continue;
+      if (d < 0 || d >= s.planes || h < 0 || h >= s.height || w < 0 || w >= s.width) continue;
+      const int64_t in_pixel = ((n * s.planes + d) * s.height + h) * s.width + w;
       for (int64_t c = 0; c < s.in; ++c) {
-        sum += static_cast<double>(x_[((n * s.height + h) * s.width + w) * s.in + c]) *
+        sum += static_cast<double>(x_[in_pixel * s.in + c]) *
                filter_[(tap * s.in + c) * s.out + o] * scale_[o];
       }
     }
@@ -67,7 +76,8 @@ class WinogradTest : public testing::TestWithParam<Sizes> {
 
 TEST_P(WinogradTest, IsConvolution) {
   const Sizes& s = GetParam();
-  const auto packed = TransformWinogradFilter(s.tile, filter_.data(), scale_.data(), s.in, s.out);
+  const auto packed =
+      TransformWinogradFilter(s.tile, s.window_planes, filter_.data(), scale_.data(), s.in, s.out);
   ASSERT_TRUE(packed.ok()) << packed.status();
   const int64_t pixels = g_.batch * g_.out_pixels();
   // Relu6 of the sum, then minus itself at other pixels: steps in and behind the tiles.
@@ -86,7 +96,7 @@ TEST_P(WinogradTest, IsConvolution) {
     RunWinograd(context_, g_, s.tile, *packed, s.out, x_.data(), epilogue, divided.data());
     EXPECT_EQ(divided, y) << threads;
   }
-  const double tolerance = 1e-6 * static_cast<double>(s.in) + 1e-5;
+  const double tolerance = 1e-6 * static_cast<double>(s.in * s.window_planes) + 1e-5;
   for (int64_t pixel = 0; pixel < pixels; ++pixel) {
     for (int64_t o = 0; o < s.out; ++o) {
       const double expected = std::clamp(Expected(pixel, o), 0.0, 6.0) - other[pixel * s.out + o];
@@ -95,10 +105,12 @@ TEST_P(WinogradTest, IsConvolution) {
   }
 }
 
-// The root of the mean square error is a millionth of that of the outputs, or less.
+// The root of the mean square error is a millionth of that of the outputs, or less; sums of many
+// products lose more, however they are made.
 TEST_P(WinogradTest, LosesLittle) {
   const Sizes& s = GetParam();
-  const auto packed = TransformWinogradFilter(s.tile, filter_.data(), scale_.data(), s.in, s.out);
+  const auto packed =
+      TransformWinogradFilter(s.tile, s.window_planes, filter_.data(), scale_.data(), s.in, s.out);
   ASSERT_TRUE(packed.ok()) << packed.status();
   Epilogue epilogue;
   epilogue.bias = bias_.data();
@@ -110,7 +122,8 @@ TEST_P(WinogradTest, LosesLittle) {
     error += (y[i] - expected) * (y[i] - expected);
     whole += expected * expected;
   }
-  EXPECT_LT(std::sqrt(error / whole), 1e-6);
+  const double products = static_cast<double>(s.in * s.window_planes);
+  EXPECT_LT(std::sqrt(error / whole), 1e-6 * std::sqrt(std::max(1.0, products / 256)));
 }
 
 constexpr char kConv2D[] = R"(
@@ -201,6 +214,28 @@ TEST(WinogradConv3D, OfOneDeepVolume) {
   }
 }
 
+// A volume: sums over as much of a window as is inside, through the whole of an op.
+TEST(WinogradConv3D, OfSeveralPlanes) {
+  constexpr int64_t kPlanes = 5, kSize = 12, kChannels = 16, kOut = 24;
+  const Tensor x =
+      *Tensor::FromVector(std::vector<float>(kPlanes * kSize * kSize * kChannels, 1.0f),
+                          Shape({1, kPlanes, kSize, kSize, kChannels}));
+  const auto y = Convolve(kConv3D, x, Shape({3, 3, 3, kChannels, kOut}), 0.5f);
+  ASSERT_TRUE(y.ok()) << y.status();
+  const auto inside = [](int64_t i, int64_t size) { return i == 0 || i == size - 1 ? 2 : 3; };
+  for (int64_t d = 0; d < kPlanes; ++d) {
+    for (int64_t h = 0; h < kSize; ++h) {
+      for (int64_t w = 0; w < kSize; ++w) {
+        const float expected = 8.0f * inside(d, kPlanes) * inside(h, kSize) * inside(w, kSize);
+        const float* got = y->data<float>() + ((d * kSize + h) * kSize + w) * kOut;
+        for (int64_t o = 0; o < kOut; ++o) {
+          EXPECT_NEAR(got[o], expected, 1e-3) << d << ", " << h << ", " << w;
+        }
+      }
+    }
+  }
+}
+
 // The tile of a convolution without padding.
 WinogradTile TileOf(int64_t height, int64_t width, int64_t channels, int64_t rows, int64_t columns,
                     int64_t groups = 1, int64_t dilation = 1) {
@@ -212,6 +247,30 @@ WinogradTile TileOf(int64_t height, int64_t width, int64_t channels, int64_t row
   g.window = {1, rows, columns};
   g.dilation = {1, dilation, dilation};
   return FindWinogradTile(g, channels, groups);
+}
+
+// The tile of windows of 3 x 3 in `planes` planes, with padding.
+WinogradTile TileOfVolume(int64_t size, int64_t in, int64_t out, int64_t planes) {
+  WindowGeometry g;
+  g.batch = 1;
+  g.channels = in;
+  g.in = g.out = {8, size, size};
+  g.window = {planes, 3, 3};
+  g.before = {planes / 2, 1, 1};
+  return FindWinogradTile(g, out, 1);
+}
+
+TEST(FindWinogradTile, TakesWhatPaysInVolumes) {
+  EXPECT_EQ(DebugString(TileOfVolume(28, 16, 32, 3)), "Winograd's F(4x4, 3x3)");
+  EXPECT_EQ(DebugString(TileOfVolume(7, 32, 32, 3)), "Winograd's F(4x4, 3x3)");
+  EXPECT_EQ(DebugString(TileOfVolume(5, 32, 32, 3)), "Winograd's F(2x2, 3x3)");
+  EXPECT_EQ(DebugString(TileOfVolume(5, 32, 32, 1)), "Winograd's F(2x2, 3x3)");
+  EXPECT_TRUE(TileOfVolume(28, 16, 16, 1));
+  EXPECT_FALSE(TileOfVolume(28, 8, 16, 1));
+  EXPECT_TRUE(TileOfVolume(28, 8, 16, 3));
+  EXPECT_TRUE(TileOfVolume(28, 3, 16, 3));
+  EXPECT_FALSE(TileOfVolume(28, 1, 4, 2));
+  EXPECT_FALSE(TileOfVolume(3, 32, 32, 1));
 }
 
 TEST(FindWinogradTile, TakesWhatPays) {
@@ -282,6 +341,20 @@ INSTANTIATE_TEST_SUITE_P(Dilated, WinogradTest,
                                                5},  // phases without outputs
                                          Sizes{2, 1, 64, 37, 35, true, {1, 6, 1, 3}, 1, 4},
                                          Sizes{1, 40, 3, 32, 33, false, {5, 1, 4, 1}, 6, 1}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Volumes, WinogradTest,
+    testing::Values(Sizes{1, 14, 14, 16, 32, true, kLarge, 1, 1, 8, 3, 1, 1, 1},
+                    Sizes{2, 22, 30, 3, 16, true, kLarge, 1, 1, 16, 3, 1, 1, 1},
+                    Sizes{2, 13, 18, 20, 35, true, kLarge, 1, 1, 21, 3, 1, 1, 1},
+                    Sizes{1, 12, 13, 17, 24, false, kLarge, 1, 1, 9, 3, 2, 1, 1},
+                    Sizes{2, 9, 12, 24, 16, true, kSmall, 1, 1, 11, 2, 1, 3, 0},
+                    Sizes{1, 14, 12, 300, 24, true, kLarge, 1, 1, 5, 4, 1, 1, 2},
+                    Sizes{2, 9, 12, 19, 16, true, kWide, 2, 1, 4, 5, 1, 1, 4},
+                    Sizes{2, 14, 12, 32, 33, true, kLarge, 1, 1, 5},
+                    Sizes{2, 14, 12, 32, 33, true, kLarge, 1, 1, 5, 1, 2, 1, 0},
+                    Sizes{1, 14, 12, 32, 33, true, kLarge, 1, 1, 5, 1, 3, 1, 2},
+                    Sizes{1, 1, 64, 16, 24, true, {1, 6, 1, 3}, 1, 1, 6, 3, 1, 1, 1}));
 
 }  // namespace
 }  // namespace savedmodel

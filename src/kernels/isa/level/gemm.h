@@ -201,6 +201,7 @@ void Panel(const PanelArgs& p) {
       const bool is_plain =
           p.taps == 1 && !p.accumulate && p.residual == nullptr && p.row_end - p.row_begin >= 24;
       constexpr int kCopies = LeastCopies(vectors());
+      if (is_plain && p.depth == 9) return PassPanel(p, PassRows<9, kCopies>);
       if (is_plain && p.depth == 16) return PassPanel(p, PassRows<16, kCopies>);
       if (vectors() == 1 && is_plain && p.depth == 32) return PassPanel(p, PassRows<32, kCopies>);
     }
