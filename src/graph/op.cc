@@ -144,14 +144,24 @@ bool RunPart(const RunState& run, double cost, FunctionRef<void(int64_t, int64_t
 
 void OpContext::ParallelFor(int64_t n, double cost, FunctionRef<void(int64_t, int64_t)> fn) const {
   // A part below this many nanoseconds costs more to hand over than to run: to a thread that is
-  // awake, to one that sleeps.
-  constexpr double kLeastPart = 5000, kLeastPartAsleep = 15000;
+  // awake, to one that sleeps. One that sleeps is woken for loops to come, too, after so much work
+  // that could have been divided, had it been awake.
+  constexpr double kLeastPart = 2500, kLeastPartAsleep = 15000, kWorthWaking = 20000;
   constexpr int64_t kMostParts = 64;
   if (n <= 0) return;
   const double work = static_cast<double>(n) * cost;
   ThreadPool* pool = run_.pool;
   const bool alone = pool == nullptr || n == 1 || pool->num_threads() == 1;
-  if (alone || work < 2 * (pool->num_awake() > 1 ? kLeastPart : kLeastPartAsleep)) {
+  const bool divides = !alone && work >= 2 * kLeastPart;
+  if (divides && work < 2 * kLeastPartAsleep && pool->num_awake() <= 1) {
+    static thread_local double undivided = 0;
+    undivided += work;
+    if (undivided >= kWorthWaking) {
+      undivided = 0;
+      pool->Run(pool->num_threads(), [](int64_t) {});
+    }
+  }
+  if (!divides || (work < 2 * kLeastPartAsleep && pool->num_awake() <= 1)) {
     if (!RunPart(run_, cost, fn, 0, n)) throw RunInterrupted();
     return;
   }
