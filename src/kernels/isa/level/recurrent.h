@@ -64,6 +64,7 @@ void GruCell(const GruArgs& a, int64_t row_begin, int64_t row_end) {
 // What becomes of the products of `count` rows from `row` on and a vector of units, beginning at
 // `unit`. In steps, each for all rows: within one row most instructions wait for the one before.
 struct LstmTurn {
+  static constexpr bool kFitsRegisters = true;  // one row
   static constexpr int kGates = 4;
 
   template <class Load, class Store>
@@ -96,6 +97,7 @@ struct LstmTurn {
 };
 
 struct GruTurn {
+  static constexpr bool kFitsRegisters = true;  // one row
   static constexpr int kGates = 3;
 
   template <class Load, class Store>
@@ -123,10 +125,12 @@ struct GruTurn {
 };
 
 // y[i] = op(scale * y[i]) of n vectors.
-__attribute__((noinline)) void Activate(ScalarOp op, float scale, Vec* y, int n) {
-  WithUnary(op, 0, [&](auto f) {
-    for (int i = 0; i < n; ++i) y[i] = f(y[i] * scale);
-  });
+inline void Activate(ScalarOp op, float scale, Vec* y, int n) {
+  if (scale != 1) {
+    for (int i = 0; i < n; ++i) y[i] *= scale;
+  }
+  float* const values = reinterpret_cast<float*>(y);
+  Map(op, 0, values, values, n * kLanes);
 }
 
 // Turns with any activations. Gate g's values of all rows are together.
@@ -154,6 +158,7 @@ struct GateValues {
 };
 
 struct AnyLstmTurn {
+  static constexpr bool kFitsRegisters = false;
   static constexpr int kGates = 4;
 
   template <class Load, class Store>
@@ -177,6 +182,7 @@ struct AnyLstmTurn {
 };
 
 struct AnyGruTurn {
+  static constexpr bool kFitsRegisters = false;
   static constexpr int kGates = 3;
 
   template <class Load, class Store>
@@ -212,6 +218,7 @@ struct AnyGruTurn {
 };
 
 struct GruGatesTurn {
+  static constexpr bool kFitsRegisters = false;
   static constexpr int kGates = 2;
 
   template <class Load, class Store>
@@ -229,6 +236,7 @@ struct GruGatesTurn {
 };
 
 struct GruCandidateTurn {
+  static constexpr bool kFitsRegisters = false;
   static constexpr int kGates = 1;
 
   template <class Load, class Store>
@@ -246,6 +254,7 @@ struct GruCandidateTurn {
 };
 
 struct RnnTurn {
+  static constexpr bool kFitsRegisters = false;
   static constexpr int kGates = 1;
 
   template <class Load, class Store>
@@ -269,7 +278,7 @@ __attribute__((noinline)) void FinishRows(const TurnArgs& p, Vec (*sums)[Cell::k
     Cell::Finish(
         p, sums, count, row, unit, [n](const float* from) { return LoadSome(from, n); },
         [n](float* to, Vec v) { StoreSome(to, v, n); });
-  } else if (count == 1) {  // all in registers
+  } else if (Cell::kFitsRegisters && count == 1) {
     Cell::Finish(p, sums, 1, row, unit, Load, Store);
   } else {
     Cell::Finish(p, sums, count, row, unit, Load, Store);
