@@ -130,6 +130,12 @@ template <class T>
 inline constexpr bool kIsSum<SumReducer<T>> = true;
 template <class T>
 inline constexpr bool kIsSum<MeanReducer<T>> = true;
+template <class R>
+inline constexpr bool kIsExtreme = false;
+template <class T>
+inline constexpr bool kIsExtreme<MaxReducer<T>> = true;
+template <class T>
+inline constexpr bool kIsExtreme<MinReducer<T>> = true;
 
 // A contiguous run of at most Reducer::kBlock elements, in 16 interleaved chains that vectorise.
 template <class R, class T>
@@ -139,6 +145,17 @@ typename R::Acc ReduceBlock(const T* x, int64_t n) {
   if constexpr (std::is_same_v<T, float> && kIsSum<R>) return Vectors().sum(x, n);
   Acc acc = R::Identity();
   int64_t i = 0;
+  if constexpr (std::is_same_v<T, float> && kIsExtreme<R>) {
+    constexpr int64_t kRow = 64;  // as rows of so many columns, in the compute core
+    if (n >= 2 * kRow) {
+      float row[kRow];
+      std::copy_n(x, kRow, row);
+      Vectors().combine_rows(R::kOp, x + kRow, kRow, n / kRow - 1, kRow, row);
+      for (const float best : row) acc = R::Combine(acc, best);
+      for (i = n / kRow * kRow; i < n; ++i) acc = R::Combine(acc, x[i]);
+      return acc;
+    }
+  }
   if (n >= 2 * kLanes) {
     Acc lanes[kLanes];
     for (int l = 0; l < kLanes; ++l) lanes[l] = R::Load(x[l]);

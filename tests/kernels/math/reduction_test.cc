@@ -81,6 +81,31 @@ TEST_P(OuterReductionTest, Min) {
   ExpectReduced("Min", kInfinity, [](float a, float b) { return b < a; });
 }
 
+using LongRowsTest = OuterReductionTest;
+
+// Rows of one column each: the extreme wherever it is, and NaN wherever one is.
+TEST_P(LongRowsTest, MaxAndMin) {
+  const Sizes& s = GetParam();
+  for (const float sign : {1.0f, -1.0f}) {
+    for (const float special : {2.0f, std::nanf("")}) {
+      for (int64_t at = 0; at < s.rows; at += 1 + s.rows / 97) {
+        Tensor x = *Tensor::Allocate(DType::kFloat, Shape({1, s.rows, 1}));
+        float* p = static_cast<float*>(x.raw_mutable_data());
+        for (int64_t i = 0; i < s.rows; ++i) p[i] = sign * static_cast<float>(i % 5) / 4;
+        p[at] = sign * special;
+        const auto y = Reduce(sign > 0 ? "Max" : "Min", x, 1);
+        ASSERT_TRUE(y.ok()) << y.status();
+        const float got = *y->data<float>();
+        ASSERT_TRUE(std::isnan(special) ? std::isnan(got) : got == sign * special) << at;
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(AllSizes, LongRowsTest,
+                         testing::Values(Sizes{1, 127, 1}, Sizes{1, 128, 1}, Sizes{1, 1000, 1},
+                                         Sizes{1, 2048, 1}, Sizes{1, 9000, 1}));
+
 INSTANTIATE_TEST_SUITE_P(AllSizes, OuterReductionTest,
                          testing::Values(Sizes{1, 2, 9}, Sizes{1, 62, 64}, Sizes{3, 130, 33},
                                          Sizes{2, 300, 7}, Sizes{1, 5000, 131}));
