@@ -54,6 +54,7 @@ class NodeBuildContext final : public BuildContext {
 };
 
 Status CheckRunnable(const Node& node) {
+  SM_RETURN_IF_ERROR(node.error);
   if (node.registered == nullptr) {
     return Unimplemented("op ", node.op, " is not among the ops of this library (docs/ops.md)");
   }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "conformance.pb.h"
+#include "proto/savedmodel_graph.pb.h"
 #include "savedmodel/model.h"
 
 namespace savedmodel {
@@ -64,6 +65,32 @@ TEST(RecurrenceTest, DynamicRnnOfTensorArrays) {
 }
 TEST(RecurrenceTest, DynamicRnnOfLists) { ExpectLoopsOfOneOp("dynamic_rnn", "lstm_with_more"); }
 TEST(RecurrenceTest, Masked) { ExpectLoopsOfOneOp("masked_rnn", ""); }
+
+// A condition that lacks an input is reported, like any other node that cannot be used.
+TEST(RecurrenceTest, DamagedCondition) {
+  conformance::OpCases cases;
+  std::ifstream in("data/graphs/dynamic_rnn.pb", std::ios::binary);
+  ASSERT_TRUE(cases.ParseFromIstream(&in));
+  proto::GraphDef graph;
+  ASSERT_TRUE(graph.ParseFromString(cases.cases(0).graph_def()));
+  int damaged = 0;
+  for (proto::FunctionDef& function : *graph.mutable_library()->mutable_function()) {
+    for (proto::NodeDef& node : *function.mutable_node_def()) {
+      if (node.op() != "Less") continue;
+      node.mutable_input()->RemoveLast();
+      ++damaged;
+    }
+  }
+  ASSERT_GT(damaged, 0);
+  const auto model = LoadGraphDef(graph.SerializeAsString());
+  ASSERT_TRUE(model.ok()) << model.status();
+  const auto& fetches = cases.cases(0).steps(0).fetches();
+  const auto y = model->Prune({"x:0", "n:0"}, {fetches.begin(), fetches.end()})(
+      {{"x:0", *Tensor::Zeros(DType::kFloat, Shape({2, 6, 3}))},
+       {"n:0", Tensor::Vector<int32_t>({6, 6})}});
+  EXPECT_EQ(y.status().code(), StatusCode::kInvalidArgument) << y.status();
+  EXPECT_NE(y.status().ToString().find("found 1 inputs"), std::string::npos) << y.status();
+}
 
 // A loop that runs as often as an argument says at run time stays a loop.
 TEST(RecurrenceTest, UnknownLengthStays) {
