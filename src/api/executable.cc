@@ -46,7 +46,7 @@ struct Executable::Compiled {
   class Compilation {
    public:
     Compilation(Compiled* compiled, RunState* run)
-        : compiled_(compiled), library_(static_cast<const OverlayLibrary*>(&compiled->library)) {
+        : compiled_(compiled), library_(&compiled->library) {
       compiled_->optimize.env.run = run;
       compiled_->Use(&library_);
     }

@@ -105,12 +105,11 @@ void Plan::Leave(Activation* activation, bool is_clean, RunState& run) const {
 
 std::unique_ptr<Frame> Plan::TakeFrame() const {
   std::unique_ptr<Frame> frame(spare_.exchange(nullptr, std::memory_order_acquire));
-  if (frame == nullptr) {
-    std::lock_guard<std::mutex> lock(frames_mutex_);
-    if (frames_.empty()) return nullptr;
-    frame = std::move(frames_.back());
-    frames_.pop_back();
-  }
+  if (frame != nullptr) return frame;
+  std::lock_guard<std::mutex> lock(frames_mutex_);
+  if (frames_.empty()) return nullptr;
+  frame = std::move(frames_.back());
+  frames_.pop_back();
   return frame;
 }
 

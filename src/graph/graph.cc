@@ -176,6 +176,8 @@ bool CallsFunctions(const Node& node) {
   return false;
 }
 
+bool IsWhile(const Node& node) { return node.op == "While" || node.op == "StatelessWhile"; }
+
 bool CallsOneOfBranches(const Node& node) {
   return node.op == "If" || node.op == "StatelessIf" || node.op == "Case" ||
          node.op == "StatelessCase";

@@ -150,6 +150,9 @@ bool SplitsDeadness(const Node& node);
 // True for ops whose `func` attributes call functions: they keep values beyond a step.
 bool CallsFunctions(const Node& node);
 
+// True for While in its forms.
+bool IsWhile(const Node& node);
+
 // True for If and Case in their forms.
 bool CallsOneOfBranches(const Node& node);
 

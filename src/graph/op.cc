@@ -153,7 +153,8 @@ void OpContext::ParallelFor(int64_t n, double cost, FunctionRef<void(int64_t, in
   ThreadPool* pool = run_.pool;
   const bool alone = pool == nullptr || n == 1 || pool->num_threads() == 1;
   const bool divides = !alone && work >= 2 * kLeastPart;
-  if (divides && work < 2 * kLeastPartAsleep && pool->num_awake() <= 1) {
+  const bool waits = divides && work < 2 * kLeastPartAsleep && pool->num_awake() <= 1;
+  if (waits) {
     static thread_local double undivided = 0;
     undivided += work;
     if (undivided >= kWorthWaking) {
@@ -161,7 +162,7 @@ void OpContext::ParallelFor(int64_t n, double cost, FunctionRef<void(int64_t, in
       pool->Run(pool->num_threads(), [](int64_t) {});
     }
   }
-  if (!divides || (work < 2 * kLeastPartAsleep && pool->num_awake() <= 1)) {
+  if (!divides || waits) {
     if (!RunPart(run_, cost, fn, 0, n)) throw RunInterrupted();
     return;
   }

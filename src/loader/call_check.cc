@@ -47,7 +47,7 @@ Status CheckOne(const FuncAttr& f, const FunctionIndex& functions, const Types& 
 
 Status CheckCalls(const Node& node, const FunctionIndex& functions) {
   const Attrs& attrs = node.attrs;
-  if (node.op == "While" || node.op == "StatelessWhile") {
+  if (IsWhile(node)) {
     const Types& types = attrs.Types("T");
     SM_RETURN_IF_ERROR(CheckOne(attrs.Get<FuncAttr>("cond"), functions, types, nullptr));
     return CheckOne(attrs.Get<FuncAttr>("body"), functions, types, &types);

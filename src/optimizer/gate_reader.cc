@@ -3,26 +3,6 @@
 #include <algorithm>
 
 namespace savedmodel {
-namespace {
-
-// The first of the columns of a matrix that a slice takes; -1 for slices of another kind.
-int64_t FirstColumn(const Graph& graph, const Node& slice) {
-  const Tensor* const begin = graph.constant(slice.inputs[1]);
-  const Tensor* const strides = graph.constant(slice.inputs[3]);
-  const auto mask = [&](const char* name) { return slice.attrs.Int(name); };
-  if (begin == nullptr || strides == nullptr || begin->num_elements() != 2 ||
-      strides->num_elements() != 2 || IntegerAt(*strides, 0) != 1 || IntegerAt(*strides, 1) != 1 ||
-      (mask("begin_mask") & 1) == 0 || (mask("end_mask") & 1) == 0 || mask("ellipsis_mask") != 0 ||
-      mask("new_axis_mask") != 0 || mask("shrink_axis_mask") != 0) {
-    return -1;
-  }
-  if ((mask("begin_mask") & 2) != 0) return 0;
-  const int64_t first = IntegerAt(*begin, 1), columns = graph.shape(slice.inputs[0])[1];
-  return first >= 0 ? first : columns < 0 ? -1 : std::max<int64_t>(0, columns + first);
-}
-
-}  // namespace
-
 // Columns [first, first + units) of `v`, a sum of what the cell gets of its input, the recurrent
 // product and biases.
 bool GateReader::Read(NodeOutput v, int64_t first, int64_t units, GateSum* gate) {
@@ -65,7 +45,7 @@ bool GateReader::ReadPart(const Node& split, NodeOutput v, int64_t first, int64_
     return false;
   }
   if (slices) {
-    const int64_t begin = FirstColumn(*graph_, split);
+    const int64_t begin = FirstColumn(split);
     return begin >= 0 && Read(whole, first + begin, units, gate);
   }
   if (!IsAxis(Constant(split.inputs[sizes ? 2 : 0]), 1, 2)) return false;

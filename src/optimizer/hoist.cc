@@ -358,8 +358,7 @@ Status HoistProjections(OptimizeContext* context, Graph* graph) {
   // In order, so that the shapes that one loop's results get are known to the next.
   SM_ASSIGN_OR_RETURN(const std::vector<NodeId> order, graph->TopologicalOrder());
   for (NodeId id : order) {
-    const std::string& op = graph->node(id).op;
-    if ((op != "While" && op != "StatelessWhile") || context->library->IsLarge()) continue;
+    if (!IsWhile(graph->node(id)) || context->library->IsLarge()) continue;
     Hoister hoister(context, graph, id);
     bool changed = false;
     SM_RETURN_IF_ERROR(hoister.Run(&changed));

@@ -78,6 +78,14 @@ void Redirects::Apply(Graph* graph) const {
   graph->targets = std::move(targets);
 }
 
+bool IsUsed(const Graph& graph, NodeOutput v) {
+  const auto has = [&](const std::vector<NodeOutput>& in) {
+    return std::find(in.begin(), in.end(), v) != in.end();
+  };
+  return has(graph.results) || std::any_of(graph.nodes().begin(), graph.nodes().end(),
+                                           [&](const Node& n) { return has(n.inputs); });
+}
+
 std::vector<int> CountUses(const Graph& graph) {
   std::vector<int> uses(graph.num_nodes(), 0);
   for (const Node& node : graph.nodes()) {

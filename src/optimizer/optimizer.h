@@ -195,6 +195,9 @@ class Redirects {
 // For each node, how often it or its outputs are used: as inputs, control inputs, results, targets.
 std::vector<int> CountUses(const Graph& graph);
 
+// Whether a node takes `v`, or it is a result.
+bool IsUsed(const Graph& graph, NodeOutput v);
+
 // Whether the node is a scalar function of floats (of two with broadcasting) and waits for nothing.
 bool IsScalarFunction(const Node& node);
 

@@ -1,6 +1,7 @@
 // What passes that recognise patterns share: matching by what ops compute, replacing.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 #include <string>
@@ -111,6 +112,22 @@ class PatternPass {
                       graph_->shape(gather->inputs[0]).rank() >= 1 &&
                       (dtype == DType::kInt32 || dtype == DType::kInt64);
     return rows ? gather : nullptr;
+  }
+
+  // The first of the columns of a matrix that a StridedSlice takes; -1 for slices of another kind.
+  int64_t FirstColumn(const Node& slice) const {
+    const Tensor *begin = Constant(slice.inputs[1]), *strides = Constant(slice.inputs[3]);
+    const auto mask = [&](const char* name) { return slice.attrs.Int(name); };
+    if (begin == nullptr || strides == nullptr || begin->num_elements() != 2 ||
+        strides->num_elements() != 2 || IntegerAt(*strides, 0) != 1 ||
+        IntegerAt(*strides, 1) != 1 || (mask("begin_mask") & 1) == 0 ||
+        (mask("end_mask") & 1) == 0 || mask("ellipsis_mask") != 0 || mask("new_axis_mask") != 0 ||
+        mask("shrink_axis_mask") != 0) {
+      return -1;
+    }
+    if ((mask("begin_mask") & 2) != 0) return 0;
+    const int64_t first = IntegerAt(*begin, 1), columns = graph_->shape(slice.inputs[0])[1];
+    return first >= 0 ? first : columns < 0 ? -1 : std::max<int64_t>(0, columns + first);
   }
 
   // A new node of `op`, the outputs of which have the shape of that of `id`.

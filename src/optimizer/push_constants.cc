@@ -184,13 +184,12 @@ Status PushConstants(OptimizeContext* context, Graph* graph) {
   Redirects redirects;
   const int count = graph->num_nodes();
   for (NodeId id = 0; id < count && !context->library->IsLarge(); ++id) {
-    const std::string op = graph->node(id).op;
     Status status;
-    if (op == "_Loop") status = PushIntoLoop(context, graph, id);
+    if (graph->node(id).op == "_Loop") status = PushIntoLoop(context, graph, id);
     if (CallsOneOfBranches(graph->node(id))) {
       status = PushIntoBranches(context, graph, id);
     }
-    if (op == "While" || op == "StatelessWhile") {
+    if (IsWhile(graph->node(id))) {
       status = PushIntoWhile(context, graph, id, &redirects);
     }
     SM_RETURN_IF_ERROR(status.At(NodePlace(graph->node(id))));

@@ -28,7 +28,7 @@ class CellRecognizer : private CellPatterns {
   Part AsPart(NodeOutput v, int parts) const {
     if (graph_->shape(v).rank() != 2 || !graph_->shape(v).fully_known()) return {};
     if (const Node* slice = As(v, "StridedSlice", 4)) {
-      return {v, slice->inputs[0], PartOfSlice(*slice, parts)};
+      return {v, slice->inputs[0], PartOfSlice(*slice, graph_->shape(v)[1], parts)};
     }
     const Node* node = As(v, "Split", 2);
     const bool has_sizes = node == nullptr;
@@ -48,30 +48,13 @@ class CellRecognizer : private CellPatterns {
     return part.index == index && part.whole == whole;
   }
 
-  // Which of so many equal parts of a matrix's columns a slice is; -1 where it is none.
-  int PartOfSlice(const Node& slice, int parts) const {
-    const Tensor *begin = Constant(slice.inputs[1]), *end = Constant(slice.inputs[2]),
-                 *strides = Constant(slice.inputs[3]);
+  // Which of so many equal parts of a matrix's columns a slice is, which has `width` of them; -1
+  // where it is none.
+  int PartOfSlice(const Node& slice, int64_t width, int parts) const {
     const Shape whole = graph_->shape(slice.inputs[0]);
-    const int64_t begin_mask = slice.attrs.Int("begin_mask"),
-                  end_mask = slice.attrs.Int("end_mask");
-    if (begin == nullptr || end == nullptr || strides == nullptr || begin->num_elements() != 2 ||
-        end->num_elements() != 2 || strides->num_elements() != 2 || whole.rank() != 2 ||
-        !whole.fully_known() || slice.attrs.Int("ellipsis_mask") != 0 ||
-        slice.attrs.Int("new_axis_mask") != 0 || slice.attrs.Int("shrink_axis_mask") != 0 ||
-        (begin_mask & 1) == 0 || (end_mask & 1) == 0 || IntegerAt(*strides, 0) != 1 ||
-        IntegerAt(*strides, 1) != 1) {
-      return -1;
-    }
-    const int64_t columns = whole[1], width = columns / parts;
-    const auto at = [&](const Tensor& t) {
-      const int64_t column = IntegerAt(t, 1);
-      return column < 0 ? column + columns : std::min(column, columns);
-    };
-    const int64_t first = (begin_mask & 2) != 0 ? 0 : at(*begin);
-    const int64_t last = (end_mask & 2) != 0 ? columns : at(*end);
-    const bool is_part = width > 0 && width * parts == columns && first >= 0 &&
-                         first % width == 0 && last - first == width;
+    if (whole.rank() != 2 || !whole.fully_known()) return -1;
+    const int64_t first = FirstColumn(slice);
+    const bool is_part = width > 0 && width * parts == whole[1] && first >= 0 && first % width == 0;
     return is_part ? static_cast<int>(first / width) : -1;
   }
 

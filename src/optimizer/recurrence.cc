@@ -18,8 +18,7 @@ class RecurrencePass : private PatternPass {
     SM_ASSIGN_OR_RETURN(const std::vector<NodeId> order, graph_->TopologicalOrder());
     uses_ = CountUses(*graph_);
     for (NodeId id : order) {
-      const Node& node = graph_->node(id);
-      if (node.op != "While" && node.op != "StatelessWhile") continue;
+      if (!IsWhile(graph_->node(id))) continue;
       SM_RETURN_IF_ERROR(Replace(id));
     }
     redirects_.Apply(graph_);
@@ -221,23 +220,15 @@ class RecurrencePass : private PatternPass {
     }
     bool is_state = false;
     for (const CellTurn& cell : turn.cells) is_state = is_state || turn.masked == cell.hidden;
-    const auto is_used = [&](int i) { return IsUsed({loop.node, i}); };
+    const auto is_used = [&](int i) { return IsUsed(*graph_, {loop.node, i}); };
     if (turn.masked >= 0 && !is_state && is_used(turn.masked)) return false;
     if (std::any_of(turn.unread.begin(), turn.unread.end(), is_used)) return false;
     if (!loop.ends_early) return true;
     // Turns that are left out leave outputs of 0, and counters that only they know.
     return (turn.output < 0 || (turn.masked < 0 && !turn.last_only)) &&
            std::none_of(loop.counters.begin(), loop.counters.end(), [&](int i) {
-             return IsUsed({loop.node, i});
+             return IsUsed(*graph_, {loop.node, i});
            });
-  }
-
-  bool IsUsed(NodeOutput v) const {
-    const auto has = [&](const std::vector<NodeOutput>& in) {
-      return std::find(in.begin(), in.end(), v) != in.end();
-    };
-    return has(graph_->results) || std::any_of(graph_->nodes().begin(), graph_->nodes().end(),
-                                               [&](const Node& n) { return has(n.inputs); });
   }
 
   bool IsOnlyStacked(NodeOutput list) const {

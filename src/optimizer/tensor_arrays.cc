@@ -81,8 +81,7 @@ class ArrayPass : private PatternPass {
     std::vector<std::pair<NodeId, int>> users;
     if (!Users(v, &users) || users.size() != 1) return false;
     std::tie(*loop, *variable) = users[0];
-    const std::string& op = graph_->node(*loop).op;
-    return op == "While" || op == "StatelessWhile";
+    return IsWhile(graph_->node(*loop));
   }
 
   bool ReadOutside(Array* array) {
@@ -96,13 +95,12 @@ class ArrayPass : private PatternPass {
     if (array->size < 0 || !Users(handle, &users)) return false;
     NodeOutput filled = flow;
     for (const auto& [id, input] : users) {
-      const std::string& op = graph_->node(id).op;
       if (As({id, 0}, "TensorArrayScatterV3", 4) != nullptr && input == 0 && array->scatter < 0) {
         array->scatter = id;
         filled = {id, 0};
       } else if (As({id, 0}, "TensorArrayGatherV3", 3) != nullptr && input == 0) {
         array->gathers.push_back(id);
-      } else if ((op == "While" || op == "StatelessWhile") && array->loop < 0) {
+      } else if (IsWhile(graph_->node(id)) && array->loop < 0) {
         array->loop = id;
         array->handle = input;
       } else {
@@ -189,7 +187,7 @@ class ArrayPass : private PatternPass {
     const std::vector<NodeOutput>& inputs = graph_->node(array.loop).inputs;
     SM_RETURN_IF_ERROR(body.Specialize(*graph_, array.loop, body));
     SM_RETURN_IF_ERROR(cond.Specialize(*graph_, array.loop, body));
-    const int counter = Variable(array.body.graph, index);
+    const int counter = body.Variable(index);
     std::vector<LoopFunction::Limit> limits;
     if (!body.IsCounter(counter) || !cond.ReadLimits(&limits)) return false;
     const Tensor* start = Constant(inputs[counter]);
@@ -199,10 +197,6 @@ class ArrayPass : private PatternPass {
       if (limit.number >= 0) return limit.number <= array.size;
       return body.IsUnchanged(limit.other) && IsAtMost(inputs[limit.other], array.size);
     });
-  }
-  static int Variable(const Graph& graph, NodeOutput v) {
-    const auto at = std::find(graph.args.begin(), graph.args.end(), v.node);
-    return at == graph.args.end() ? -1 : static_cast<int>(at - graph.args.begin());
   }
 
   // Whether `v` is a constant of at most `most`, or the minimum of one and something.
@@ -223,20 +217,16 @@ class ArrayPass : private PatternPass {
     return {graph_->AddConst(graph_->node(like).name + what, std::move(value)), 0};
   }
 
-  Attrs ListAttrs(const Array& array) const {
-    Attrs attrs;
-    attrs.Set("element_dtype", graph_->node(array.node).attrs.Type("dtype"));
-    attrs.Set("shape_type", DType::kInt32);
-    return attrs;
-  }
-
   NodeOutput MakeList(const Array& array) {
     const NodeOutput shape = AddConstant(array.node, "/element_shape", ShapeTensor(array.element));
     const bool filled = array.scatter >= 0;
     std::vector<NodeOutput> inputs = {shape, graph_->node(array.node).inputs[0]};
     if (filled) inputs = {graph_->node(array.scatter).inputs[2], shape};
+    Attrs attrs;
+    attrs.Set("element_dtype", graph_->node(array.node).attrs.Type("dtype"));
+    attrs.Set("shape_type", DType::kInt32);
     const NodeOutput list = Make(array.node, filled ? "TensorListFromTensor" : "TensorListReserve",
-                                 std::move(inputs), ListAttrs(array));
+                                 std::move(inputs), std::move(attrs));
     graph_->node(list.node).output_types = {DType::kVariant};
     graph_->node(list.node).output_shapes = {Shape()};
     return list;
@@ -279,17 +269,15 @@ class ArrayPass : private PatternPass {
     const Node access = graph.node(array.access);
     const bool reads = access.op == "TensorArrayReadV3";
     const NodeOutput list = access.inputs.back();
-    Attrs attrs = ListAttrs(array);
+    Attrs attrs;
     std::vector<NodeOutput> inputs = {list, access.inputs[1]};
     if (reads) {
       const NodeId shape =
           graph.AddConst(access.name + "/element_shape", ShapeTensor(array.element));
       inputs.push_back({shape, 0});
-      attrs = Attrs();
       attrs.Set("element_dtype", access.output_types[0]);
     } else {
       inputs.push_back(access.inputs[2]);
-      attrs = Attrs();
       attrs.Set("element_dtype", graph.type(access.inputs[2]));
       attrs.Set("resize_if_index_out_of_bounds", false);
     }

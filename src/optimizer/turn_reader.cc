@@ -312,19 +312,10 @@ bool TurnReader::RestIsPlain() {
     bool done = i == turn_.output || i == turn_.masked;
     for (const CellTurn& cell : turn_.cells) done = done || i == cell.hidden || i == cell.state;
     if (done || IsUnchanged(i) || IsCounter(i)) continue;
-    if (IsRead(i)) return false;
+    if (IsUsed(own_, {own_.args[i], 0})) return false;
     turn_.unread.push_back(i);
   }
   return own_.targets.empty();
-}
-
-bool TurnReader::IsRead(int variable) const {
-  const NodeOutput v{own_.args[variable], 0};
-  const auto reads = [&](const std::vector<NodeOutput>& in) {
-    return std::find(in.begin(), in.end(), v) != in.end();
-  };
-  return reads(own_.results) || std::any_of(own_.nodes().begin(), own_.nodes().end(),
-                                            [&](const Node& n) { return reads(n.inputs); });
 }
 
 }  // namespace savedmodel

@@ -77,7 +77,6 @@ class TurnReader : public LoopFunction {
   bool IsNext(int variable, NodeOutput made);
   bool ReadOutput(NodeOutput result);
   bool RestIsPlain();
-  bool IsRead(int variable) const;
   bool Agrees(const TurnMask& mask);
 
   CellPatterns patterns_;

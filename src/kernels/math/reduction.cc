@@ -130,12 +130,6 @@ template <class T>
 inline constexpr bool kIsSum<SumReducer<T>> = true;
 template <class T>
 inline constexpr bool kIsSum<MeanReducer<T>> = true;
-template <class R>
-inline constexpr bool kIsExtreme = false;
-template <class T>
-inline constexpr bool kIsExtreme<MaxReducer<T>> = true;
-template <class T>
-inline constexpr bool kIsExtreme<MinReducer<T>> = true;
 
 // A contiguous run of at most Reducer::kBlock elements, in 16 interleaved chains that vectorise.
 template <class R, class T>
@@ -145,7 +139,7 @@ typename R::Acc ReduceBlock(const T* x, int64_t n) {
   if constexpr (std::is_same_v<T, float> && kIsSum<R>) return Vectors().sum(x, n);
   Acc acc = R::Identity();
   int64_t i = 0;
-  if constexpr (std::is_same_v<T, float> && kIsExtreme<R>) {
+  if constexpr (std::is_same_v<T, float> && !kIsSum<R> && requires { R::kOp; }) {
     constexpr int64_t kRow = 64;  // as rows of so many columns, in the compute core
     if (n >= 2 * kRow) {
       float row[kRow];
