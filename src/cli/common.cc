@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 
 #include "src/cli/commands.h"
@@ -122,17 +123,19 @@ StatusOr<TensorMap> ReadInputs(const std::vector<std::string>& files,
 
 StatusOr<std::map<std::string, Shape>> ParseShapes(const std::vector<std::string>& texts) {
   std::map<std::string, Shape> out;
-  for (const std::string& text : texts) {
-    const size_t at = text.find('=');
+  for (const std::string& text : SplitList(texts)) {
+    const Status wrong = Wrong("found --shape '" + text + "', expected NAME=DIM,DIM,…");
+    auto pair = Split(text);
+    if (!pair.ok()) return wrong;
     std::vector<int64_t> dims;
-    std::istringstream in(at == std::string::npos ? "" : text.substr(at + 1));
-    for (std::string d; std::getline(in, d, ',');) dims.push_back(std::atoll(d.c_str()));
-    auto shape = Shape::Make(dims);
-    if (at == std::string::npos || !shape.ok() || !shape->fully_known()) {
-      return Status(StatusCode::kInvalidArgument,
-                    "found --shape '" + text + "', expected NAME=DIM,DIM,…");
+    std::istringstream in(pair->second);
+    for (std::string d; std::getline(in, d, ',');) {
+      const auto [end, error] = std::from_chars(d.data(), d.data() + d.size(), dims.emplace_back());
+      if (error != std::errc() || end != d.data() + d.size()) return wrong;
     }
-    out[text.substr(0, at)] = *shape;
+    auto shape = Shape::Make(dims);
+    if (!shape.ok() || !shape->fully_known()) return wrong;
+    out[pair->first] = *shape;
   }
   return out;
 }

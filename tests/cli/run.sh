@@ -67,6 +67,8 @@ expect 0 "MatMul" "$program" bench "$model" --shape x=4,3 --runs 10 --profile
 expect 0 "median" "$program" bench "$model" --shape x=4,3 --runs 10 --trace "$work/trace.json"
 expect 0 "MatMul" cat "$work/trace.json"
 expect 0 "float[4,3]" "$program" show "$model" --plan --shape x=4,3
+expect 0 "float[4,3]" "$program" show "$model" --plan --shape 'x=2,3;x=4,3'
+expect 1 "expected NAME=DIM" "$program" show "$model" --plan --shape x=4,3b
 expect 0 "fixture_lib.py:756 in main" "$program" show "$models/tf2_debug_info/model" --source file_prefix
 expect 1 "NOT_FOUND" "$program" show "$model" --source file_prefix
 expect 1 "the model has none" "$program" run "$models/tf2_functions_without_signatures/model"
