@@ -12,6 +12,7 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"  # for the cells of TensorFlow 1
 
 import numpy as np
 import tensorflow as tf
+from tf_keras.src.layers.rnn import legacy_cell_wrappers as wrappers
 from tf_keras.src.layers.rnn import legacy_cells as cells
 
 from record_op_cases import ROOT, load_format
@@ -177,8 +178,9 @@ def case_predicate():
     return [y], both(x=X) + [{"x": X, "p": np.array([True])}, {"x": X, "p": np.array([], np.bool_)}]
 
 
-def normal(*shape):
-    return tf.constant(np.random.default_rng(sum(shape)).normal(0, 0.4, shape).astype(np.float32))
+def normal(*shape, seed=0):
+    random = np.random.default_rng(sum(shape) + seed)
+    return tf.constant(random.normal(0, 0.4, shape).astype(np.float32))
 
 
 def embedded(*shape):
@@ -259,7 +261,12 @@ def sequences():
 def dynamic_rnn(make_cell, has_lengths=True):
     """Outputs and last states of TensorFlow 1's loop over a cell whose weights are constants."""
     x, n, steps = sequences()
-    with v1.variable_scope("", custom_getter=lambda getter, name, shape, **_: normal(*shape)):
+    peepholes = ["w_i_diag", "w_f_diag", "w_o_diag"]
+
+    def weights(getter, name, shape, **_):
+        name = name.split("/")[-1]
+        return normal(*shape, seed=1 + peepholes.index(name) if name in peepholes else 0)
+    with v1.variable_scope("", custom_getter=weights):
         out, last = v1.nn.dynamic_rnn(make_cell(), x, n if has_lengths else None, dtype=tf.float32)
     return [out, *tf.nest.flatten(last), tf.identity(n)], steps
 
@@ -274,6 +281,31 @@ def rnn_lstm():
 
 def rnn_lstm_with_more():
     return dynamic_rnn(lambda: cells.LSTMCell(7, use_peepholes=True, num_proj=4))
+
+
+def rnn_lstm_with_peepholes():
+    return dynamic_rnn(lambda: cells.LSTMCell(7, use_peepholes=True, cell_clip=0.3,
+                                              activation=tf.nn.softsign), has_lengths=False)
+
+
+def rnn_lstm_clipped():
+    return dynamic_rnn(lambda: cells.LSTMCell(8, cell_clip=0.2))
+
+
+def rnn_lstm_projected():
+    return dynamic_rnn(lambda: cells.LSTMCell(9, num_proj=20, proj_clip=0.1), has_lengths=False)
+
+
+def rnn_residual():
+    return dynamic_rnn(lambda: wrappers.ResidualWrapper(
+        wrappers.DropoutWrapper(cells.GRUCell(3), output_keep_prob=1.)), has_lengths=False)
+
+
+def rnn_residual_stacked():
+    return dynamic_rnn(lambda: cells.MultiRNNCell([
+        wrappers.ResidualWrapper(cells.LSTMCell(8, use_peepholes=True, num_proj=3)),
+        cells.GRUCell(5), wrappers.ResidualWrapper(cells.BasicRNNCell(5)),
+        wrappers.ResidualWrapper(cells.LSTMCell(5, cell_clip=0.5))]))
 
 
 def rnn_gru():
@@ -340,6 +372,16 @@ def masked_lstm_last_only():
 
 def masked_gru():
     return keras_rnn(gru, 3, 1, starts=True)
+
+
+def masked_lstm_with_peepholes():
+    def cell(x, weights, h, c):
+        i, f, g, o = tf.split(x + tf.matmul(h, weights) + normal(28), 4, 1)
+        c = (tf.sigmoid(f + c * normal(7)) * c +
+             tf.sigmoid(normal(7, seed=1) * c + i) * tf.tanh(g))
+        c = tf.maximum(-0.4, tf.minimum(0.4, c))
+        return tf.sigmoid(o + normal(7, seed=2) * c) * tf.tanh(c), c
+    return keras_rnn(cell, 4, 2, starts=True)
 
 
 def masked_hard_gru():

@@ -19,10 +19,17 @@ struct Activation {
   bool IsAs(const Activation& other) const { return op == other.op && scale == other.scale; }
 };
 
-// next = forget * state + input * candidate; output = gate * activation of next
+// A value within [-most, most].
+struct Clipped {
+  NodeOutput x;
+  float most = 0;  // 0: any value
+};
+
+// next = forget * state + input * candidate, clipped; output = gate * activation of next
 struct LstmPattern {
   Activation input, forget, candidate, output;
   NodeOutput state, next;
+  float clip = 0;  // as Clipped::most
 };
 
 // next = update * state + (1 - update) * candidate
@@ -45,9 +52,22 @@ class CellPatterns : protected PatternPass {
     return {};
   }
 
+  // `v` itself where it is not clipped.
+  Clipped AsClipped(NodeOutput v) const {
+    Clipped found{v};
+    (void)Either(v, "Maximum", [&](NodeOutput below, NodeOutput low) {
+      return Either(below, "Minimum", [&](NodeOutput x, NodeOutput high) {
+        const std::optional<double> most = Number(high), least = Number(low);
+        if (!most || !least || !(*most > 0) || *least != -*most) return false;
+        found = {x, static_cast<float>(*most)};
+        return true;
+      });
+    });
+    return found;
+  }
+
   // All but the output, of which `v` is made.
   bool MatchLstmState(NodeOutput v, LstmPattern* p) const {
-    p->next = v;
     return Either(v, "AddV2", [&](NodeOutput kept, NodeOutput added) {
       return Either(kept, "Mul",
                     [&](NodeOutput gate, NodeOutput state) {
@@ -67,8 +87,11 @@ class CellPatterns : protected PatternPass {
     return Either(output, "Mul", [&](NodeOutput gate, NodeOutput content) {
       const Activation squashed = AsActivation(content);
       p->output = AsActivation(gate);
-      return p->output && squashed && MatchLstmState(squashed.x, p) && p->output.IsAs(p->forget) &&
-             squashed.IsAs(p->candidate);
+      if (!p->output || !squashed) return false;
+      const Clipped state = AsClipped(squashed.x);
+      p->next = squashed.x;
+      p->clip = state.most;
+      return MatchLstmState(state.x, p) && p->output.IsAs(p->forget) && squashed.IsAs(p->candidate);
     });
   }
 

@@ -29,6 +29,7 @@ bool GateReader::Read(NodeOutput v, int64_t first, int64_t units, GateSum* gate)
     gate->input = first;
     return true;
   }
+  if (As(v, "Mul", 2) != nullptr) return ReadPeephole(v, first, units, gate);
   if (const Node* product = As(v, "MatMul", 2)) return ReadProduct(*product, first, units, gate);
   const Node* part = As(v, "Split", 2);
   if (part == nullptr) part = As(v, "SplitV", 3);
@@ -55,6 +56,20 @@ bool GateReader::ReadPart(const Node& split, NodeOutput v, int64_t first, int64_
     first += columns;
   }
   return Read(whole, first, units, gate);
+}
+
+// `v` is a row of weights times a state.
+bool GateReader::ReadPeephole(NodeOutput v, int64_t first, int64_t units, GateSum* gate) {
+  return !gate->peephole && first == 0 && Either(v, "Mul", [&](NodeOutput row, NodeOutput of) {
+    const Tensor* weights = Constant(row);
+    if (weights == nullptr || weights->dtype() != DType::kFloat ||
+        weights->shape() != Shape({units})) {
+      return false;
+    }
+    gate->peephole = *weights;
+    gate->peeped = of;
+    return true;
+  });
 }
 
 bool GateReader::ReadProduct(const Node& product, int64_t first, int64_t units, GateSum* gate) {

@@ -19,6 +19,8 @@ struct GateSum {
   std::optional<int64_t> input;                // columns of the input's row from here on
   std::optional<Columns> previous, recurrent;  // weights of the cell before and of `factor`
   NodeOutput factor;
+  std::optional<Tensor> peephole;  // weights of `peeped`, one for each unit
+  NodeOutput peeped;
   std::vector<Columns> biases;
 };
 
@@ -41,6 +43,7 @@ class GateReader : private PatternPass {
  private:
   bool ReadPart(const Node& split, NodeOutput v, int64_t first, int64_t units, GateSum* gate);
   bool ReadProduct(const Node& product, int64_t first, int64_t units, GateSum* gate);
+  bool ReadPeephole(NodeOutput v, int64_t first, int64_t units, GateSum* gate);
   bool AddProduct(NodeOutput factor, Columns weights, GateSum* gate);
 
   const LoopFunction& body_;

@@ -118,9 +118,9 @@ class RecurrencePass : private PatternPass {
     return most;
   }
 
-  // The rows that the input list holds: [turns, batch, blocks * units].
-  NodeOutput Rows(const Loop& loop) const {
-    const NodeOutput list = graph_->node(loop.node).inputs[loop.turn.input];
+  // The rows that list `variable` holds: of the input [turns, batch, blocks * units].
+  NodeOutput Rows(const Loop& loop, int variable) const {
+    const NodeOutput list = graph_->node(loop.node).inputs[variable];
     const Node* made = As(list, "TensorListFromTensor", 2);
     return made == nullptr ? NodeOutput() : made->inputs[0];
   }
@@ -164,7 +164,7 @@ class RecurrencePass : private PatternPass {
   bool Fits(const Loop& loop) const {
     const Node& node = graph_->node(loop.node);
     const Turn& turn = loop.turn;
-    const NodeOutput rows = Rows(loop);
+    const NodeOutput rows = Rows(loop, turn.input);
     const Tensor* start = graph_->constant(node.inputs[turn.time]);
     if (rows.node < 0 || loop.turns <= 0 || start == nullptr ||
         LoopFunction::Integer(*start) != 0) {
@@ -177,15 +177,23 @@ class RecurrencePass : private PatternPass {
       const CellTurn& cell = turn.cells[i];
       const Shape hidden = graph_->shape(node.inputs[cell.hidden]);
       if (!hidden.fully_known() || hidden.rank() != 2 || x[1] != hidden[0]) return false;
-      const int64_t gates = cell.gates * hidden[1];
+      const int64_t gates = cell.gates * cell.units;
       const auto is_row = [&](const Tensor& t) {
         return !t.has_value() || t.num_elements() == gates;
       };
       const bool fits =
           i == 0 ? inputs == gates : cell.input_weights.shape() == Shape({inputs, gates});
-      if (!fits || graph_->shape(node.inputs[cell.state]) != hidden || !is_row(cell.bias) ||
-          !is_row(cell.input_bias) || cell.weights.shape() != Shape({hidden[1], gates})) {
+      const bool projects = cell.projection.has_value();
+      if (!fits || graph_->shape(node.inputs[cell.state]) != Shape({x[1], cell.units}) ||
+          (projects ? cell.projection.shape() != Shape({cell.units, hidden[1]})
+                    : hidden[1] != cell.units) ||
+          !is_row(cell.bias) || !is_row(cell.input_bias) ||
+          cell.weights.shape() != Shape({hidden[1], gates})) {
         return false;
+      }
+      if (cell.adds_input && i == 0) {
+        const NodeOutput added = Rows(loop, turn.added);
+        if (added.node < 0 || graph_->shape(added) != Shape({x[0], x[1], hidden[1]})) return false;
       }
       inputs = hidden[1];
     }
@@ -218,6 +226,7 @@ class RecurrencePass : private PatternPass {
       const bool integers = dtype == DType::kInt32 || dtype == DType::kInt64;
       if (!integers || graph_->shape(lengths) != Shape({batch})) return false;
     }
+    if (turn.cells.back().adds_input && (turn.masked >= 0 || turn.last_only)) return false;
     bool is_state = false;
     for (const CellTurn& cell : turn.cells) is_state = is_state || turn.masked == cell.hidden;
     const auto is_used = [&](int i) { return IsUsed(*graph_, {loop.node, i}); };
@@ -254,7 +263,7 @@ class RecurrencePass : private PatternPass {
     bool batch_major = false;
   };
   Input InputOf(const Loop& loop) {
-    const NodeOutput rows = Rows(loop);
+    const NodeOutput rows = Rows(loop, loop.turn.input);
     if (const Node* picked = AsPicked(rows)) {
       return {picked->inputs[0], picked->inputs[2], picked->inputs[1]};
     }
@@ -273,34 +282,52 @@ class RecurrencePass : private PatternPass {
     const TurnMask& mask = loop.turn.mask;
     if (!mask.exists()) return AddConstant(loop, "/mask", Tensor(), DType::kBool);
     const Shape shape({loop.turns, batch});
-    NodeOutput made;
-    Attrs attrs;
     if (mask.list >= 0) {
       const NodeOutput list = graph_->node(loop.node).inputs[mask.list];
-      attrs.Set("T", DType::kBool);
-      attrs.Set("Tshape", DType::kInt64);
-      made = Make(loop.node, "Reshape",
-                  {graph_->node(list.node).inputs[0],
-                   AddConstant(loop, "/mask/shape", Tensor::Vector(shape.ToVector()))},
-                  std::move(attrs));
-    } else {
-      const NodeOutput lengths = graph_->node(loop.node).inputs[mask.lengths];
-      const DType dtype = graph_->type(lengths);
-      Tensor turns = *Tensor::Allocate(dtype, Shape({loop.turns, 1}));
-      for (int64_t t = 0; t < loop.turns; ++t) {
-        if (dtype == DType::kInt32) {
-          static_cast<int32_t*>(turns.raw_mutable_data())[t] = static_cast<int32_t>(t);
-        } else {
-          static_cast<int64_t*>(turns.raw_mutable_data())[t] = t;
-        }
-      }
-      attrs.Set("T", dtype);
-      made = Make(loop.node, "Less", {AddConstant(loop, "/mask/turns", turns), lengths},
-                  std::move(attrs));
+      return Reshape(loop, graph_->node(list.node).inputs[0], shape);
     }
-    graph_->node(made.node).output_types = {DType::kBool};
+    const NodeOutput lengths = graph_->node(loop.node).inputs[mask.lengths];
+    const DType dtype = graph_->type(lengths);
+    Tensor turns = *Tensor::Allocate(dtype, Shape({loop.turns, 1}));
+    for (int64_t t = 0; t < loop.turns; ++t) {
+      if (dtype == DType::kInt32) {
+        static_cast<int32_t*>(turns.raw_mutable_data())[t] = static_cast<int32_t>(t);
+      } else {
+        static_cast<int64_t*>(turns.raw_mutable_data())[t] = t;
+      }
+    }
+    return MakeOf(loop, "Less", dtype, {AddConstant(loop, "/mask/turns", turns), lengths}, shape,
+                  DType::kBool);
+  }
+
+  // A node of `op`, the attribute T of which is `type`.
+  NodeOutput MakeOf(const Loop& loop, const char* op, DType type, std::vector<NodeOutput> inputs,
+                    const Shape& shape, DType made_type) {
+    Attrs attrs;
+    attrs.Set("T", type);
+    const NodeOutput made = Make(loop.node, op, std::move(inputs), std::move(attrs));
+    graph_->node(made.node).output_types = {made_type};
     graph_->node(made.node).output_shapes = {shape};
     return made;
+  }
+  NodeOutput Reshape(const Loop& loop, NodeOutput v, const Shape& shape) {
+    const DType dtype = graph_->type(v);
+    const Tensor dims = Tensor::Vector(std::vector<int32_t>(shape.begin(), shape.end()));
+    return MakeOf(loop, "Reshape", dtype, {v, AddConstant(loop, "/shape", dims)}, shape, dtype);
+  }
+
+  // The sums of what cell `i` makes and its input, 0 in what is masked of the loop's output.
+  NodeOutput MakeSum(const Loop& loop, size_t i, NodeOutput made, NodeOutput input,
+                     NodeOutput mask) {
+    const Shape shape = graph_->shape(made);
+    const NodeOutput added = i == 0 ? Rows(loop, loop.turn.added) : input;
+    const NodeOutput sum =
+        MakeOf(loop, "AddV2", DType::kFloat, {made, added}, shape, DType::kFloat);
+    if (i + 1 < loop.turn.cells.size() || !loop.turn.mask.exists()) return sum;
+    return MakeOf(loop, "SelectV2", DType::kFloat,
+                  {Reshape(loop, mask, Shape({shape[0], shape[1], 1})), sum,
+                   AddConstant(loop, "/masked/zero", Tensor::Scalar(0.0f))},
+                  shape, DType::kFloat);
   }
 
   // The op of cell `i`, with its input.
@@ -308,7 +335,7 @@ class RecurrencePass : private PatternPass {
     const CellTurn& cell = loop.turn.cells[i];
     const bool lstm = cell.op == "_LstmLoop", last = i + 1 == loop.turn.cells.size();
     const std::vector<NodeOutput> variables = graph_->node(loop.node).inputs;
-    const Shape state = graph_->shape(variables[cell.hidden]);
+    const Shape hidden = graph_->shape(variables[cell.hidden]);
     const std::string number = i == 0 ? "" : std::to_string(i);
     const auto bias = [&](const char* what, const Tensor& value) {
       return AddConstant(
@@ -319,6 +346,10 @@ class RecurrencePass : private PatternPass {
                                       AddConstant(loop, "/weights" + number, cell.weights),
                                       bias("/bias", cell.bias)};
     if (cell.op == "_GruLoop") inputs.push_back(bias("/input_bias", cell.input_bias));
+    if (lstm) {
+      inputs.push_back(AddConstant(loop, "/peepholes" + number, cell.peepholes));
+      inputs.push_back(AddConstant(loop, "/projection" + number, cell.projection));
+    }
     inputs.push_back(variables[cell.hidden]);
     if (lstm) inputs.push_back(variables[cell.state]);
     const bool keeps = last && loop.turn.masked >= 0;
@@ -332,8 +363,9 @@ class RecurrencePass : private PatternPass {
     const NodeOutput made =
         Make(loop.node, cell.op, std::move(inputs), std::move(attrs), lstm ? 3 : 2);
     const int64_t kept = last && loop.turn.last_only ? 1 : loop.turns;
-    graph_->node(made.node).output_shapes.assign(lstm ? 3 : 2, state);
-    graph_->node(made.node).output_shapes[0] = Shape({kept, state[0], state[1]});
+    std::vector<Shape> shapes = {Shape({kept, hidden[0], hidden[1]}), hidden};
+    if (lstm) shapes.push_back(graph_->shape(variables[cell.state]));
+    graph_->node(made.node).output_shapes = std::move(shapes);
     redirects_.Set({loop.node, cell.hidden}, {made.node, 1});
     if (lstm) redirects_.Set({loop.node, cell.state}, {made.node, 2});
     return made;
@@ -345,14 +377,15 @@ class RecurrencePass : private PatternPass {
     if (!found || !Fits(loop)) return Status();
     const std::vector<NodeOutput> variables = graph_->node(id).inputs;
     Input input = InputOf(loop);
-    const NodeOutput mask = MakeMask(loop, graph_->shape(Rows(loop))[1]);
+    const NodeOutput mask = MakeMask(loop, graph_->shape(Rows(loop, loop.turn.input))[1]);
     for (size_t i = 0; i < loop.turn.cells.size(); ++i) {
       if (i > 0) {
         const Tensor& weights = loop.turn.cells[i].input_weights;
         input = {input.x, AddConstant(loop, StrCat("/input_weights", i), weights),
                  AddConstant(loop, "/indices", Tensor(), DType::kInt32)};
       }
-      input.x = MakeLoop(loop, i, input, mask);
+      const NodeOutput made = MakeLoop(loop, i, input, mask);
+      input.x = loop.turn.cells[i].adds_input ? MakeSum(loop, i, made, input.x, mask) : made;
     }
     for (NodeId user = 0; user < graph_->num_nodes(); ++user) {
       const Node& stack = graph_->node(user);

@@ -32,7 +32,7 @@ StatusOr<bool> TurnReader::Read(Turn* turn) {
     if (next == states.end()) break;
     states.erase(next);
   }
-  if (turn_.cells.empty() || !ReadOutput(turn_.cells.back().made)) return false;
+  if (turn_.cells.empty() || !ReadList(turn_.cells.back().output)) return false;
   turn_.mask = *mask_;
   if (!RestIsPlain()) return false;
   *turn = std::move(turn_);
@@ -92,29 +92,86 @@ bool TurnReader::ReadCell(NodeOutput made) {
   if (own_.shape(made).rank() != 2 || own_.shape(made)[1] <= 0) return false;
   CellTurn cell;
   cell.made = made;
-  return (ReadLstm(made, &cell) || ReadGru(made, &cell) || ReadRnn(made, &cell)) &&
-         IsNext(cell.hidden, made) && (turn_.cells.push_back(std::move(cell)), true);
+  if ((!ReadLstm(made, &cell) && !ReadGru(made, &cell) && !ReadRnn(made, &cell)) ||
+      !IsNext(cell.hidden, made)) {
+    return false;
+  }
+  ReadOutput(&cell);
+  turn_.cells.push_back(std::move(cell));
+  return true;
+}
+
+// Whether the cell that follows those that were read takes `v`; the rows of the first are products
+// by now.
+bool TurnReader::IsInput(NodeOutput v) {
+  if (!turn_.cells.empty()) return v == turn_.cells.back().output;
+  const Node* item = As(v, "TensorListGetItem", 3);
+  turn_.added = item == nullptr ? -1 : Variable(item->inputs[0]);
+  return IsUnchanged(turn_.added) && Variable(item->inputs[1]) == turn_.time;
+}
+
+void TurnReader::ReadOutput(CellTurn* cell) {
+  cell->output = cell->made;
+  for (NodeId id = 0; id < own_.num_nodes() && !cell->adds_input; ++id) {
+    cell->adds_input = Either({id, 0}, "AddV2", [&](NodeOutput made, NodeOutput input) {
+      return made == cell->made && own_.shape(input) == own_.shape(made) && IsInput(input);
+    });
+    if (cell->adds_input) cell->output = {id, 0};
+  }
 }
 
 bool TurnReader::ReadLstm(NodeOutput made, CellTurn* cell) {
   LstmPattern p;
-  if (!patterns_.MatchLstm(made, &p)) return false;
-  const int64_t units = own_.shape(made)[1];
+  if (!patterns_.MatchLstm(ReadProjection(made, cell), &p) || own_.shape(p.next).rank() != 2) {
+    return false;
+  }
+  const int64_t units = cell->units = own_.shape(p.next)[1];
   GateReader reader = Gates();
   cell->op = "_LstmLoop";
   cell->state = Variable(p.state);
+  cell->attrs.Set("state_clip", p.clip);
   std::vector<GateSum> gates(4);
   return reader.Read(p.input.x, 0, units, &gates[0]) &&
          reader.Read(p.forget.x, 0, units, &gates[1]) &&
          reader.Read(p.candidate.x, 0, units, &gates[2]) &&
          reader.Read(p.output.x, 0, units, &gates[3]) && p.candidate.scale == 1 &&
-         IsNext(cell->state, p.next) && Finish(reader, gates, p.input, p.candidate.op, cell);
+         IsNext(cell->state, p.next) && ReadPeepholes(p, &gates, cell) &&
+         Finish(reader, gates, p.input, p.candidate.op, cell);
+}
+
+// Takes from the gates what they get of the states: the output gate of the next one.
+bool TurnReader::ReadPeepholes(const LstmPattern& p, std::vector<GateSum>* gates,
+                               CellTurn* cell) const {
+  std::vector<float> joined;
+  for (const auto& [gate, state] : {std::pair(0, p.state), {1, p.state}, {3, p.next}}) {
+    std::optional<Tensor> weights;
+    (*gates)[gate].peephole.swap(weights);
+    if (!weights) continue;
+    if ((*gates)[gate].peeped != state) return false;
+    joined.insert(joined.end(), weights->data<float>(), weights->data<float>() + cell->units);
+  }
+  if (!joined.empty()) cell->peepholes = Tensor::Vector(joined);
+  return joined.empty() || cell->peepholes.num_elements() == 3 * cell->units;
+}
+
+// What the cell makes before its projection, if it has one.
+NodeOutput TurnReader::ReadProjection(NodeOutput made, CellTurn* cell) const {
+  const Clipped projected = patterns_.AsClipped(made);
+  const Node* product = As(projected.x, "MatMul", 2);
+  const Tensor* weights = product == nullptr ? nullptr : Constant(product->inputs[1]);
+  if (weights == nullptr || product->attrs.Bool("transpose_a") ||
+      product->attrs.Bool("transpose_b")) {
+    return made;
+  }
+  cell->projection = *weights;
+  cell->attrs.Set("projection_clip", projected.most);
+  return product->inputs[0];
 }
 
 bool TurnReader::ReadGru(NodeOutput made, CellTurn* cell) {
   GruPattern p;
   if (!patterns_.MatchGru(made, &p)) return false;
-  const int64_t units = own_.shape(made)[1];
+  const int64_t units = cell->units = own_.shape(made)[1];
   GateReader reader = Gates();
   cell->op = "_GruLoop";
   cell->state = Variable(p.state);
@@ -164,8 +221,9 @@ bool TurnReader::ReadRnn(NodeOutput made, CellTurn* cell) {
   const Activation activation = patterns_.AsActivation(made);
   GateReader reader = Gates();
   std::vector<GateSum> gates(1);
+  cell->units = own_.shape(made)[1];
   if (!activation || activation.scale != 1 ||
-      !reader.Read(activation.x, 0, own_.shape(made)[1], &gates[0])) {
+      !reader.Read(activation.x, 0, cell->units, &gates[0])) {
     return false;
   }
   cell->op = "_RnnLoop";
@@ -178,14 +236,16 @@ bool TurnReader::ReadRnn(NodeOutput made, CellTurn* cell) {
 bool TurnReader::Finish(const GateReader& reader, const std::vector<GateSum>& gates,
                         const Activation& gate_activation, const std::string& activation,
                         CellTurn* cell) {
-  const int64_t units = own_.shape(cell->made)[1];
+  const int64_t units = cell->units;
   const bool first_cell = turn_.cells.empty();
   std::vector<int64_t> order;
   std::vector<const Columns*> previous, recurrent;
   std::vector<std::vector<Columns>> biases;
   for (const GateSum& gate : gates) {
     const bool has_input = first_cell ? gate.input.has_value() : gate.previous.has_value();
-    if (!has_input || !gate.recurrent || gate.factor != gates[0].factor) return false;
+    if (!has_input || !gate.recurrent || gate.factor != gates[0].factor || gate.peephole) {
+      return false;
+    }
     const int64_t column = first_cell ? *gate.input : static_cast<int64_t>(order.size()) * units;
     const int64_t place = column / units;
     if (column % units != 0 || place >= static_cast<int64_t>(gates.size()) ||
@@ -280,7 +340,7 @@ bool TurnReader::ReadMask(NodeOutput mask, int64_t batch, TurnMask* read, bool* 
   return false;
 }
 
-bool TurnReader::ReadOutput(NodeOutput result) {
+bool TurnReader::ReadList(NodeOutput result) {
   turn_.last_only = true;
   for (size_t i = 0; i < own_.results.size(); ++i) {
     const Node* set = As(own_.results[i], "TensorListSetItem", 3);

@@ -16,11 +16,15 @@ struct CellTurn {
   std::string op;  // of the loop over it
   Attrs attrs;
   NodeOutput made;              // the next hidden state
+  NodeOutput output;            // the same, or the sum of it and the cell's input
+  bool adds_input = false;      // whether it is that sum
   int hidden = -1, state = -1;  // variables of the loop; the same where a cell has one state
   int gates = 0;
+  int64_t units = 0;
   Tensor input_weights;  // of cells but the first; the rows of the input are products already
   Tensor weights;        // of the recurrent product
   Tensor bias, input_bias;
+  Tensor peepholes, projection;  // of a long short-term memory
 };
 
 // Which rows take part in a turn; the others keep their states.
@@ -35,6 +39,7 @@ struct TurnMask {
 struct Turn {
   int time = -1;           // which row is taken
   int input = -1;          // list of rows
+  int added = -1;          // list of what the first cell's output is the sum with
   int output = -1;         // list of results, where they are kept
   bool last_only = false;  // the list holds the last result only
   std::vector<CellTurn> cells;
@@ -64,18 +69,22 @@ class TurnReader : public LoopFunction {
   std::vector<NodeOutput> MadeStates() const;
   bool ReadCell(NodeOutput made);
   bool ReadLstm(NodeOutput made, CellTurn* cell);
+  bool ReadPeepholes(const LstmPattern& p, std::vector<GateSum>* gates, CellTurn* cell) const;
+  NodeOutput ReadProjection(NodeOutput made, CellTurn* cell) const;
   bool ReadGru(NodeOutput made, CellTurn* cell);
   bool ReadRnn(NodeOutput made, CellTurn* cell);
+  bool IsInput(NodeOutput v);
+  void ReadOutput(CellTurn* cell);
   GateReader Gates() {
     return {context_, &own_, *this, turn_.time,
-            turn_.cells.empty() ? NodeOutput() : turn_.cells.back().made};
+            turn_.cells.empty() ? NodeOutput() : turn_.cells.back().output};
   }
   bool Finish(const GateReader& reader, const std::vector<GateSum>& gates,
               const Activation& gate_activation, const std::string& activation, CellTurn* cell);
   Masked ReadMasked(NodeOutput v) const;
   bool ReadMask(NodeOutput mask, int64_t batch, TurnMask* read, bool* inverted) const;
   bool IsNext(int variable, NodeOutput made);
-  bool ReadOutput(NodeOutput result);
+  bool ReadList(NodeOutput result);
   bool RestIsPlain();
   bool Agrees(const TurnMask& mask);
 

@@ -199,6 +199,7 @@ enum class TurnKind : uint8_t {
   kGruCandidate,  // candidate, of what kGruGates made: `hidden`, `state`; the hidden state is
                   // `kept`
   kRnn,           // one gate, which is the next hidden state
+  kProjection,    // the product alone, clipped, is the next hidden state
 };
 
 // A turn of a loop over recurrent cells: the products of the hidden state and the recurrent
@@ -218,7 +219,12 @@ struct TurnArgs {
   float* next_hidden = nullptr;
   float* next_state = nullptr;
   int64_t rows = 0, units = 0;
-  bool is_alone = false;  // the row is the whole batch
+  int64_t depth = 0;  // of the hidden state; `units` where it is not projected
+  // Of a long short-term memory: weights of its state that the input, the forget and, of the next
+  // state, the output gate get, each [units]; null for none.
+  const float* peepholes = nullptr;
+  float clip = __builtin_inff();  // of the magnitude of next_state or of what is projected
+  bool is_alone = false;          // the row is the whole batch
   // From the last block to the first: turns go to and fro, so that one finds in cache what the
   // last read, and is not kept waiting by the units that the last computed at its end.
   bool backward = false;

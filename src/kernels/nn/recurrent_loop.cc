@@ -17,22 +17,24 @@ namespace {
 
 // x [turns, batch, inputs], or [batch, turns, inputs] where it says so, or a constant table [rows,
 // inputs]; input weights [inputs, blocks * units], or none where x is what gates get of the input;
-// weights [units, blocks * units], then biases of as many as the weights have columns or none, then
-// states [batch, units], then which rows of the table are the input, [turns * batch]; none where x
-// is. At the end a mask [turns, batch], or none, and an output [batch, units], or none: where the
-// mask is false a row keeps its states, and its output is that of the turn before, before the first
-// one that is given; 0 where none is. Outputs [turns or 1, batch, units] and the states after the
-// last turn.
+// weights [outputs, blocks * units], then biases of as many as the weights have columns or none; of
+// a long short-term memory then peepholes [3 * units] or none and a projection [units, outputs] or
+// none, without which there are as many outputs as units; then the hidden state [batch, outputs]
+// and that of a long short-term memory, [batch, units], then which rows of the table are the input,
+// [turns * batch]; none where x is. At the end a mask [turns, batch], or none, and an output
+// [batch, outputs], or none: where the mask is false a row keeps its states, and its output is that
+// of the turn before, before the first one that is given; 0 where none is. Outputs [turns or 1,
+// batch, outputs] and the states after the last turn.
 Status LoopShape(ShapeContext& ctx, int states, int blocks) {
   const int indices = ctx.num_inputs() - 3, first = indices - states;
   for (int i = first; i < indices; ++i) SM_RETURN_IF_ERROR(ctx.ExpectRank(i, 2));
   SM_RETURN_IF_ERROR(ctx.ExpectRank(indices, 1));
-  const Shape &x = ctx.input(0), &state = ctx.input(first), &picked = ctx.input(indices),
-              &mask = ctx.input(indices + 1), &masked = ctx.input(indices + 2);
-  if (!x.fully_known() || !state.fully_known() || !picked.fully_known() || !mask.fully_known() ||
-      !masked.fully_known()) {
-    return Status();
+  for (int i = 0; i < ctx.num_inputs(); ++i) {
+    if (!ctx.input(i).fully_known()) return Status();
   }
+  const Shape &x = ctx.input(0), &hidden = ctx.input(first), &state = ctx.input(indices - 1),
+              &picked = ctx.input(indices), &mask = ctx.input(indices + 1),
+              &masked = ctx.input(indices + 2);
   const bool picks = x.rank() == 2;
   SM_RETURN_IF_ERROR(ctx.ExpectRank(0, picks ? 2 : 3));
   const bool projects = ctx.input(1) != Shape({0}), batch_major = ctx.attrs().Bool("batch_major");
@@ -49,22 +51,34 @@ Status LoopShape(ShapeContext& ctx, int states, int blocks) {
   SM_CHECK_ARG(!projects || (inputs > 0 && ctx.input(1) == Shape({inputs, gates})),
                "found input weights of shape ", ctx.input(1), ", expected [", inputs, ", ", gates,
                "] or none");
-  SM_CHECK_ARG(ctx.input(2) == Shape({state[1], gates}), "found weights of shape ", ctx.input(2),
-               ", expected [", state[1], ", ", gates, "]");
-  for (int i = 3; i < first; ++i) {
+  SM_CHECK_ARG(ctx.input(2) == Shape({hidden[1], gates}), "found weights of shape ", ctx.input(2),
+               ", expected [", hidden[1], ", ", gates, "]");
+  const bool lstm = states == 2;
+  for (int i = 3; i < (lstm ? LoopCell::kPeepholes : first); ++i) {
     SM_CHECK_ARG(ctx.input(i) == Shape({0}) || ctx.input(i) == Shape({gates}),
                  "found a bias of shape ", ctx.input(i), ", expected [", gates, "] or none");
   }
-  for (int i = first; i < indices; ++i) {
-    SM_CHECK_ARG(ctx.input(i) == state, "found states of shapes ", state, " and ", ctx.input(i));
+  bool projected = false;
+  if (lstm) {
+    const Shape &peepholes = ctx.input(LoopCell::kPeepholes),
+                &projection = ctx.input(LoopCell::kProjection);
+    SM_CHECK_ARG(peepholes == Shape({0}) || peepholes == Shape({3 * state[1]}),
+                 "found peepholes of shape ", peepholes, ", expected [", 3 * state[1], "] or none");
+    projected = projection != Shape({0});
+    SM_CHECK_ARG(!projected || projection == Shape({state[1], hidden[1]}),
+                 "found a projection of shape ", projection, ", expected [", state[1], ", ",
+                 hidden[1], "] or none");
   }
+  SM_CHECK_ARG(projected ? state[0] == hidden[0] : state == hidden, "found states of shapes ",
+               hidden, " and ", state);
   SM_CHECK_ARG(mask == Shape({0}) || mask == Shape({turns, state[0]}), "found a mask of shape ",
                mask, ", expected [", turns, ", ", state[0], "] or none");
-  SM_CHECK_ARG(masked == Shape({0}) || (masked == state && mask.rank() == 2),
-               "found a masked output of shape ", masked, ", expected ", state, " or none");
+  SM_CHECK_ARG(masked == Shape({0}) || (masked == hidden && mask.rank() == 2),
+               "found a masked output of shape ", masked, ", expected ", hidden, " or none");
   const int64_t kept = ctx.attrs().Bool("last_only") ? 1 : turns;
-  ctx.set_output(0, Shape({kept, state[0], state[1]}));
-  for (int i = 1; i < ctx.num_outputs(); ++i) ctx.set_output(i, state);
+  ctx.set_output(0, Shape({kept, hidden[0], hidden[1]}));
+  ctx.set_output(1, hidden);
+  if (lstm) ctx.set_output(2, state);
   return Status();
 }
 Status LstmLoopShape(ShapeContext& ctx) { return LoopShape(ctx, 2, 4); }
@@ -80,7 +94,8 @@ class Loop {
         reduced_(weights.reduced == nullptr ? nullptr : &weights.reduced->front()),
         turns_(Turns(ctx, cell)),
         batch_(ctx.input(cell.hidden).shape()[0]),
-        units_(ctx.input(cell.hidden).shape()[1]),
+        outputs_(ctx.input(cell.hidden).shape()[1]),
+        units_(ctx.input(cell.indices() - 1).shape()[1]),
         gates_(cell.gates * units_),
         inputs_(ctx,
                 {turns_, batch_, ctx.input(0).shape()[ctx.input(0).shape().rank() - 1], gates_,
@@ -109,7 +124,7 @@ class Loop {
         RunRows(first, batch_ * end / threads - first, false);
       });
     }
-    std::copy_n(Hidden(turns_), batch_ * units_, ctx_.out<float>(1));
+    std::copy_n(Hidden(turns_), batch_ * outputs_, ctx_.out<float>(1));
     return Status();
   }
 
@@ -118,14 +133,16 @@ class Loop {
     const auto temp = [&](int64_t columns) {
       return ctx_.AllocateTemp(DType::kFloat, Shape({batch_, columns}));
     };
-    SM_ASSIGN_OR_RETURN(hidden_[0], temp(units_));
+    SM_ASSIGN_OR_RETURN(hidden_[0], temp(outputs_));
     if (mask_ != nullptr) {
-      SM_ASSIGN_OR_RETURN(hidden_[1], temp(units_));
+      SM_ASSIGN_OR_RETURN(hidden_[1], temp(outputs_));
     }
     if (mask_ != nullptr && cell_.is_lstm()) {
       SM_ASSIGN_OR_RETURN(state_, temp(units_));
     }
-    if (cell_.parts.size() > 1) {
+    if (cell_.projects()) {
+      SM_ASSIGN_OR_RETURN(unprojected_, temp(units_));
+    } else if (cell_.parts.size() > 1) {
       SM_ASSIGN_OR_RETURN(update_, temp(units_));
       SM_ASSIGN_OR_RETURN(reset_, temp(units_));
     }
@@ -134,7 +151,7 @@ class Loop {
       SM_ASSIGN_OR_RETURN(sums_, temp(gates_));
     } else if (blocks_.empty()) {
       for (const TurnPart& part : cell_.parts) {
-        SM_ASSIGN_OR_RETURN(Tensor blocks, PackBlocks(cell_, part, ctx_.input(2)));
+        SM_ASSIGN_OR_RETURN(Tensor blocks, PackBlocks(cell_, part, ctx_.input(WeightsOf(part))));
         blocks_.push_back(std::move(blocks));
       }
     }
@@ -142,7 +159,8 @@ class Loop {
   }
 
   double CostOfTurn(int64_t rows) const {
-    return 0.04 * static_cast<double>(rows * units_ * gates_);
+    const int64_t projection = cell_.projects() ? units_ * outputs_ : 0;
+    return 0.04 * static_cast<double>(rows * (outputs_ * gates_ + projection));
   }
 
   static int64_t Turns(OpContext& ctx, const LoopCell& cell) {
@@ -160,7 +178,7 @@ class Loop {
     const bool to_end = (turns_ - t) % 2 == 1;
     if (mask_ != nullptr) return Data(hidden_[to_end ? 1 : 0]);
     float* const out = ctx_.out<float>(0);
-    if (!cell_.last_only) return out + t * batch_ * units_;
+    if (!cell_.last_only) return out + t * batch_ * outputs_;
     return to_end ? out : Data(hidden_[0]);
   }
   // The state of a long short-term memory is kept in one place, or, with a mask, in two.
@@ -180,7 +198,7 @@ class Loop {
 
   // Part `part` of turn t of rows [first, first + rows).
   TurnArgs ArgsOf(int64_t t, size_t part, int64_t first, int64_t rows) {
-    const int64_t at = first * units_;
+    const int64_t at = first * outputs_, of_state = first * units_;
     TurnArgs args;
     args.kind = cell_.parts[part].kind;
     if (!blocks_.empty()) args.weights = blocks_[part].data<float>();
@@ -191,8 +209,10 @@ class Loop {
     args.hidden = Hidden(t) + at;
     args.next_hidden = NextHidden(t) + at;
     if (cell_.is_lstm()) {
-      args.next_state = NextState(t) + at;
-      args.state = State(t) + at;
+      args.next_state = NextState(t) + of_state;
+      args.state = State(t) + of_state;
+      args.peepholes = Given(LoopCell::kPeepholes);
+      args.clip = cell_.state_clip;
     }
     if (args.kind == TurnKind::kGruGates) {
       args.next_state = Data(update_) + at;
@@ -204,6 +224,14 @@ class Loop {
     }
     args.rows = rows;
     args.units = units_;
+    args.depth = outputs_;
+    if (cell_.parts[part].projects()) {
+      args.hidden = Data(unprojected_) + of_state;
+      args.clip = cell_.projection_clip;
+      std::swap(args.units, args.depth);
+    } else if (cell_.projects()) {
+      args.next_hidden = Data(unprojected_) + of_state;
+    }
     args.is_alone = batch_ == 1;
     args.backward =
         (t * static_cast<int64_t>(cell_.parts.size()) + static_cast<int>(part)) % 2 == 1;
@@ -223,11 +251,11 @@ class Loop {
           if (!IsMasked(t, first, rows)) {
             ReducedTurn(ArgsOf(t, 0, first, rows), first, divide_products);
           }
-          Keep(t, first, rows, 0, units_);
+          Keep(t, 0, first, rows, 0, units_);
           return;
         }
         for (size_t part = 0; part < cell_.parts.size(); ++part) {
-          RunBlocks(t, part, first, rows, 0, Blocks());
+          RunBlocks(t, part, first, rows, 0, Blocks(part));
         }
       });
     }
@@ -237,36 +265,43 @@ class Loop {
   // they have.
   void RunBlocks(int64_t t, size_t part, int64_t first, int64_t rows, int64_t begin, int64_t end) {
     if (!IsMasked(t, first, rows)) Vectors().turn(ArgsOf(t, part, first, rows), begin, end);
-    if (part + 1 < cell_.parts.size()) return;
-    Keep(t, first, rows, begin * Vectors().lanes, std::min(end * Vectors().lanes, units_));
+    const int64_t lanes = Vectors().lanes;
+    Keep(t, part, first, rows, begin * lanes, std::min(end * lanes, Units(part)));
   }
-  int64_t Blocks() const { return (units_ + Vectors().lanes - 1) / Vectors().lanes; }
+  int64_t Units(size_t part) const { return cell_.parts[part].projects() ? outputs_ : units_; }
+  int64_t Blocks(size_t part) const {
+    return (Units(part) + Vectors().lanes - 1) / Vectors().lanes;
+  }
 
   bool IsMasked(int64_t t, int64_t first, int64_t rows) const {
     const bool* const mask = mask_ == nullptr ? nullptr : mask_ + t * batch_ + first;
     return mask != nullptr && std::find(mask, mask + rows, true) == mask + rows;
   }
 
-  // After turn t has given the rows from `first` on units [begin, end): rows that are masked keep
-  // what they had, and the turn gets its output.
-  void Keep(int64_t t, int64_t first, int64_t rows, int64_t begin, int64_t end) {
+  // After a part of turn t has given the rows from `first` on units [begin, end): rows that are
+  // masked keep what they had, and the turn gets its output.
+  void Keep(int64_t t, size_t part, int64_t first, int64_t rows, int64_t begin, int64_t end) {
     if (mask_ == nullptr) return;
     const int64_t n = end - begin;
-    for (int64_t r = first; r < first + rows; ++r) {
+    for (int64_t r = first; part == 0 && cell_.is_lstm() && r < first + rows; ++r) {
       const int64_t at = r * units_ + begin;
-      float* const out = ctx_.out<float>(0) + at + (cell_.last_only ? 0 : t * batch_ * units_);
+      if (!mask_[t * batch_ + r]) std::copy_n(State(t) + at, n, NextState(t) + at);
+    }
+    if (part + 1 < cell_.parts.size()) return;
+    for (int64_t r = first; r < first + rows; ++r) {
+      const int64_t at = r * outputs_ + begin;
+      float* const out = ctx_.out<float>(0) + at + (cell_.last_only ? 0 : t * batch_ * outputs_);
       if (mask_[t * batch_ + r]) {
         std::copy_n(NextHidden(t) + at, n, out);
         continue;
       }
       std::copy_n(Hidden(t) + at, n, NextHidden(t) + at);
-      if (cell_.is_lstm()) std::copy_n(State(t) + at, n, NextState(t) + at);
       if (masked_ == nullptr) {
         std::fill_n(out, n, 0.0f);
       } else if (t == 0) {
         std::copy_n(masked_ + at, n, out);
       } else if (!cell_.last_only) {
-        std::copy_n(out - batch_ * units_, n, out);
+        std::copy_n(out - batch_ * outputs_, n, out);
       }
     }
   }
@@ -277,13 +312,14 @@ class Loop {
     const int64_t parts = static_cast<int64_t>(cell_.parts.size());
     const double cost = CostOfTurn(batch_);
     const int64_t shares = std::min(
-        {threads, Blocks(),
+        {threads, Blocks(0),
          static_cast<int64_t>(std::min(cost / static_cast<double>(parts) / kLeastPart, 1e3))});
     if (reduced_ != nullptr || shares < 2) return RunRows(0, batch_, true);
     const auto turn = [&](int64_t i, int64_t share) {
       if (!ctx_.run().CheckInterrupt().ok()) return false;
-      RunBlocks(i / parts, static_cast<size_t>(i % parts), 0, batch_, Blocks() * share / shares,
-                Blocks() * (share + 1) / shares);
+      const size_t part = static_cast<size_t>(i % parts);
+      const int64_t blocks = Blocks(part);
+      RunBlocks(i / parts, part, 0, batch_, blocks * share / shares, blocks * (share + 1) / shares);
       return true;
     };
     inputs_.Make(0, 0, batch_, true);
@@ -347,53 +383,32 @@ class Loop {
   OpContext& ctx_;
   const LoopCell& cell_;
   const PackedMatrix* const reduced_;  // null where weights are in blocks
-  const int64_t turns_, batch_, units_, gates_;
+  const int64_t turns_, batch_;
+  const int64_t outputs_, units_;  // in a row of the hidden state, and of what the gates make
+  const int64_t gates_;
   TurnInputs inputs_;
   std::vector<Tensor> blocks_;  // for each part
   const bool* mask_ = nullptr;  // [turns, batch], or null
   const float* const masked_;   // the first turn's masked output; null: masked outputs are 0
   Tensor hidden_[2], state_;    // of turns, where these are not results
+  Tensor unprojected_;          // what the gates of a turn make, where that is projected
   Tensor update_, reset_;       // of a gated recurrent unit in two parts
   Tensor products_, sums_;      // of weights of fewer bits
 };
 
-StatusOr<ScalarOp> ReadActivation(const Attrs& attrs, const char* name) {
-  for (const auto& [op, activation] : {std::pair("Tanh", ScalarOp::kTanh),
-                                       {"Sigmoid", ScalarOp::kSigmoid},
-                                       {"Relu", ScalarOp::kRelu},
-                                       {"Relu6", ScalarOp::kRelu6},
-                                       {"Elu", ScalarOp::kElu},
-                                       {"Selu", ScalarOp::kSelu},
-                                       {"Softplus", ScalarOp::kSoftplus},
-                                       {"Softsign", ScalarOp::kSoftsign},
-                                       {"_HardSigmoid", ScalarOp::kHardSigmoid}}) {
-    if (attrs.String(name) == op) return activation;
-  }
-  return InvalidArgument("found ", name, " '", attrs.String(name), "', expected that of a cell");
-}
-
 StatusOr<KernelPtr> BuildLoop(BuildContext& build, LoopCell cell) {
-  const Attrs& attrs = build.attrs();
-  for (const TurnPart& part : cell.parts) cell.gates += part.gates;
-  const std::vector<int64_t>& order = attrs.Ints("order");
-  SM_CHECK_ARG(static_cast<int>(order.size()) == cell.gates, "found an order of ", order.size(),
-               " gates, expected ", cell.gates);
-  for (int g = 0; g < cell.gates; ++g) {
-    SM_CHECK_ARG(order[g] >= 0 && order[g] < cell.gates, "found gate ", order[g],
-                 ", expected one in [0, ", cell.gates, ")");
-    cell.order[g] = static_cast<int>(order[g]);
-  }
-  SM_ASSIGN_OR_RETURN(cell.activation, ReadActivation(attrs, "activation"));
-  SM_ASSIGN_OR_RETURN(cell.gate_activation, ReadActivation(attrs, "gate_activation"));
-  cell.gate_scale = attrs.Float("gate_scale");
-  cell.last_only = attrs.Bool("last_only");
-  cell.batch_major = attrs.Bool("batch_major");
+  SM_RETURN_IF_ERROR(cell.ReadAttrs(build.attrs()));
   SM_ASSIGN_OR_RETURN(LoopWeights weights, PackWeights(build, cell));
   return MakeKernel([cell, weights](OpContext& ctx) { return Loop(ctx, cell, weights).Run(); });
 }
 
 StatusOr<KernelPtr> BuildLstmLoop(BuildContext& build) {
-  return BuildLoop(build, {.parts = {{TurnKind::kLstm, 0, 4}}, .states = 2});
+  LoopCell cell{.parts = {{TurnKind::kLstm, 0, 4}}, .states = 2, .hidden = 6};
+  const Shape& projection = build.input_shape(LoopCell::kProjection);
+  SM_CHECK_ARG(projection.known_rank(), "found a projection of any shape, expected one or none");
+  if (projection.rank() == 2) cell.parts.push_back({TurnKind::kProjection, 0, 1});
+  cell.has_peepholes = build.input_shape(LoopCell::kPeepholes) != Shape({0});
+  return BuildLoop(build, std::move(cell));
 }
 StatusOr<KernelPtr> BuildGruLoop(BuildContext& build) {
   std::vector<TurnPart> parts = {{TurnKind::kGru, 0, 3}};
@@ -420,8 +435,10 @@ constexpr OpDef kOps[] = {
      .build = BuildGruLoop,
      .is_long = true},
     {.signature = "_LstmLoop(x: float, input_weights: float, weights: float, bias: float, "
-                  "hidden: float, state: float, indices: Tindices, mask: bool, masked: float) -> "
-                  "(output: float, last_hidden: float, last_state: float); " SM_LOOP_ATTRS,
+                  "peepholes: float, projection: float, hidden: float, state: float, indices: "
+                  "Tindices, mask: bool, masked: float) -> (output: float, last_hidden: float, "
+                  "last_state: float); state_clip: float = 0.0; projection_clip: float = "
+                  "0.0; " SM_LOOP_ATTRS,
      .shape = LstmLoopShape,
      .build = BuildLstmLoop,
      .is_long = true},

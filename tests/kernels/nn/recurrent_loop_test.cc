@@ -31,10 +31,12 @@ double Sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 class RecurrentLoopTest : public testing::TestWithParam<Sizes> {
  protected:
-  // A node "y" of `op` with inputs of these sizes.
+  // A node "y" of `op` with constants and states of these sizes.
   void MakeInputs(const std::string& op, const std::string& attrs, int64_t gates,
-                  const std::vector<int64_t>& biases, int states) {
+                  const std::vector<std::vector<int64_t>>& constants,
+                  const std::vector<int64_t>& states) {
     const Sizes& s = GetParam();
+    outputs_ = states[0];
     std::string uses;
     const auto add = [&](const Tensor& value, bool constant) {
       const std::string name = "in" + std::to_string(values_.size());
@@ -64,13 +66,17 @@ class RecurrentLoopTest : public testing::TestWithParam<Sizes> {
       add(Numbers({s.turns, s.batch, inputs}, 1), false);
     }
     add(s.inputs == 0 ? Numbers({0}, 1) : Numbers({s.inputs, columns}, 9), s.constant_weights);
-    add(Numbers({s.units, columns}, 2), s.constant_weights);
-    for (const int64_t bias : biases) add(Numbers({bias}, 3 + static_cast<int>(bias % 7)), true);
-    for (int i = 0; i < states; ++i) add(Numbers({s.batch, s.units}, 5 + i), false);
+    add(Numbers({outputs_, columns}, 2), s.constant_weights);
+    for (const std::vector<int64_t>& dims : constants) {
+      add(Numbers(dims, 3 + static_cast<int>(dims[0] % 7)), dims.size() == 1 || s.constant_weights);
+    }
+    for (size_t i = 0; i < states.size(); ++i) {
+      add(Numbers({s.batch, states[i]}, 5 + static_cast<int>(i)), false);
+    }
     add(*Tensor::FromVector(rows, {static_cast<int64_t>(rows.size())}), s.table_rows == 0);
     add(Mask(), s.mask == Sizes::kNone);
     masked_ = static_cast<int>(values_.size());
-    add(s.mask == Sizes::kKeeps ? Numbers({s.batch, s.units}, 8) : Numbers({0}, 8), false);
+    add(s.mask == Sizes::kKeeps ? Numbers({s.batch, outputs_}, 8) : Numbers({0}, 8), false);
     graph_ += "node { name: 'y' op: '" + op + "'" + uses + " " + attrs +
               "attr { key: 'last_only' value { b: " + (s.last_only ? "true" : "false") +
               " } } attr { key: 'batch_major' value { b: " + (s.batch_major ? "true" : "false") +
@@ -104,11 +110,11 @@ class RecurrentLoopTest : public testing::TestWithParam<Sizes> {
   }
   // Puts a turn's output behind those before.
   void AddOutput(int64_t t, const std::vector<double>& hidden, std::vector<double>* outputs) const {
-    const int64_t n = GetParam().batch * GetParam().units;
+    const int64_t n = GetParam().batch * outputs_;
     for (int64_t i = 0; i < n; ++i) {
       const bool keeps = GetParam().mask == Sizes::kKeeps;
       const double kept = !keeps ? 0 : t == 0 ? In(masked_, i) : (*outputs)[(t - 1) * n + i];
-      outputs->push_back(IsMasked(t, i / GetParam().units) ? kept : hidden[i]);
+      outputs->push_back(IsMasked(t, i / outputs_) ? kept : hidden[i]);
     }
   }
 
@@ -136,8 +142,8 @@ class RecurrentLoopTest : public testing::TestWithParam<Sizes> {
   // Column j of the product of the hidden state of row r and the weights, with the bias.
   double Product(const std::vector<double>& hidden, int64_t r, int64_t j, int64_t columns) const {
     double sum = Bias(3, j);
-    for (int64_t k = 0; k < GetParam().units; ++k) {
-      sum += hidden[r * GetParam().units + k] * In(2, k * columns + j);
+    for (int64_t k = 0; k < outputs_; ++k) {
+      sum += hidden[r * outputs_ + k] * In(2, k * columns + j);
     }
     return sum;
   }
@@ -157,20 +163,20 @@ class RecurrentLoopTest : public testing::TestWithParam<Sizes> {
   // Results for any number of threads, the same bit for bit, are near `outputs` of all turns and
   // the last states.
   void ExpectResults(const std::vector<double>& outputs,
-                     const std::vector<std::vector<double>>& states) {
+                     const std::vector<std::vector<double>>& states, double tolerance = 1e-5) {
     const Sizes& s = GetParam();
     const int count = 1 + static_cast<int>(states.size());
     const auto one = Run(1, count);
     ASSERT_TRUE(one.ok()) << one.status();
-    const int64_t n = s.batch * s.units, skipped = s.last_only ? (s.turns - 1) * n : 0;
-    ASSERT_EQ((*one)[0].shape(), Shape({s.last_only ? 1 : s.turns, s.batch, s.units}));
+    const int64_t skipped = s.last_only ? (s.turns - 1) * s.batch * outputs_ : 0;
+    ASSERT_EQ((*one)[0].shape(), Shape({s.last_only ? 1 : s.turns, s.batch, outputs_}));
     for (int64_t i = 0; i < (*one)[0].num_elements(); ++i) {
-      ASSERT_NEAR((*one)[0].data<float>()[i], outputs[skipped + i], 1e-5) << i;
+      ASSERT_NEAR((*one)[0].data<float>()[i], outputs[skipped + i], tolerance) << i;
     }
     for (int o = 1; o < count; ++o) {
-      ASSERT_EQ((*one)[o].shape(), Shape({s.batch, s.units}));
-      for (int64_t i = 0; i < n; ++i) {
-        ASSERT_NEAR((*one)[o].data<float>()[i], states[o - 1][i], 1e-5) << o << ": " << i;
+      ASSERT_EQ((*one)[o].shape(), Shape({s.batch, o == 1 ? outputs_ : s.units}));
+      for (int64_t i = 0; i < (*one)[o].num_elements(); ++i) {
+        ASSERT_NEAR((*one)[o].data<float>()[i], states[o - 1][i], tolerance) << o << ": " << i;
       }
     }
     for (const int threads : {2, 3, 8}) {
@@ -191,7 +197,13 @@ class RecurrentLoopTest : public testing::TestWithParam<Sizes> {
   }
 
   // Loops whose gates are `open` of sums and whose candidates `squash`.
-  void CheckLstm(const std::string& activations, double (*open)(double), double (*squash)(double));
+  struct LstmParts {
+    bool has_peepholes = false;
+    int64_t outputs = 0;  // of the projection; 0 without one
+    double state_clip = INFINITY, projection_clip = INFINITY;
+  };
+  void CheckLstm(const std::string& activations, double (*open)(double), double (*squash)(double),
+                 const LstmParts& parts);
   void CheckGru(const std::string& activations, double (*open)(double), double (*squash)(double),
                 bool reset_after);
 
@@ -199,7 +211,8 @@ class RecurrentLoopTest : public testing::TestWithParam<Sizes> {
   std::vector<std::string> feeds_;
   TensorMap inputs_, constants_;
   std::vector<Tensor> values_;
-  int masked_ = 0;  // the input with what the first masked output is
+  int64_t outputs_ = 0;  // in a row of the hidden state
+  int masked_ = 0;       // the input with what the first masked output is
 };
 
 constexpr char kLstmAttrs[] = "attr { key: 'order' value { list { i: 0 i: 2 i: 1 i: 3 } } } ";
@@ -207,41 +220,75 @@ constexpr char kLstmAttrs[] = "attr { key: 'order' value { list { i: 0 i: 2 i: 1
 // Activations, and the attributes that name them.
 using Function = double (*)(double);
 double Softsign(double x) { return x / (1 + std::abs(x)); }
+double Clip(double x, double most) { return std::min(std::max(x, -most), most); }
 double HardSigmoid(double x) { return std::min(std::max(0.2 * x + 0.5, 0.0), 1.0); }
 constexpr char kOtherActivations[] =
     "attr { key: 'activation' value { s: 'Softsign' } } "
     "attr { key: 'gate_activation' value { s: '_HardSigmoid' } } "
     "attr { key: 'gate_scale' value { f: 1.2 } } ";
 
-void RecurrentLoopTest::CheckLstm(const std::string& activations, Function open, Function squash) {
+void RecurrentLoopTest::CheckLstm(const std::string& activations, Function open, Function squash,
+                                  const LstmParts& parts) {
   const Sizes& s = GetParam();
-  MakeInputs("_LstmLoop", kLstmAttrs + activations, 4, {s.units % 2 == 0 ? 4 * s.units : 0}, 2);
-  std::vector<double> hidden = InitialState(4), state = InitialState(5), outputs;
+  const int64_t columns = 4 * s.units, outputs = parts.outputs == 0 ? s.units : parts.outputs;
+  const bool projects = parts.outputs != 0;
+  MakeInputs("_LstmLoop", kLstmAttrs + activations, 4,
+             {{s.units % 2 == 0 ? columns : 0},
+              {parts.has_peepholes ? 3 * s.units : 0},
+              projects ? std::vector<int64_t>{s.units, outputs} : std::vector<int64_t>{0}},
+             {outputs, s.units});
+  std::vector<double> hidden = InitialState(6), state = InitialState(7), all;
   for (int64_t t = 0; t < s.turns; ++t) {
-    std::vector<double> next(hidden.size());
+    std::vector<double> made(state.size()), next(hidden.size());
     for (int64_t i = 0; i < s.batch * s.units; ++i) {
-      const int64_t r = i / s.units, columns = 4 * s.units;
-      if (IsMasked(t, r)) {
-        next[i] = hidden[i];
-        continue;
-      }
-      const auto gate = [&](int64_t block) {
-        const int64_t j = block * s.units + i % s.units;
-        return OfInput(t, r, j, columns) + Product(hidden, r, j, columns);
-      };
+      const int64_t r = i / s.units;
+      if (IsMasked(t, r)) continue;
       // The order says: input, candidate, forget, output.
-      state[i] = open(gate(2)) * state[i] + open(gate(0)) * squash(gate(1));
-      next[i] = open(gate(3)) * squash(state[i]);
+      const auto gate = [&](int64_t block, int64_t peephole) {
+        const int64_t j = block * s.units + i % s.units;
+        const bool peeps = parts.has_peepholes && peephole >= 0;
+        return OfInput(t, r, j, columns) + Product(hidden, r, j, columns) +
+               (peeps ? In(4, peephole * s.units + i % s.units) * state[i] : 0);
+      };
+      state[i] = Clip(open(gate(2, 1)) * state[i] + open(gate(0, 0)) * squash(gate(1, -1)),
+                      parts.state_clip);
+      made[i] = open(gate(3, 2)) * squash(state[i]);
+    }
+    for (int64_t i = 0; i < s.batch * outputs; ++i) {
+      const int64_t r = i / outputs;
+      double sum = 0;
+      for (int64_t k = 0; projects && k < s.units; ++k) {
+        sum += made[r * s.units + k] * In(5, k * outputs + i % outputs);
+      }
+      next[i] = IsMasked(t, r) ? hidden[i] : projects ? Clip(sum, parts.projection_clip) : made[i];
     }
     hidden = next;
-    AddOutput(t, hidden, &outputs);
+    AddOutput(t, hidden, &all);
   }
-  ExpectResults(outputs, {hidden, state});
+  // A projection sums up the errors of as many values as there are units.
+  ExpectResults(all, {hidden, state}, projects ? 1e-4 : 1e-5);
 }
 
-TEST_P(RecurrentLoopTest, Lstm) { CheckLstm("", Sigmoid, std::tanh); }
+TEST_P(RecurrentLoopTest, Lstm) { CheckLstm("", Sigmoid, std::tanh, {}); }
 TEST_P(RecurrentLoopTest, LstmOfOtherActivations) {
-  CheckLstm(kOtherActivations, HardSigmoid, Softsign);
+  CheckLstm(kOtherActivations, HardSigmoid, Softsign, {});
+}
+TEST_P(RecurrentLoopTest, LstmWithPeepholes) {
+  CheckLstm("", Sigmoid, std::tanh, {.has_peepholes = true});
+}
+TEST_P(RecurrentLoopTest, LstmProjected) {
+  CheckLstm("attr { key: 'projection_clip' value { f: 0.5 } } ", Sigmoid, std::tanh,
+            {.outputs = 1 + GetParam().units / 2, .projection_clip = 0.5});
+}
+TEST_P(RecurrentLoopTest, LstmOfAllParts) {
+  const std::string clips =
+      "attr { key: 'state_clip' value { f: 0.25 } } "
+      "attr { key: 'projection_clip' value { f: 0.125 } } ";
+  CheckLstm(clips + kOtherActivations, HardSigmoid, Softsign,
+            {.has_peepholes = true,
+             .outputs = GetParam().units + 9,
+             .state_clip = 0.25,
+             .projection_clip = 0.125});
 }
 
 // The order says: reset, update, candidate.
@@ -254,7 +301,8 @@ void RecurrentLoopTest::CheckGru(const std::string& activations, Function open, 
   const std::string reset = std::string("attr { key: 'reset_after' value { b: ") +
                             (reset_after ? "true" : "false") + " } } ";
   MakeInputs("_GruLoop", kGruAttrs + activations + reset, 3,
-             {s.units % 2 == 0 ? columns : 0, s.units % 3 == 0 || !reset_after ? 0 : columns}, 1);
+             {{s.units % 2 == 0 ? columns : 0}, {s.units % 3 == 0 || !reset_after ? 0 : columns}},
+             {s.units});
   std::vector<double> hidden = InitialState(5), outputs;
   for (int64_t t = 0; t < s.turns; ++t) {
     const auto sum = [&](const std::vector<double>& factor, int64_t i, int64_t block) {
@@ -298,7 +346,7 @@ TEST_P(RecurrentLoopTest, Rnn) {
   MakeInputs("_RnnLoop",
              "attr { key: 'order' value { list { i: 0 } } } "
              "attr { key: 'activation' value { s: 'Sigmoid' } } ",
-             1, {s.units % 2 == 0 ? s.units : 0}, 1);
+             1, {{s.units % 2 == 0 ? s.units : 0}}, {s.units});
   std::vector<double> hidden = InitialState(4), outputs;
   for (int64_t t = 0; t < s.turns; ++t) {
     std::vector<double> next(hidden.size());
@@ -316,7 +364,8 @@ TEST_P(RecurrentLoopTest, Rnn) {
 
 // In bfloat16 and int8 results, all between -1 and 1, stay near those of float32.
 TEST_P(RecurrentLoopTest, FewerBits) {
-  MakeInputs("_LstmLoop", kLstmAttrs, 4, {4 * GetParam().units}, 2);
+  const int64_t units = GetParam().units;
+  MakeInputs("_LstmLoop", kLstmAttrs, 4, {{4 * units}, {0}, {0}}, {units, units});
   const auto exact = Run(2, 3);
   ASSERT_TRUE(exact.ok()) << exact.status();
   for (const Precision precision : {Precision::kBFloat16, Precision::kInt8}) {
@@ -350,7 +399,8 @@ using RecurrentLoopLimitsTest = RecurrentLoopTest;
 
 // With any number of threads a loop ends at its deadline, far from its last turn.
 TEST_P(RecurrentLoopLimitsTest, Deadline) {
-  MakeInputs("_LstmLoop", kLstmAttrs, 4, {0}, 2);
+  const int64_t units = GetParam().units;
+  MakeInputs("_LstmLoop", kLstmAttrs, 4, {{0}, {0}, {0}}, {units, units});
   RunOptions options;
   options.timeout = std::chrono::milliseconds(50);
   for (const int threads : {1, 2}) {

@@ -157,6 +157,8 @@ struct GateValues {
   void Fill(const TurnArgs& p, int gate, int count) { Activate(p.activation, 1, of[gate], count); }
 };
 
+inline Vec Clip(Vec x, float most) { return AtLeast(AtMost(x, most), -most); }
+
 struct AnyLstmTurn {
   static constexpr bool kFitsRegisters = false;
   static constexpr int kGates = 4;
@@ -166,14 +168,25 @@ struct AnyLstmTurn {
                                                     int count, int64_t row, int64_t unit,
                                                     Load&& load, Store&& store) {
     GateValues<kGates> gates(p, sums, 0, count, row, unit, load);
-    for (const int g : {0, 1, 3}) gates.Open(p, g, count);
+    Vec state[MaxRows(kGates)];
+    for (int r = 0; r < count; ++r) state[r] = load(p.state + (row + r) * p.units + unit);
+    const auto open = [&](int gate, int peephole) __attribute__((noinline)) {
+      if (p.peepholes != nullptr) {
+        const Vec weights = load(p.peepholes + peephole * p.units + unit);
+        for (int r = 0; r < count; ++r) gates.of[gate][r] += weights * state[r];
+      }
+      gates.Open(p, gate, count);
+    };
+    open(0, 0);
+    open(1, 1);
     gates.Fill(p, 2, count);
     Vec* const next = gates.of[0];
     for (int r = 0; r < count; ++r) {
-      const int64_t at = (row + r) * p.units + unit;
-      next[r] = gates.of[1][r] * load(p.state + at) + gates.of[0][r] * gates.of[2][r];
-      store(p.next_state + at, next[r]);
+      next[r] = Clip(gates.of[1][r] * state[r] + gates.of[0][r] * gates.of[2][r], p.clip);
+      state[r] = next[r];
+      store(p.next_state + (row + r) * p.units + unit, next[r]);
     }
+    open(3, 2);
     gates.Fill(p, 0, count);
     for (int r = 0; r < count; ++r) {
       store(p.next_hidden + (row + r) * p.units + unit, gates.of[3][r] * next[r]);
@@ -261,11 +274,14 @@ struct RnnTurn {
   static __attribute__((always_inline)) void Finish(const TurnArgs& p, Vec (*sums)[kGates],
                                                     int count, int64_t row, int64_t unit,
                                                     Load&& load, Store&& store) {
+    float* const to = p.next_hidden + row * p.units + unit;
+    if (p.kind == TurnKind::kProjection) {
+      for (int r = 0; r < count; ++r) store(to + r * p.units, Clip(sums[r][0], p.clip));
+      return;
+    }
     GateValues<kGates> gates(p, sums, 0, count, row, unit, load);
     gates.Fill(p, 0, count);
-    for (int r = 0; r < count; ++r) {
-      store(p.next_hidden + (row + r) * p.units + unit, gates.of[0][r]);
-    }
+    for (int r = 0; r < count; ++r) store(to + r * p.units, gates.of[0][r]);
   }
 };
 
@@ -300,7 +316,7 @@ void TurnTile(const TurnArgs& p, const float* weights, int64_t row, Ahead ahead,
       for (int g = 0; g < kGates; ++g) sums[i][r][g] = Vec{};
     }
   }
-  const int64_t depth = p.units;
+  const int64_t depth = p.depth;
   const float* b;
   const float* rows[kRows];
   const auto add = [&](int64_t k, Vec(&into)[kRows][kGates]) __attribute__((always_inline)) {
@@ -358,14 +374,14 @@ void CallTurnTile(int rows, const TurnArgs& p, const float* weights, int64_t row
 template <class Cell>
 void Turn(const TurnArgs& p, int64_t block_begin, int64_t block_end) {
   constexpr int kGates = Cell::kGates, kWidth = kGates * kLanes;
-  const int64_t size = p.units * kWidth;
+  const int64_t size = p.depth * kWidth;
   Vec sums[MaxRows(kGates)][kGates];
   for (int64_t i = block_begin; i < block_end; ++i) {
     const int64_t block = p.backward ? block_begin + block_end - 1 - i : i;
     const float* weights = p.weights + block * size;
     const bool last = i + 1 == block_end;
     const float* next = last ? weights : p.backward ? weights - size : weights + size;
-    TileRows<kGates>(p.rows, p.units, next, [&](int64_t row, int n, Ahead ahead) {
+    TileRows<kGates>(p.rows, p.depth, next, [&](int64_t row, int n, Ahead ahead) {
       CallTurnTile<kGates, MaxRows(kGates)>(n, p, weights, row, ahead, sums);
       FinishRows<Cell>(p, sums, n, row, block * kLanes);
     });
@@ -374,7 +390,7 @@ void Turn(const TurnArgs& p, int64_t block_begin, int64_t block_end) {
 
 void RunTurn(const TurnArgs& p, int64_t block_begin, int64_t block_end) {
   const bool plain = p.activation == ScalarOp::kTanh && p.gate_activation == ScalarOp::kSigmoid &&
-                     p.gate_scale == 1;
+                     p.gate_scale == 1 && p.peepholes == nullptr && p.clip == __builtin_inff();
   switch (p.kind) {
     case TurnKind::kLstm:
       return plain ? Turn<LstmTurn>(p, block_begin, block_end)
@@ -387,6 +403,7 @@ void RunTurn(const TurnArgs& p, int64_t block_begin, int64_t block_end) {
     case TurnKind::kGruCandidate:
       return Turn<GruCandidateTurn>(p, block_begin, block_end);
     case TurnKind::kRnn:
+    case TurnKind::kProjection:
       return Turn<RnnTurn>(p, block_begin, block_end);
   }
 }
