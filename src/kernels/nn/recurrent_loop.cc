@@ -235,7 +235,7 @@ class Loop {
     args.is_alone = batch_ == 1;
     args.backward =
         (t * static_cast<int64_t>(cell_.parts.size()) + static_cast<int>(part)) % 2 == 1;
-    std::copy_n(cell_.order, 4, args.order);
+    std::copy_n(cell_.order + cell_.parts[part].first, cell_.parts[part].gates, args.order);
     args.activation = cell_.activation;
     args.gate_activation = cell_.gate_activation;
     args.gate_scale = cell_.gate_scale;

@@ -139,12 +139,12 @@ struct GateValues {
   static constexpr int kRows = MaxRows(kCount);
   Vec of[kCount][kRows];
 
-  // The sums of x, products and bias, of which the cell's gates from `first` on are.
+  // The sums of x, products and bias.
   template <class Load>
-  GateValues(const TurnArgs& p, Vec (*sums)[kCount], int first, int count, int64_t row,
-             int64_t unit, Load&& load) {
+  GateValues(const TurnArgs& p, Vec (*sums)[kCount], int count, int64_t row, int64_t unit,
+             Load&& load) {
     for (int g = 0; g < kCount; ++g) {
-      const int64_t column = p.order[first + g] * p.units + unit;
+      const int64_t column = p.order[g] * p.units + unit;
       for (int r = 0; r < count; ++r) {
         of[g][r] = sums[r][g] + load(p.x + (row + r) * p.x_stride + column);
         if (p.bias != nullptr) of[g][r] += load(p.bias + column);
@@ -167,7 +167,7 @@ struct AnyLstmTurn {
   static __attribute__((always_inline)) void Finish(const TurnArgs& p, Vec (*sums)[kGates],
                                                     int count, int64_t row, int64_t unit,
                                                     Load&& load, Store&& store) {
-    GateValues<kGates> gates(p, sums, 0, count, row, unit, load);
+    GateValues<kGates> gates(p, sums, count, row, unit, load);
     Vec state[MaxRows(kGates)];
     for (int r = 0; r < count; ++r) state[r] = load(p.state + (row + r) * p.units + unit);
     const auto open = [&](int gate, int peephole) __attribute__((noinline)) {
@@ -208,7 +208,7 @@ struct AnyGruTurn {
       products[r] = sums[r][2];
       if (p.bias != nullptr) products[r] += load(p.bias + candidate);
     }
-    GateValues<kGates> gates(p, sums, 0, count, row, unit, load);
+    GateValues<kGates> gates(p, sums, count, row, unit, load);
     if (p.input_bias != nullptr) {
       for (int g = 0; g < 2; ++g) {
         const Vec bias = load(p.input_bias + p.order[g] * p.units + unit);
@@ -238,7 +238,7 @@ struct GruGatesTurn {
   static __attribute__((always_inline)) void Finish(const TurnArgs& p, Vec (*sums)[kGates],
                                                     int count, int64_t row, int64_t unit,
                                                     Load&& load, Store&& store) {
-    GateValues<kGates> gates(p, sums, 0, count, row, unit, load);
+    GateValues<kGates> gates(p, sums, count, row, unit, load);
     for (int g = 0; g < kGates; ++g) gates.Open(p, g, count);
     for (int r = 0; r < count; ++r) {
       const int64_t at = (row + r) * p.units + unit;
@@ -248,7 +248,8 @@ struct GruGatesTurn {
   }
 };
 
-struct GruCandidateTurn {
+// The last gate of a cell in parts, the one that a cell has, or a projection.
+struct OneGateTurn {
   static constexpr bool kFitsRegisters = false;
   static constexpr int kGates = 1;
 
@@ -256,32 +257,24 @@ struct GruCandidateTurn {
   static __attribute__((always_inline)) void Finish(const TurnArgs& p, Vec (*sums)[kGates],
                                                     int count, int64_t row, int64_t unit,
                                                     Load&& load, Store&& store) {
-    GateValues<kGates> gates(p, sums, 2, count, row, unit, load);
-    gates.Fill(p, 0, count);
-    for (int r = 0; r < count; ++r) {
-      const int64_t at = (row + r) * p.units + unit;
-      const Vec update = load(p.state + at);
-      store(p.next_hidden + at, update * load(p.kept + at) + (1.0f - update) * gates.of[0][r]);
-    }
-  }
-};
-
-struct RnnTurn {
-  static constexpr bool kFitsRegisters = false;
-  static constexpr int kGates = 1;
-
-  template <class Load, class Store>
-  static __attribute__((always_inline)) void Finish(const TurnArgs& p, Vec (*sums)[kGates],
-                                                    int count, int64_t row, int64_t unit,
-                                                    Load&& load, Store&& store) {
-    float* const to = p.next_hidden + row * p.units + unit;
+    const int64_t at = row * p.units + unit;
     if (p.kind == TurnKind::kProjection) {
-      for (int r = 0; r < count; ++r) store(to + r * p.units, Clip(sums[r][0], p.clip));
+      for (int r = 0; r < count; ++r) {
+        store(p.next_hidden + at + r * p.units, Clip(sums[r][0], p.clip));
+      }
       return;
     }
-    GateValues<kGates> gates(p, sums, 0, count, row, unit, load);
+    GateValues<kGates> gates(p, sums, count, row, unit, load);
     gates.Fill(p, 0, count);
-    for (int r = 0; r < count; ++r) store(to + r * p.units, gates.of[0][r]);
+    for (int r = 0; r < count; ++r) {
+      const int64_t i = at + r * p.units;
+      Vec value = gates.of[0][r];
+      if (p.kind == TurnKind::kGruCandidate) {
+        const Vec update = load(p.state + i);
+        value = update * load(p.kept + i) + (1.0f - update) * value;
+      }
+      store(p.next_hidden + i, value);
+    }
   }
 };
 
@@ -401,10 +394,9 @@ void RunTurn(const TurnArgs& p, int64_t block_begin, int64_t block_end) {
     case TurnKind::kGruGates:
       return Turn<GruGatesTurn>(p, block_begin, block_end);
     case TurnKind::kGruCandidate:
-      return Turn<GruCandidateTurn>(p, block_begin, block_end);
     case TurnKind::kRnn:
     case TurnKind::kProjection:
-      return Turn<RnnTurn>(p, block_begin, block_end);
+      return Turn<OneGateTurn>(p, block_begin, block_end);
   }
 }
 
