@@ -31,7 +31,9 @@ class Panels {
       : lanes_(code.lanes),
         columns_(columns),
         vectors_((columns + lanes_ - 1) >> __builtin_ctz(code.lanes)),
-        size_((vectors_ + code.max_vectors - 1) >> __builtin_ctz(code.max_vectors)) {}
+        size_(code.max_vectors == 3
+                  ? (vectors_ + 2) / 3  // by a constant, and the others by a shift: quick
+                  : (vectors_ + code.max_vectors - 1) >> __builtin_ctz(code.max_vectors)) {}
 
   struct Panel {
     int64_t begin, columns;  // first column, and valid ones

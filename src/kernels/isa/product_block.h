@@ -10,7 +10,7 @@ namespace savedmodel {
 
 // Depth of the part of a panel that is multiplied at a time, so that it stays in the first
 // (narrow panels) or second cache level while rows stream past it.
-inline int64_t DepthOfBlock(const VectorCode& code) { return code.lanes == 16 ? 768 : 384; }
+inline int64_t DepthOfBlock(const VectorCode& code) { return code.lanes == 16 ? 768 : 256; }
 // Pointers to runs that a block of rows may need.
 inline constexpr int64_t kBlockRuns = 128 * 1024;
 // Tiles are 6 or 8 rows high.

@@ -237,7 +237,7 @@ struct TurnArgs {
 struct VectorCode {
   const char* name;
   int lanes;            // floats in a vector: a power of two
-  int max_vectors;      // of the widest panel: a power of two
+  int max_vectors;      // of the widest panel: 3, or a power of two
   bool has_short_runs;  // whether panels may have `distances`
   void (*panel)(const PanelArgs& args);
   // Copies columns [0, columns) of `depth` rows of b, at row_stride and column_stride, times the

@@ -95,7 +95,7 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
       for (int r = 0; r < kRows; ++r) {
         const Vec x = Splat(rows[r][k]);
 #pragma GCC unroll 4
-        for (int v = 0; v < kWhole; ++v) into[r][v] += x * row_b[v];
+        for (int v = 0; v < kWhole; ++v) AddProduct<kRows * kVectors>(&into[r][v], x, row_b[v]);
       }
       b += b_stride;
     };
@@ -196,15 +196,19 @@ void Panel(const PanelArgs& p) {
         return PassPanel(p, RunRows<vectors(), is_paired(), 0>);
       }
     }
+#if SM_LANES >= 8
+    const bool is_plain =
+        p.taps == 1 && !p.accumulate && p.residual == nullptr && p.row_end - p.row_begin >= 24;
+#endif
 #if SM_LANES == 16
     if constexpr (!is_paired()) {
-      const bool is_plain =
-          p.taps == 1 && !p.accumulate && p.residual == nullptr && p.row_end - p.row_begin >= 24;
       constexpr int kCopies = LeastCopies(vectors());
       if (is_plain && p.depth == 9) return PassPanel(p, PassRows<9, kCopies>);
       if (is_plain && p.depth == 16) return PassPanel(p, PassRows<16, kCopies>);
       if (vectors() == 1 && is_plain && p.depth == 32) return PassPanel(p, PassRows<32, kCopies>);
     }
+#elif SM_LANES == 8
+    if (is_plain && p.depth <= 128) return PassPanel(p, ShortRows<vectors()>);
 #endif
     PanelOf<float, vectors(), is_paired()>(p);
   });

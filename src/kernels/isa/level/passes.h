@@ -74,7 +74,7 @@ void RunRows(const PanelArgs& p, int64_t row, int64_t end) {
 #pragma GCC unroll 4
           for (int v = 0; v < kVectors; ++v) {
             Vec& sum = kIsTwice && is_second && v + 1 == kVectors ? seconds[r] : sums[r][v];
-            sum += x * row_b[v];
+            AddProduct<kRows * kVectors>(&sum, x, row_b[v]);
           }
         }
       };
@@ -168,6 +168,71 @@ void PassRowsOfVector(const PanelArgs& p, int64_t row, int64_t end, int v) {
 template <int kDepth, int kCopies>
 void PassRows(const PanelArgs& p, int64_t row, int64_t end) {
   for (int v = 0; v < p.vectors; ++v) PassRowsOfVector<kDepth, kCopies>(p, row, end, v);
+}
+#elif SM_LANES == 8
+// Short rows of A, which a tile would begin and end as long as it multiplies: nothing is looked up
+// again between tiles, nor fetched. The sums are those of tiles.
+template <int kVectors>
+void ShortRows(const PanelArgs& p, int64_t row, int64_t end) {
+  constexpr int kRows = MaxRows(kVectors), kWidth = kVectors * kLanes;
+  Vec bias[kVectors] = {};
+  if (p.bias != nullptr) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) bias[v] = LoadOfRow<kVectors>(p.bias, v, p.columns);
+  }
+  const int64_t depth = p.depth, stride = p.taps_stride, c_stride = p.c_stride;
+  const float low = p.low, high = p.high;
+  const float* const* a = p.a + (row - p.row_begin) * stride;
+  float* c = p.c + row * c_stride;
+  for (; row < end; row += kRows, a += kRows * stride, c += kRows * c_stride) {
+    if (row + kRows > end) {  // some rows once more
+      a -= (row + kRows - end) * stride;
+      c -= (row + kRows - end) * c_stride;
+    }
+    Vec sums[kRows][kVectors];
+    const float* rows[kRows];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      rows[r] = a[r * stride] + p.a_offset;
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = bias[v];
+    }
+    const float* b = p.b;
+    const auto step = [&](int64_t k) __attribute__((always_inline)) {
+      Vec row_b[kVectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) row_b[v] = Load(b + v * kLanes);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const Vec x = Splat(rows[r][k]);
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) {
+          AddProduct<kRows * kVectors>(&sums[r][v], x, row_b[v]);
+        }
+      }
+      b += kWidth;
+    };
+    int64_t k = 0;
+    for (; k + 4 <= depth; k += 4) {
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) step(k + i);
+    }
+    for (; k < depth; ++k) step(k);
+    float* to = c;
+    const int64_t tail = p.columns - (kVectors - 1) * kLanes;
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r, to += c_stride) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        const Vec sum = AtMost(AtLeast(sums[r][v], low), high);
+        if (v + 1 < kVectors || tail >= kLanes) {
+          Store(to + v * kLanes, sum);
+        } else {
+          StoreSome(to + v * kLanes, sum, tail);
+        }
+      }
+    }
+  }
 }
 #endif
 

@@ -313,18 +313,35 @@ void TurnTile(const TurnArgs& p, const float* weights, int64_t row, Ahead ahead,
   const float* b;
   const float* rows[kRows];
   const auto add = [&](int64_t k, Vec(&into)[kRows][kGates]) __attribute__((always_inline)) {
-    Vec row_b[kGates];
-#pragma GCC unroll 4
-    for (int g = 0; g < kGates; ++g) row_b[g] = Load(b + g * kLanes);
+    // What there are more of is loaded one at a time: not all find room beside the sums.
+    if constexpr (kRows < kGates) {
+      Vec x[kRows];
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      const Vec x = Splat(rows[r][k]);
+      for (int r = 0; r < kRows; ++r) x[r] = Splat(rows[r][k]);
 #pragma GCC unroll 4
-      for (int g = 0; g < kGates; ++g) into[r][g] += x * row_b[g];
+      for (int g = 0; g < kGates; ++g) {
+        const Vec gate_b = Load(b + g * kLanes);
+#pragma GCC unroll 8
+        for (int r = 0; r < kRows; ++r) AddProduct<kRows * kGates>(&into[r][g], x[r], gate_b);
+      }
+    } else {
+      Vec row_b[kGates];
+#pragma GCC unroll 4
+      for (int g = 0; g < kGates; ++g) row_b[g] = Load(b + g * kLanes);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) {
+        const Vec x = Splat(rows[r][k]);
+#pragma GCC unroll 4
+        for (int g = 0; g < kGates; ++g) AddProduct<kRows * kGates>(&into[r][g], x, row_b[g]);
+      }
     }
     b += kWidth;
   };
-  const auto add_units = [&](int64_t k, int64_t end) {
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) rows[r] = p.hidden + (row + r) * depth;
+  // The units that the turn before computed at its end come last.
+  const int64_t last = p.backward || depth < kLanes ? 0 : kLanes;
+  for (int64_t k = last, end = depth, part = 0; part < 2; ++part, k = 0, end = last) {
     b = weights + k * kWidth;
     for (; k + 4 <= end; k += 4) {
       FetchLines(&ahead);
@@ -332,13 +349,7 @@ void TurnTile(const TurnArgs& p, const float* weights, int64_t row, Ahead ahead,
       for (int i = 0; i < 4; ++i) add(k + i, sums[i % kCopies]);
     }
     for (; k < end; ++k) add(k, sums[0]);
-  };
-#pragma GCC unroll 8
-  for (int r = 0; r < kRows; ++r) rows[r] = p.hidden + (row + r) * depth;
-  // The units that the turn before computed at its end come last.
-  const int64_t last = p.backward || depth < kLanes ? 0 : kLanes;
-  add_units(last, depth);
-  add_units(0, last);
+  }
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4

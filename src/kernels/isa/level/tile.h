@@ -14,6 +14,9 @@ namespace {
 #if SM_LANES == 16
 constexpr int kMaxVectors = 4;
 constexpr int kAccumulators = 24;
+#elif SM_LANES == 8
+constexpr int kMaxVectors = 3;
+constexpr int kAccumulators = 12;
 #else
 constexpr int kMaxVectors = 2;
 constexpr int kAccumulators = 12;
@@ -21,6 +24,19 @@ constexpr int kAccumulators = 12;
 constexpr int kLine = 64 / sizeof(float);  // floats in a cache line
 constexpr int MaxRows(int vectors) {
   return kAccumulators / vectors < 8 ? kAccumulators / vectors : 8;  // more need too many pointers
+}
+
+// sum += x * y, of a tile of kSums. Where they fill the 16 registers that AVX2 has, GCC would
+// choose forms of the instruction that move sums about and keep some in memory.
+template <int kSums>
+inline __attribute__((always_inline)) void AddProduct(Vec* sum, Vec x, Vec y) {
+#if SM_LANES == 8
+  if constexpr (kSums > 8) {
+    asm("vfmadd231ps %2, %1, %0" : "+x"(*sum) : "x"(x), "x"(y));
+    return;
+  }
+#endif
+  *sum += x * y;
 }
 
 // Calls fn(vectors, is_paired), constants both, for the width of a panel.
@@ -39,9 +55,11 @@ inline void VisitWidth(const PanelArgs& p, F&& fn) {
       return call(std::integral_constant<int, 1>());
     case 2:
       return call(std::integral_constant<int, 2>());
-#if SM_LANES == 16
+#if SM_LANES >= 8
     case 3:
       return call(std::integral_constant<int, 3>());
+#endif
+#if SM_LANES == 16
     case 4:
       return call(std::integral_constant<int, 4>());
 #endif
