@@ -26,6 +26,7 @@ int ArgumentIndex(const Graph& graph, NodeOutput v) {
 struct Cut {
   std::vector<bool> args, results;
   std::vector<const Tensor*> constants;  // what arguments that go always are; null where unneeded
+  bool waited_for = false;               // whether effects of results that go stay
 };
 
 bool Any(const std::vector<bool>& gone) {
@@ -78,13 +79,14 @@ class Taken {
   std::vector<int> argument_;  // by node; -1 for others
 };
 
-// The nodes of a function that run even if nobody needs its results: a loop or a branch computes
-// all of them in TensorFlow, so the effects that one of them waits for happen.
-std::vector<NodeId> EffectsOf(const Graph& graph) {
+// The nodes of a function that run even if nobody needs its results: its targets, and for whoever
+// waits for the call all that change something.
+std::vector<NodeId> EffectsOf(const Graph& graph, bool waited_for) {
+  std::vector<NodeId> effects = graph.targets;
+  if (!waited_for) return effects;
   Taken run(graph);
   run.Add(graph.targets);
   run.AddResults();
-  std::vector<NodeId> effects = graph.targets;
   for (NodeId id = 0; id < graph.num_nodes(); ++id) {
     const Node& node = graph.node(id);
     if (!run[id] || node.is_arg() || node.is_const()) continue;
@@ -118,7 +120,7 @@ StatusOr<FuncAttr> Shortened(OptimizeContext* context, const FuncAttr& f, const 
   Taken taken(graph);
   taken.Add(graph.targets);
   taken.AddResults();
-  for (const NodeId id : EffectsOf(original->graph)) {
+  for (const NodeId id : EffectsOf(original->graph, cut.waited_for)) {
     if (!taken[id]) graph.targets.push_back(id);
   }
   graph.Compact();
@@ -134,12 +136,12 @@ const Tensor* PlainConstant(const Graph& graph, NodeOutput v) {
 // The variables of a loop that nothing needs: not the condition, no effect, and none of those that
 // are `used` behind it.
 std::vector<bool> UnneededVariables(const Graph& cond, const Graph& body,
-                                    const std::vector<bool>& used) {
+                                    const std::vector<bool>& used, bool waited_for) {
   std::vector<bool> unneeded(body.args.size(), true);
   Taken in_cond(cond), in_body(body);
-  in_cond.Add(EffectsOf(cond));
+  in_cond.Add(cond.targets);
   in_cond.AddResults();
-  in_body.Add(EffectsOf(body));
+  in_body.Add(EffectsOf(body, waited_for));
   std::vector<int>& needed = in_body.arguments;
   needed.insert(needed.end(), in_cond.arguments.begin(), in_cond.arguments.end());
   for (size_t i = 0; i < used.size(); ++i) {
@@ -163,12 +165,15 @@ class Shortener {
     const std::vector<Node>& nodes = graph_->nodes();
     may_be_dead_ = std::any_of(nodes.begin(), nodes.end(), SplitsDeadness);
     used_.resize(nodes.size());
+    waited_for_.resize(nodes.size());
     for (const NodeOutput& v : graph_->results) Use(v);
+    for (const NodeId id : graph_->targets) waited_for_[id] = true;
     // Users first: what they do without is not used.
     for (auto id = order.rbegin(); id != order.rend() && !context_->library->IsLarge(); ++id) {
       const StatusOr<NodeId> left = Shorten(*id);
       if (!left.ok()) return left.status().At(NodePlace(graph_->node(*id)));
       for (const NodeOutput& v : graph_->node(*left).inputs) Use(v);
+      for (const NodeId waited : graph_->node(*left).control_inputs) waited_for_[waited] = true;
     }
     redirects_.Apply(graph_);
     return Status();
@@ -225,7 +230,8 @@ class Shortener {
     const auto cond = Find(node.attrs.Get<FuncAttr>("cond"), count, 1);
     if (body == nullptr || cond == nullptr) return;
     std::vector<bool> gone(count);
-    if (!may_be_dead_) gone = UnneededVariables(cond->graph, body->graph, used_[id]);
+    if (!may_be_dead_)
+      gone = UnneededVariables(cond->graph, body->graph, used_[id], waited_for_[id]);
     std::vector<const Tensor*> constants(count);
     for (size_t i = 0; i < count; ++i) {
       if (ArgumentIndex(body->graph, body->graph.results[i]) != static_cast<int>(i)) continue;
@@ -237,7 +243,7 @@ class Shortener {
     for (size_t i = 0; i < count; ++i) {
       if (gone[i]) redirects_.Set({id, static_cast<int>(i)}, node.inputs[i]);
     }
-    *cut = {gone, gone, std::move(constants)};
+    *cut = {gone, gone, std::move(constants), waited_for_[id]};
   }
 
   // Cuts what no branch needs.
@@ -250,7 +256,7 @@ class Shortener {
       const auto branch = Find(f, num_args, num_results);
       if (branch == nullptr) return;
       Taken taken(branch->graph);
-      taken.Add(EffectsOf(branch->graph));
+      taken.Add(EffectsOf(branch->graph, waited_for_[id]));
       for (size_t i = 0; i < num_results; ++i) {
         if (used[i]) taken.Add(branch->graph.results[i].node);
       }
@@ -259,6 +265,7 @@ class Shortener {
     for (size_t i = 0; i < num_args; ++i) cut->args[i] = cut->args[i] || unneeded[i];
     used.flip();
     cut->results = std::move(used);
+    cut->waited_for = waited_for_[id];
   }
 
   // Outputs of the node that is left are numbered anew, so it is a fresh one.
@@ -302,6 +309,7 @@ class Shortener {
   Redirects redirects_;
   // By node: which outputs are taken by what is needed; none for nodes that only controls need.
   std::vector<std::vector<bool>> used_;
+  std::vector<bool> waited_for_;
   // Whether values can be dead: then whoever takes one tells so, though nothing needs it.
   bool may_be_dead_ = false;
 };
