@@ -170,6 +170,7 @@ class Shortener {
     for (const NodeId id : graph_->targets) waited_for_[id] = true;
     // Users first: what they do without is not used.
     for (auto id = order.rbegin(); id != order.rend() && !context_->library->IsLarge(); ++id) {
+      if (used_[*id].empty() && !waited_for_[*id]) continue;
       const StatusOr<NodeId> left = Shorten(*id);
       if (!left.ok()) return left.status().At(NodePlace(graph_->node(*id)));
       for (const NodeOutput& v : graph_->node(*left).inputs) Use(v);
@@ -230,8 +231,9 @@ class Shortener {
     const auto cond = Find(node.attrs.Get<FuncAttr>("cond"), count, 1);
     if (body == nullptr || cond == nullptr) return;
     std::vector<bool> gone(count);
-    if (!may_be_dead_)
+    if (!may_be_dead_) {
       gone = UnneededVariables(cond->graph, body->graph, used_[id], waited_for_[id]);
+    }
     std::vector<const Tensor*> constants(count);
     for (size_t i = 0; i < count; ++i) {
       if (ArgumentIndex(body->graph, body->graph.results[i]) != static_cast<int>(i)) continue;
@@ -307,7 +309,7 @@ class Shortener {
   OptimizeContext* context_;
   Graph* graph_;
   Redirects redirects_;
-  // By node: which outputs are taken by what is needed; none for nodes that only controls need.
+  // By node: which outputs are taken by what is needed, and whether that waits for the node.
   std::vector<std::vector<bool>> used_;
   std::vector<bool> waited_for_;
   // Whether values can be dead: then whoever takes one tells so, though nothing needs it.
