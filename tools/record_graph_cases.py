@@ -396,6 +396,113 @@ def masked_hard_gru():
     return keras_rnn(cell, 3, 1, zeros=True, last_only=True)
 
 
+def with_gradients(case):
+    """The same graph, trained: its loops carry lists of what the gradients take of the turns."""
+    (out, *more), steps = case
+    x = v1.get_default_graph().get_tensor_by_name("x:0")
+    tf.gradients([tf.reduce_sum(t * t) for t in (out, *more[:-1])], x)
+    return [out, *more], steps
+
+
+def trained_basic():
+    return with_gradients(dynamic_rnn(lambda: cells.BasicRNNCell(5), has_lengths=False))
+
+
+def trained_lstm():
+    return with_gradients(dynamic_rnn(lambda: cells.LSTMCell(5, forget_bias=0.5)))
+
+
+def trained_stacked():
+    return with_gradients(dynamic_rnn(lambda: cells.MultiRNNCell([
+        cells.GRUCell(5), cells.LSTMCell(3, use_peepholes=True)]), has_lengths=False))
+
+
+def unneeded_gradients():
+    """Loops in loops and branches whose gradients are there, and asked for or not."""
+    x, p, n = vector(), predicate(), v1.placeholder(tf.int32, [], "n")
+
+    def turn(i, a):
+        a = tf.while_loop(lambda j, b: j < i, lambda j, b: (j + 1, tf.sin(b) * x), [0, a])[1]
+        return i + 1, tf.cond(p, lambda: tf.tanh(a) * a, lambda: tf.exp(-a * a))
+    i, y = tf.while_loop(lambda i, a: i < n, turn, [0, x])
+    z = tf.switch_case(n % 3, [lambda: tf.sin(y) * y, lambda: tf.exp(-y), lambda: tf.tanh(y * x)])
+    gradient, = tf.gradients(z, x)
+    feeds = [dict(f, n=np.int32(n)) for n in (0, 1, 3, 5) for f in both(x=X)]
+    return [], [(f, t, []) for f in feeds for t in ([y], [z], [i, z, gradient])]
+
+
+def unneeded_variables():
+    """Variables that feed each other, the condition or those that are asked for."""
+    x, n = vector(), v1.placeholder(tf.int32, [], "n")
+
+    def turn(i, end, a, b, c, d, e):
+        return i + 1, end - tf.cast(c[0] > 0., tf.int32), b * 2., a - 1., c + 1., e, d + e
+    results = tf.while_loop(lambda i, end, *_: i < end, turn,
+                            [0, n, x, x * 2., x - 2., x + 1., x * x])
+    feeds = [{"x": X, "n": np.int32(n)} for n in (0, 1, 5)]
+    return [], [(f, t, []) for f in feeds for t in (
+        *([t] for t in results), [results[1], results[3]])]
+
+
+def effects_of_variables():
+    """A loop with effects in variables, each of which is asked for alone."""
+    x, n, most = vector(), v1.placeholder(tf.int32, [], "n"), v1.placeholder(tf.float32, [], "most")
+    v = variable("v", 1.)
+
+    def turn(i, a, b, c):
+        with tf.control_dependencies([v.assign_add(tf.reduce_sum(b))]):
+            assigned = tf.identity(b)
+        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(c < most), [c])]):
+            return i + 1, a + 1., assigned, c * 2.
+    results = tf.while_loop(lambda i, *_: i < n, turn, [0, x, x - 2., x])
+    return waiting_for(results, x, v, [
+        {"x": X, "n": np.int32(count), "most": np.float32(limit)}
+        for count, limit in [(0, 1.), (1, 100.), (4, 100.), (5, 10.)]])
+
+
+def effects_of_results():
+    """Branches with effects in results, each of which is asked for alone."""
+    x, p, most = vector(), predicate(), v1.placeholder(tf.float32, [], "most")
+    v = variable("v", 1.)
+
+    def then():
+        with tf.control_dependencies([v.assign_add(most)]):
+            assigned = tf.identity(x)
+        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(x < most), [x])]):
+            return x * 2., assigned + most, tf.identity(x), tf.identity(most)
+    results = tf.cond(p, then, lambda: (x + most, tf.identity(x), most * x, tf.identity(most)))
+    return waiting_for(results, x, v, both(x=X, most=np.float32(9)) + both(x=X, most=np.float32(1)))
+
+
+def waiting_for(results, x, v, feeds):
+    """Each result, what waits for one, and what variable v is behind that."""
+    fetches = [[t] for t in results]
+    for t in results:
+        with tf.control_dependencies([t]):
+            fetches.append([tf.identity(x)])
+    init, read = v1.global_variables_initializer(), v.read_value()
+    return [], [({}, [], [init])] + [
+        step for f in feeds for fetched in fetches for step in ((f, fetched, []), ({}, [read], []))]
+
+
+def unneeded_of_one_function():
+    """Two loops of the same functions, of which other variables are taken."""
+    x, n = vector(), v1.placeholder(tf.int32, [], "n")
+    specs = [tf.TensorSpec([], tf.int32), tf.TensorSpec([], tf.int32), *[tf.TensorSpec([None])] * 3]
+    go_on = tf.function(lambda i, end, *_: i < end).get_concrete_function(*specs)
+    turn = tf.function(lambda i, end, a, b, c: (i + 1, end, b, a * 2., c + a))
+    turn = turn.get_concrete_function(*specs)
+
+    def loop(*variables):
+        return tf.raw_ops.StatelessWhile(input=variables, cond=go_on, body=turn,
+                                         output_shapes=[s.shape for s in specs])
+    first = loop(0, n, x, x + 1., x * 3.)
+    second = loop(first[0], n * 2, x, first[2], first[3])
+    feeds = [{"x": X, "n": np.int32(n)} for n in (0, 1, 4)]
+    return [], [(f, fetched, []) for f in feeds for fetched in (
+        [first[4]], [second[3]], [second[4]], [first[0], second[2]], [second[0]], [second[1]])]
+
+
 def record(file, name, build, resources):
     with tf.Graph().as_default() as graph:
         (v1.enable_resource_variables if resources else v1.disable_resource_variables)()
@@ -444,10 +551,13 @@ def main():
     v1.disable_control_flow_v2()
     record_all("conditionals", "case_")
     record_all("dynamic_rnn_v1", "rnn_")
+    record_all("effects_v1", "effects_")
     v1.enable_control_flow_v2()
     record_all("embeddings", "layer_")
     record_all("dynamic_rnn", "rnn_")
     record_all("masked_rnn", "masked_")
+    record_all("trained_rnn", "trained_")
+    record_all("unneeded", "unneeded_")
 
 
 if __name__ == "__main__":

@@ -89,17 +89,6 @@ class Writers {
     return false;
   }
 
-  static std::vector<FuncAttr> Callees(const Node& node) {
-    std::vector<FuncAttr> callees;
-    for (const auto& [name, value] : node.attrs) {
-      if (const auto* f = std::get_if<FuncAttr>(&value)) callees.push_back(*f);
-      if (const auto* list = std::get_if<std::vector<FuncAttr>>(&value)) {
-        callees.insert(callees.end(), list->begin(), list->end());
-      }
-    }
-    return callees;
-  }
-
   const OptimizeContext& context_;
   bool writes_unknown_ = false;
   std::unordered_set<const Resource*> written_;

@@ -111,8 +111,9 @@ Status InferAndFold(OptimizeContext* context, Graph* graph);
 // Sets `changed` when it did.
 Status ResolveBranches(OptimizeContext* context, Graph* graph, bool* changed);
 
-// Gives loops and branches their constant arguments as constants of their bodies.
-Status PushConstants(OptimizeContext* context, Graph* graph);
+// Gives loops and branches their constant arguments as constants of their bodies, and drops
+// arguments and results that nothing needs.
+Status ShortenCalls(OptimizeContext* context, Graph* graph);
 
 // Drops control edges that order nothing.
 Status PruneControl(OptimizeContext* context, Graph* graph);
@@ -194,6 +195,9 @@ class Redirects {
 
 // For each node, how often it or its outputs are used: as inputs, control inputs, results, targets.
 std::vector<int> CountUses(const Graph& graph);
+
+// The functions that a node calls.
+std::vector<FuncAttr> Callees(const Node& node);
 
 // Whether a node takes `v`, or it is a result.
 bool IsUsed(const Graph& graph, NodeOutput v);

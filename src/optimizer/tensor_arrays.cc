@@ -234,7 +234,7 @@ class ArrayPass : private PatternPass {
 
   Status Replace(Array& array) {
     const NodeOutput list = MakeList(array);
-    // Nothing takes the handle any more: a constant, which PushConstants drops.
+    // Nothing takes the handle any more: a constant, which ShortenCalls drops.
     const NodeOutput handle = AddConstant(array.node, "/handle", Tensor::Scalar(ResourceRef()));
     const size_t flow = static_cast<size_t>(array.flow);
     Node& loop = graph_->node(array.loop);
@@ -314,7 +314,7 @@ Status ListTensorArrays(OptimizeContext* context, Graph* graph) {
   bool changed = false;
   SM_RETURN_IF_ERROR(ArrayPass(context, graph).Run(&changed));
   if (!changed) return Status();
-  SM_RETURN_IF_ERROR(PushConstants(context, graph));
+  SM_RETURN_IF_ERROR(ShortenCalls(context, graph));
   graph->Compact();
   return InferAndFold(context, graph);
 }

@@ -63,6 +63,8 @@ void ExpectLoopsOfOneOp(const std::string& file) {
 TEST(RecurrenceTest, DynamicRnnOfTensorArrays) { ExpectLoopsOfOneOp("dynamic_rnn_v1"); }
 TEST(RecurrenceTest, DynamicRnnOfLists) { ExpectLoopsOfOneOp("dynamic_rnn"); }
 TEST(RecurrenceTest, Masked) { ExpectLoopsOfOneOp("masked_rnn"); }
+// Whose gradients were built.
+TEST(RecurrenceTest, Trained) { ExpectLoopsOfOneOp("trained_rnn"); }
 
 // A condition that lacks an input is reported, like any other node that cannot be used.
 TEST(RecurrenceTest, DamagedCondition) {
