@@ -13,14 +13,7 @@ namespace {
 
 // Floats of A in a block of rows, which stay in the second cache level over all panels: with a part
 // of a panel beside them.
-int64_t BlockFloats() {
-  static const int64_t floats = [] {
-    const long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);  // 0 where it is not known
-    return std::clamp<int64_t>(bytes, 512 * 1024, 2048 * 1024) * 3 / 8 /
-           static_cast<int64_t>(sizeof(float));
-  }();
-  return floats;
-}
+int64_t BlockFloats() { return SecondLevelFloats() * 3 / 8; }
 
 // Most rows of a block.
 int64_t MostRows(const VectorCode& code, const Product& p) {
@@ -100,6 +93,15 @@ void RunJobs(OpContext& ctx, const Product& p, const Jobs& jobs, int64_t panels,
 }
 
 }  // namespace
+
+int64_t SecondLevelFloats() {
+  static const int64_t floats = [] {
+    const long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);  // 0 where it is not known
+    return std::clamp<int64_t>(bytes, 512 * 1024, 2048 * 1024) /
+           static_cast<int64_t>(sizeof(float));
+  }();
+  return floats;
+}
 
 void RunProduct(OpContext& ctx, const Product& p) {
   const VectorCode& code = Vectors();

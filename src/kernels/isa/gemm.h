@@ -188,6 +188,9 @@ struct Product {
   bool is_part = false;
 };
 
+// Floats that the second cache level of this processor holds, within what processors have.
+int64_t SecondLevelFloats();
+
 // Computes the product with the run's threads.
 void RunProduct(OpContext& ctx, const Product& product);
 // Computes it on the caller's thread: for many small products that are spread over threads.

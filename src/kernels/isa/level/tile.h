@@ -129,6 +129,7 @@ inline __attribute__((always_inline)) void Finish(const PanelArgs& p, Vec (&sums
   }
 }
 
+constexpr int kMostLines = kLanes == 8 ? 2 : 4;
 // Cache lines that a tile fetches for what comes after it, `lines` of them for every fourth k. They
 // go into the first cache level: AMD drops what is for another one and on a page that it must look
 // up.
@@ -137,9 +138,15 @@ struct Ahead {
   int lines;
 };
 inline __attribute__((always_inline)) void FetchLines(Ahead* ahead) {
+#if SM_LANES == 8  // no loop beside the few instructions of four steps
+  __builtin_prefetch(ahead->from, 0, 3);
+  __builtin_prefetch(ahead->from + kLine, 0, 3);
+  ahead->from += ahead->lines * kLine;
+#else
   for (int i = 0; i < ahead->lines; ++i, ahead->from += kLine) {
     __builtin_prefetch(ahead->from, 0, 3);
   }
+#endif
 }
 
 // Has the processor look up the pages of what comes after a panel, which begins at b, while row k
@@ -168,7 +175,7 @@ inline void TileRows(int64_t rows, int64_t depth, const float* next, F&& tile) {
   Ahead ahead{next, 0};
   if (tiles > 1) {
     const int64_t lines = (kPanelLines + tiles - 1) / tiles;
-    ahead.lines = static_cast<int>(lines < 4 ? lines : 4);
+    ahead.lines = static_cast<int>(lines < kMostLines ? lines : kMostLines);
   }
   const float* const end = next + depth * kVectors * kLanes;
   for (int64_t done = 0; tiles > 0; --tiles) {
