@@ -127,18 +127,19 @@ inline ExpParts SplitExp(Vec x) {
   return {power * p + power, n};
 }
 #else
+// e^r for |r| <= ln 2 / 2, in terms that do not wait for each other.
+inline Vec ExpOfRest(Vec r) {
+  const Vec square = r * r;
+  const Vec high = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  const Vec middle = r * 8.3334519073e-3f + 4.1665795894e-2f;
+  const Vec low = r * 1.6666665459e-1f + 5.0000001201e-1f;
+  return ((high * square + middle) * square + low) * square + r + 1.0f;
+}
 template <bool kIsExact = true>
 inline ExpParts SplitExp(Vec x) {
   const Vec n = RoundSmall(x * 1.44269504088896341f);
   const Vec r = WithoutPowers<kIsExact>(x, n);
-  Vec p = Splat(1.9875691500e-4f);
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * (r * r) + r + 1.0f;
-  return {p, n};
+  return {ExpOfRest(r), n};
 }
 #endif
 
@@ -215,7 +216,7 @@ inline Vec Log1p(Vec x) {
 struct Quotient {
   Vec above, below;
 };
-inline Quotient TanhQuotient(Vec x) {
+inline __attribute__((always_inline)) Quotient TanhQuotient(Vec x) {
   const Vec c = AtMost(AtLeast(x, -7.90531110763549805f), 7.90531110763549805f);
   const Vec z = c * c;
   Vec p = Splat(-2.76076847742355e-16f);
@@ -238,9 +239,16 @@ inline Vec Tanh(Vec x) {
 }
 
 // e^-x for |x| <= 87, beyond which a sigmoid is 1, or too small for a normal number.
-inline Vec SmallDecay(Vec x) {
+inline __attribute__((always_inline)) Vec SmallDecay(Vec x) {
+#if SM_LANES == 16
   const ExpParts e = SplitExp<false>(-x);
   return ScaleSmall(e.mantissa, e.exponent);
+#else
+  constexpr float kShift = 12582912.0f + 127;  // a sum's last bits are a power's exponent
+  const Vec shifted = kShift - x * 1.44269504088896341f;
+  const Vec rest = WithoutPowers<false>(-x, shifted - kShift);
+  return ExpOfRest(rest) * FromBits(reinterpret_cast<IntVec>(shifted) << 23);
+#endif
 }
 inline Vec Decay(Vec x) { return SmallDecay(AtMost(AtLeast(x, -87.0f), 87.0f)); }
 inline Vec SmallSigmoid(Vec x) { return Inverse(1.0f + SmallDecay(x)); }
@@ -252,11 +260,11 @@ inline Vec Swish(Vec x) {
 #if SM_LANES == 16
   return x * SmallSigmoid(_mm512_range_ps(x, Splat(87), 2));  // the smaller magnitude, x's sign
 #else
-  return x * Sigmoid(x);
+  return x / (1.0f + Decay(x));
 #endif
 }
 
-inline Vec Erf(Vec x) {
+inline __attribute__((always_inline)) Vec Erf(Vec x) {
   const Vec c = AtMost(AtLeast(x, -4.0f), 4.0f);
   const Vec z = c * c;
   Vec p = Splat(-2.72614225801306e-10f);
