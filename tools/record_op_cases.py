@@ -387,6 +387,19 @@ def message_fields(record):
                                    "output_types": [tf.float64], **common, **change})
 
 
+def sobol_samples(record):
+    for dim, num_results, skip, dtype in (
+            (1, 40, 0, tf.float64), (7, 33, 5, tf.float32), (3, 1, 2**24 - 1, tf.float32),
+            (1111, 1, 0x2aaaaaa9, tf.float64), (1111, 1, 2**29 - 2, tf.float32),
+            (60, 2, 2**30 - 4, tf.float32), (60, 2, 2**30 - 3, tf.float32),
+            (2, 5, 2**31 - 7, tf.float64),
+            (0, 1, 0, tf.float32), (-1, 0, -1, tf.float32), (21201, 1, 0, tf.float32),
+            (1, 0, 0, tf.float32), (1, -1, 0, tf.float32), (1, 1, -1, tf.float32),
+            (1, 1, 2**31 - 2, tf.float32), (1, 2**31 - 1, 2**31 - 1, tf.float32)):
+        record("SobolSample", dim=np.array(dim, "i4"), num_results=np.array(num_results, "i4"),
+               skip=np.array(skip, "i4"), dtype=dtype)
+
+
 def main():
     recorder = Recorder()
     quantized_products(recorder.add)
@@ -399,6 +412,7 @@ def main():
     signed_filters(recorder.add)
     clustering(recorder.add)
     message_fields(recorder.add)
+    sobol_samples(recorder.add)
     recorder.write(ROOT / "tests/data/ops")
 
 

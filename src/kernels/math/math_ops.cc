@@ -32,6 +32,7 @@ std::vector<Span<const OpDef>> MathFamilies() {
       RandomTruncatedOps(),
       ReductionOps(),
       SelectOps(),
+      SobolOps(),
       SpecialOps(),
       SumOfTensorsOps(),
       TranscendentalOps(),

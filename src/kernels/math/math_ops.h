@@ -36,6 +36,7 @@ Span<const OpDef> RandomSamplingOps();
 Span<const OpDef> RandomTruncatedOps();
 Span<const OpDef> ReductionOps();
 Span<const OpDef> SelectOps();
+Span<const OpDef> SobolOps();
 Span<const OpDef> SpecialOps();
 Span<const OpDef> SumOfTensorsOps();
 Span<const OpDef> TranscendentalOps();
