@@ -283,13 +283,13 @@ KernelCase LstmLoop(int64_t turns, int64_t batch, int64_t units) {
           "op: '_LstmLoop' attr { key: 'last_only' value { b: false } }" +
               Ints("order", "i: 0 i: 1 i: 2 i: 3"),
           {turns, batch, 4 * units},
-          {{0}, {units, 4 * units}, {4 * units}},
+          {{0}, {units, 4 * units}, {4 * units}, {0}, {0}},
           {{batch, units}, {batch, units}},
           8.0 * static_cast<double>(turns * batch * units * units),
           16.0 * static_cast<double>(turns * units * units),
           Precision::kFloat32,
           std::vector<int32_t>(),
-          6,
+          8,
           {"DT_BOOL", "DT_FLOAT"}};
 }
 
