@@ -33,10 +33,12 @@ inline __attribute__((always_inline)) void AddProduct(Vec* sum, Vec x, Vec y) {
 #if SM_LANES == 8
   if constexpr (kSums > 8) {
     asm("vfmadd231ps %2, %1, %0" : "+x"(*sum) : "x"(x), "x"(y));
-    return;
+  } else {
+    *sum = _mm256_fmadd_ps(x, y, *sum);  // as exact, whatever the compiler makes of * and +
   }
-#endif
+#else
   *sum += x * y;
+#endif
 }
 
 // Calls fn(vectors, is_paired), constants both, for the width of a panel.
