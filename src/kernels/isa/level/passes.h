@@ -40,9 +40,9 @@ void RunRows(const PanelArgs& p, int64_t row, int64_t end) {
   constexpr int kRows = MaxRows(kVectors);
   constexpr bool kIsTwice = kIsPaired || LeastCopies(kVectors) == 2;  // of the last vector
   Vec bias[kVectors] = {};
+  if (p.bias != nullptr) {
 #pragma GCC unroll 4
-  for (int v = 0; v < kVectors && p.bias != nullptr; ++v) {
-    bias[v] = LoadOfRow<kVectors>(p.bias, v, p.columns);
+    for (int v = 0; v < kVectors; ++v) bias[v] = LoadOfRow<kVectors>(p.bias, v, p.columns);
   }
   const int64_t last = p.columns - (kVectors - 1) * kLanes, tail = last < kLanes ? last : kLanes;
   const float low = p.low, high = p.high;
@@ -199,17 +199,7 @@ void ShortRows(const PanelArgs& p, int64_t row, int64_t end) {
     }
     const float* b = p.b;
     const auto step = [&](int64_t k) __attribute__((always_inline)) {
-      Vec row_b[kVectors];
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) row_b[v] = Load(b + v * kLanes);
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) {
-        const Vec x = Splat(rows[r][k]);
-#pragma GCC unroll 4
-        for (int v = 0; v < kVectors; ++v) {
-          AddProduct<kRows * kVectors>(&sums[r][v], x, row_b[v]);
-        }
-      }
+      AddRowOfPanel(rows, k, b, sums);
       b += kWidth;
     };
     int64_t k = 0;

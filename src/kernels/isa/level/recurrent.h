@@ -325,15 +325,7 @@ void TurnTile(const TurnArgs& p, const float* weights, int64_t row, Ahead ahead,
         for (int r = 0; r < kRows; ++r) AddProduct<kRows * kGates>(&into[r][g], x[r], gate_b);
       }
     } else {
-      Vec row_b[kGates];
-#pragma GCC unroll 4
-      for (int g = 0; g < kGates; ++g) row_b[g] = Load(b + g * kLanes);
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) {
-        const Vec x = Splat(rows[r][k]);
-#pragma GCC unroll 4
-        for (int g = 0; g < kGates; ++g) AddProduct<kRows * kGates>(&into[r][g], x, row_b[g]);
-      }
+      AddRowOfPanel(rows, k, b, into);
     }
     b += kWidth;
   };

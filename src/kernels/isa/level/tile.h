@@ -41,6 +41,22 @@ inline __attribute__((always_inline)) void AddProduct(Vec* sum, Vec x, Vec y) {
 #endif
 }
 
+// Adds to the sums of some rows of A what number k of each gives with a row of a panel of B.
+template <int kRows, int kVectors>
+inline __attribute__((always_inline)) void AddRowOfPanel(const float* const (&rows)[kRows],
+                                                         int64_t k, const float* b,
+                                                         Vec (&sums)[kRows][kVectors]) {
+  Vec row_b[kVectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) row_b[v] = Load(b + v * kLanes);
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r) {
+    const Vec x = Splat(rows[r][k]);
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) AddProduct<kRows * kVectors>(&sums[r][v], x, row_b[v]);
+  }
+}
+
 // Calls fn(vectors, is_paired), constants both, for the width of a panel.
 template <class F>
 inline void VisitWidth(const PanelArgs& p, F&& fn) {
