@@ -15,7 +15,7 @@ constexpr int LeastCopies(int vectors) { return vectors == 1 && kLanes == 16 ? 2
 using PassFn = void(const PanelArgs& p, int64_t row, int64_t end);
 
 // Calls pass(p, row, end) for all rows of the panel, of which there are at least 24.
-void PassPanel(const PanelArgs& p, PassFn* pass) {
+[[maybe_unused]] void PassPanel(const PanelArgs& p, PassFn* pass) {
   // So many at a time, a multiple of what tiles are high, that they stay in the first cache level.
   constexpr int64_t kUnit = 24, kMost = 3;
   const int64_t units = (p.row_end - p.row_begin) / kUnit, parts = (units + kMost - 1) / kMost;

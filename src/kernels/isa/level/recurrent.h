@@ -151,10 +151,12 @@ struct GateValues {
       }
     }
   }
-  void Open(const TurnArgs& p, int gate, int count) {
+  inline __attribute__((always_inline)) void Open(const TurnArgs& p, int gate, int count) {
     Activate(p.gate_activation, p.gate_scale, of[gate], count);
   }
-  void Fill(const TurnArgs& p, int gate, int count) { Activate(p.activation, 1, of[gate], count); }
+  inline __attribute__((always_inline)) void Fill(const TurnArgs& p, int gate, int count) {
+    Activate(p.activation, 1, of[gate], count);
+  }
 };
 
 inline Vec Clip(Vec x, float most) { return AtLeast(AtMost(x, most), -most); }
