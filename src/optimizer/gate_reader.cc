@@ -3,6 +3,7 @@
 #include <algorithm>
 
 namespace savedmodel {
+
 // Columns [first, first + units) of `v`, a sum of what the cell gets of its input, the recurrent
 // product and biases.
 bool GateReader::Read(NodeOutput v, int64_t first, int64_t units, GateSum* gate) {
@@ -19,12 +20,8 @@ bool GateReader::Read(NodeOutput v, int64_t first, int64_t units, GateSum* gate)
     gate->biases.push_back({*bias, n == 1 ? 0 : first});
     return true;
   }
-  if (const Node* item = As(v, "TensorListGetItem", 3)) {
-    const int list = body_.Variable(item->inputs[0]);
-    if (gate->input || previous_.node >= 0 || (input_ >= 0 && input_ != list) ||
-        !body_.IsUnchanged(list) || body_.Variable(item->inputs[1]) != time_) {
-      return false;
-    }
+  if (const int list = body_.ListOfItem(v, time_); list >= 0) {
+    if (gate->input || previous_.node >= 0 || (input_ >= 0 && input_ != list)) return false;
     input_ = list;
     gate->input = first;
     return true;

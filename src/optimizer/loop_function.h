@@ -53,6 +53,13 @@ class LoopFunction : protected PatternPass {
            });
   }
 
+  // The unchanged variable that is a list, item `time` of which is `v`; -1 when `v` is none.
+  int ListOfItem(NodeOutput v, int time) const {
+    const Node* item = As(v, "TensorListGetItem", 3);
+    const int list = item == nullptr ? -1 : Variable(item->inputs[0]);
+    return IsUnchanged(list) && Variable(item->inputs[1]) == time ? list : -1;
+  }
+
   // A constant, of this graph or of the loop's input; null when it is none.
   const Tensor* Known(NodeOutput v) const {
     if (const Tensor* constant = Constant(v)) return constant;

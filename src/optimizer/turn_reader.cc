@@ -105,9 +105,8 @@ bool TurnReader::ReadCell(NodeOutput made) {
 // by now.
 bool TurnReader::IsInput(NodeOutput v) {
   if (!turn_.cells.empty()) return v == turn_.cells.back().output;
-  const Node* item = As(v, "TensorListGetItem", 3);
-  turn_.added = item == nullptr ? -1 : Variable(item->inputs[0]);
-  return IsUnchanged(turn_.added) && Variable(item->inputs[1]) == turn_.time;
+  turn_.added = ListOfItem(v, turn_.time);
+  return turn_.added >= 0;
 }
 
 void TurnReader::ReadOutput(CellTurn* cell) {
@@ -322,10 +321,8 @@ bool TurnReader::ReadMask(NodeOutput mask, int64_t batch, TurnMask* read, bool* 
     mask = node.inputs[0];
   }
   if (!is_column(mask)) return false;
-  if (const Node* item = As(mask, "TensorListGetItem", 3)) {
-    read->list = Variable(item->inputs[0]);
-    return IsUnchanged(read->list) && Variable(item->inputs[1]) == turn_.time;
-  }
+  read->list = ListOfItem(mask, turn_.time);
+  if (read->list >= 0) return true;
   for (const auto& [op, has_time_first, is_inverted] : {std::tuple("Less", true, false),
                                                         {"GreaterEqual", true, true},
                                                         {"Greater", false, false},

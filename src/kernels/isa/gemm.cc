@@ -11,6 +11,16 @@
 namespace savedmodel {
 namespace {
 
+// Floats that the second cache level holds, within what processors have.
+int64_t SecondLevelFloats() {
+  static const int64_t floats = [] {
+    const long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);  // 0 where it is not known
+    return std::clamp<int64_t>(bytes, 512 * 1024, 2048 * 1024) /
+           static_cast<int64_t>(sizeof(float));
+  }();
+  return floats;
+}
+
 // Floats of A in a block of rows, which stay in the second cache level over all panels: with a part
 // of a panel beside them.
 int64_t BlockFloats() { return SecondLevelFloats() * 3 / 8; }
@@ -94,14 +104,7 @@ void RunJobs(OpContext& ctx, const Product& p, const Jobs& jobs, int64_t panels,
 
 }  // namespace
 
-int64_t SecondLevelFloats() {
-  static const int64_t floats = [] {
-    const long bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);  // 0 where it is not known
-    return std::clamp<int64_t>(bytes, 512 * 1024, 2048 * 1024) /
-           static_cast<int64_t>(sizeof(float));
-  }();
-  return floats;
-}
+int64_t StagedFloats() { return std::min<int64_t>(128 * 1024, SecondLevelFloats() / 2); }
 
 void RunProduct(OpContext& ctx, const Product& p) {
   const VectorCode& code = Vectors();

@@ -188,8 +188,9 @@ struct Product {
   bool is_part = false;
 };
 
-// Floats that the second cache level of this processor holds, within what processors have.
-int64_t SecondLevelFloats();
+// Floats that one step of a layer may leave to the next, for them to be still in the second cache
+// level.
+int64_t StagedFloats();
 
 // Computes the product with the run's threads.
 void RunProduct(OpContext& ctx, const Product& product);

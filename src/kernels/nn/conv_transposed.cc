@@ -198,10 +198,9 @@ Status TransposedFilter::Run(OpContext& ctx, const WindowGeometry& g, const floa
   }
   // So many rows at a time that they are still in the second cache level when steps are applied,
   // and enough for products to be worth their weights.
-  const int64_t floats = std::min<int64_t>(128 * 1024, SecondLevelFloats() / 2);
   const int64_t rows = g.batch * g.in[0] * g.in[1];
-  const int64_t block =
-      std::clamp<int64_t>(floats / (g.in[2] * out_channels_), std::min<int64_t>(rows, 16), rows);
+  const int64_t block = std::clamp<int64_t>(StagedFloats() / (g.in[2] * out_channels_),
+                                            std::min<int64_t>(rows, 16), rows);
   Tensor memory;
   if (any_short) {
     SM_ASSIGN_OR_RETURN(memory,

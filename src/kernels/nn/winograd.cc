@@ -13,10 +13,8 @@
 namespace savedmodel {
 namespace {
 
-// Floats of frequencies that a block of tiles may have, so that they stay in the second cache
-// level; but about so many tiles that the filter, which is read once for each block, does not
+// Tiles that a block has at least, about, so that the filter, which is read once for each, does not
 // dominate.
-int64_t BlockFloats() { return std::min<int64_t>(128 * 1024, SecondLevelFloats() / 2); }
 constexpr int64_t kFewTiles = 24;
 // Planes of a volume's output that a tile has at least, where windows are several planes deep and
 // so share planes of the input.
@@ -73,7 +71,7 @@ class Convolution {
     TakeLimits(&step_, end_, &low_, &high_);
     if (g.window[0] > 1) {
       const int64_t floats = frequencies() * (g.stride[0] * g.channels + out_channels);
-      const int64_t most = std::max(kLeastPlanes, BlockFloats() / floats);
+      const int64_t most = std::max(kLeastPlanes, StagedFloats() / floats);
       planes_ = CeilDiv(g.out[0], CeilDiv(g.out[0], most));
       in_planes_ = (planes_ - 1) * g.stride[0] + (g.window[0] - 1) * g.dilation[0] + 1;
     }
@@ -81,7 +79,7 @@ class Convolution {
     layers_ = CeilDiv(g.out[0], planes_);
     tiles_ = g.batch * layers_ * rows_ * columns_;
     const int64_t floats = frequencies() * (in_planes_ * g.channels + planes_ * out_channels);
-    blocks_ = CeilDiv(tiles_, std::max<int64_t>(1, BlockFloats() / floats));
+    blocks_ = CeilDiv(tiles_, std::max<int64_t>(1, StagedFloats() / floats));
     blocks_ = std::clamp<int64_t>((tiles_ * planes_ + kFewTiles / 2) / kFewTiles, 1, blocks_);
   }
 

@@ -61,14 +61,11 @@ template <class Number, int kRows, int kVectors, bool kIsPaired, int kCopies>
 void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
   constexpr int kWhole = kVectors - (kIsPaired ? 1 : 0);  // vectors of one row of B
   // Sums begin with the bias: where they are short, adding it later counts.
-  Vec first[kVectors] = {};
-  if (p.bias != nullptr) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) first[v] = LoadOfRow<kVectors>(p.bias, v, p.columns);
+  Vec first[kVectors];
+  LoadBias(p, first);
 #if SM_LANES == 16
-    if constexpr (kIsPaired) first[kWhole] = InTurns(first[kWhole], Vec{});
+  if constexpr (kIsPaired) first[kWhole] = InTurns(first[kWhole], Vec{});
 #endif
-  }
   Vec sums[kCopies][kRows][kVectors];
 #pragma GCC unroll 4
   for (int i = 0; i < kCopies; ++i) {

@@ -39,14 +39,10 @@ template <int kVectors, bool kIsPaired, int kDepth>
 void RunRows(const PanelArgs& p, int64_t row, int64_t end) {
   constexpr int kRows = MaxRows(kVectors);
   constexpr bool kIsTwice = kIsPaired || LeastCopies(kVectors) == 2;  // of the last vector
-  Vec bias[kVectors] = {};
-  if (p.bias != nullptr) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) bias[v] = LoadOfRow<kVectors>(p.bias, v, p.columns);
-  }
-  const int64_t last = p.columns - (kVectors - 1) * kLanes, tail = last < kLanes ? last : kLanes;
+  Vec bias[kVectors];
+  LoadBias(p, bias);
   const float low = p.low, high = p.high;
-  const int64_t taps = p.taps, c_stride = p.c_stride;
+  const int64_t taps = p.taps, c_stride = p.c_stride, columns = p.columns;
   const int64_t* const distances = p.distances;
   for (int64_t at = row; at < end; at += kRows) {
     const int64_t first = at + kRows > end ? end - kRows : at;  // some rows once more
@@ -105,12 +101,7 @@ void RunRows(const PanelArgs& p, int64_t row, int64_t end) {
     for (int r = 0; r < kRows; ++r, c += c_stride) {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
-        const Vec sum = AtMost(AtLeast(sums[r][v], low), high);
-        if (v + 1 < kVectors) {
-          Store(c + v * kLanes, sum);
-        } else {
-          StoreSome(c + v * kLanes, sum, tail);
-        }
+        StoreOfRow<kVectors>(c, v, AtMost(AtLeast(sums[r][v], low), high), columns);
       }
     }
   }
@@ -175,12 +166,9 @@ void PassRows(const PanelArgs& p, int64_t row, int64_t end) {
 template <int kVectors>
 void ShortRows(const PanelArgs& p, int64_t row, int64_t end) {
   constexpr int kRows = MaxRows(kVectors), kWidth = kVectors * kLanes;
-  Vec bias[kVectors] = {};
-  if (p.bias != nullptr) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) bias[v] = LoadOfRow<kVectors>(p.bias, v, p.columns);
-  }
-  const int64_t depth = p.depth, stride = p.taps_stride, c_stride = p.c_stride;
+  Vec bias[kVectors];
+  LoadBias(p, bias);
+  const int64_t depth = p.depth, stride = p.taps_stride, c_stride = p.c_stride, columns = p.columns;
   const float low = p.low, high = p.high;
   const float* const* a = p.a + (row - p.row_begin) * stride;
   float* c = p.c + row * c_stride;
@@ -209,17 +197,11 @@ void ShortRows(const PanelArgs& p, int64_t row, int64_t end) {
     }
     for (; k < depth; ++k) step(k);
     float* to = c;
-    const int64_t tail = p.columns - (kVectors - 1) * kLanes;
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r, to += c_stride) {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
-        const Vec sum = AtMost(AtLeast(sums[r][v], low), high);
-        if (v + 1 < kVectors || tail >= kLanes) {
-          Store(to + v * kLanes, sum);
-        } else {
-          StoreSome(to + v * kLanes, sum, tail);
-        }
+        StoreOfRow<kVectors>(to, v, AtMost(AtLeast(sums[r][v], low), high), columns);
       }
     }
   }

@@ -92,6 +92,24 @@ inline __attribute__((always_inline)) Vec LoadOfRow(const float* row, int v, int
                                             : Load(row + v * kLanes);
 }
 
+template <int kVectors>
+inline __attribute__((always_inline)) void StoreOfRow(float* row, int v, Vec x, int64_t columns) {
+  const int64_t tail = columns - v * kLanes;
+  if (v == kVectors - 1 && tail < kLanes) {
+    StoreSome(row + v * kLanes, x, tail);
+  } else {
+    Store(row + v * kLanes, x);
+  }
+}
+// The bias of a panel's columns, 0 where there is none.
+template <int kVectors>
+inline __attribute__((always_inline)) void LoadBias(const PanelArgs& p, Vec (&bias)[kVectors]) {
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    bias[v] = p.bias == nullptr ? Vec{} : LoadOfRow<kVectors>(p.bias, v, p.columns);
+  }
+}
+
 // Adds what follows a finished tile in registers, and writes it at row `row` of the output. Sums
 // may have the bias already.
 template <int kRows, int kVectors, bool kAddsBias = true>
@@ -136,13 +154,7 @@ inline __attribute__((always_inline)) void Finish(const PanelArgs& p, Vec (&sums
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      const int64_t tail = p.columns - v * kLanes;
-      float* to = c + r * p.c_stride + v * kLanes;
-      if (v == kVectors - 1 && tail < kLanes) {
-        StoreSome(to, sums[r][v], tail);
-      } else {
-        Store(to, sums[r][v]);
-      }
+      StoreOfRow<kVectors>(c + r * p.c_stride, v, sums[r][v], p.columns);
     }
   }
 }
