@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Records what TensorFlow answers to small graphs, as conformance files in tests/data/graphs: with
-the control flow of TensorFlow 1, layers over embeddings, and recurrent layers.
+the control flow of TensorFlow 1, layers over embeddings, recurrent layers, and batches of images.
 
 usage: tools/record_graph_cases.py      (needs tensorflow, tf_keras and protoc)
 
@@ -474,6 +474,74 @@ def effects_of_results():
     return waiting_for(results, x, v, both(x=X, most=np.float32(9)) + both(x=X, most=np.float32(1)))
 
 
+def images(*batches, size=144):
+    """Images that grow so large that the values of a batch leave the caches."""
+    x = v1.placeholder(tf.float32, [None, 9, 9, 2], "x")
+    r = np.random.default_rng(8)
+    steps = [{"x": r.normal(0, 1, (n, 9, 9, 2)).astype(np.float32)} for n in batches]
+    return tf.image.resize(x, [size, size]), steps
+
+
+def conv(x, *filter_shape, stride=1, seed=0):
+    w = normal(*filter_shape, seed=seed) / np.sqrt(np.prod(filter_shape[:3]))
+    return tf.nn.conv2d(x, w, stride, "SAME") + normal(filter_shape[3], seed=seed + 1)
+
+
+def batch_residual():
+    x, steps = images(11, 8, 1)
+    x = tf.nn.relu(conv(x, 3, 3, 2, 16))
+    for i in range(2):
+        x = tf.nn.relu(conv(tf.nn.relu(conv(x, 3, 3, 16, 16, seed=i)), 1, 1, 16, 16, seed=i) + x)
+    pooled = tf.nn.max_pool2d(x, 3, 2, "SAME")
+    return [tf.reduce_mean(pooled, [1, 2]), tf.reduce_max(x, [1, 2, 3])], steps
+
+
+def batch_squeezed():
+    """A factor for each channel of each image, by way of shapes that name the batch's size."""
+    x, steps = images(7, 2)
+    x = tf.nn.silu(conv(x, 3, 3, 2, 24))
+    x = tf.nn.silu(tf.nn.depthwise_conv2d(x, normal(3, 3, 24, 1), [1, 1, 1, 1], "SAME"))
+    s = tf.reshape(tf.reduce_mean(x, [1, 2]), tf.stack([tf.shape(x)[0], 1, 1, 24]))
+    s = tf.nn.sigmoid(conv(tf.nn.silu(conv(s, 1, 1, 24, 6)), 1, 1, 6, 24))
+    x = conv(x * s, 1, 1, 24, 8)
+    whole = tf.nn.avg_pool2d(x, 144, 144, "VALID")
+    return [tf.reduce_mean(x, [1, 2]), tf.squeeze(whole, [1, 2])], steps
+
+
+def batch_decoder():
+    x, steps = images(9, 3)
+    skip = tf.nn.relu(conv(x, 3, 3, 2, 16))
+    y = tf.nn.relu(conv(skip, 3, 3, 16, 24, stride=2))
+    size = tf.stack([tf.shape(y)[0], 144, 144, 16])
+    y = tf.nn.relu(tf.nn.conv2d_transpose(y, normal(3, 3, 16, 24), size, [1, 2, 2, 1], "SAME"))
+    y = conv(tf.concat([y, skip], -1), 1, 1, 32, 3)
+    y = tf.pad(y, [[0, 0], [1, 1], [2, 2], [0, 0]], "REFLECT")
+    return [tf.reduce_mean(tf.nn.softmax(y), [1, 2]), y[:, ::48, ::48]], steps
+
+
+def batch_of_operands():
+    """Operands that hold a part for each example; statistics over the whole batch."""
+    x, steps = images(6, 6, size=180)
+    x = tf.nn.relu(conv(x, 3, 3, 2, 16)) * normal(6, 1, 1, 16) + normal(6, 180, 1, 1)
+    y = conv(x, 3, 3, 16, 16)
+    y = y - tf.reduce_mean(y, 0, keepdims=True)
+    z = tf.nn.relu(conv(y, 1, 1, 16, 16)) * tf.reduce_max(x, [1, 2], keepdims=True)
+    z = tf.concat([z, tf.tile(normal(6, 180, 1, 4), [1, 1, 180, 1])], 3)
+    return [tf.reduce_max(z, [1, 2]), tf.reduce_max(conv(z, 1, 1, 20, 4)[::-1], [1, 2])], steps
+
+
+def batch_of_equal_sizes():
+    """As many rows, columns and channels as examples: dimensions change places, are summed over."""
+    x = v1.placeholder(tf.float32, [None, 4, 4, 64], "x")
+    r = np.random.default_rng(8)
+    steps = [{"x": r.normal(0, 1, (64, 4, 4, 64)).astype(np.float32)}]
+    x = tf.nn.relu(conv(tf.image.resize(x, [64, 64]), 1, 1, 64, 64))
+    turned = tf.nn.relu(conv(tf.transpose(x, [1, 0, 2, 3]), 1, 1, 64, 64) * 0.5)
+    sums = tf.reduce_sum(turned, 0)
+    return [tf.reduce_mean(sums, [1, 2]), tf.reduce_mean(turned[:, ::9], [1, 2]),
+            tf.reduce_mean(tf.nn.relu(sums + tf.reduce_max(x, 1)), 2)], steps
+
+
 def waiting_for(results, x, v, feeds):
     """Each result, what waits for one, and what variable v is behind that."""
     fetches = [[t] for t in results]
@@ -558,6 +626,7 @@ def main():
     record_all("masked_rnn", "masked_")
     record_all("trained_rnn", "trained_")
     record_all("unneeded", "unneeded_")
+    record_all("batches", "batch_")
 
 
 if __name__ == "__main__":

@@ -232,6 +232,10 @@ struct OpDef {
   InPlace in_place = InPlace::kNo;
   /// Runs long, and mostly on one thread: such ops that do not need each other run at once.
   bool is_long = false;
+  /// Where the outputs, and the inputs that are not constant, have as many examples along their
+  /// first dimension, example i of the outputs is made of example i of those inputs alone, however
+  /// many there are: a batch may be run in slices. Scalar functions need not say so.
+  bool per_example = false;
 };
 
 // ------------------------------------------------------------------------- what a shape fn sees

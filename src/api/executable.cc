@@ -98,16 +98,28 @@ struct Executable::Compiled {
     return Status();
   }
 
+  // The graph of a library function for arguments of `shapes`.
+  StatusOr<Graph> SpecializedFunction(const FuncAttr& f, Span<const Shape> shapes) {
+    if (optimize.library->HasAdded(f.name)) {
+      SM_ASSIGN_OR_RETURN(const auto function, optimize.library->Get(f));
+      if (function->is_specialized) return function->graph;
+    }
+    SM_ASSIGN_OR_RETURN(const Graph* original, OptimizedFunction(f));
+    Graph graph = *original;
+    SM_RETURN_IF_ERROR(Enter(f.name));
+    const Status status = Specialize(&optimize, shapes, &graph);
+    in_progress.pop_back();
+    SM_RETURN_IF_ERROR(status.At(f.name));
+    return graph;
+  }
+
   StatusOr<std::shared_ptr<const CompiledFunction>> CompileFunction(const FuncAttr& f,
                                                                     Span<const Shape> shapes) {
     const std::string key = ShapesKey(f.name, shapes);
     if (const auto known = functions[key].lock()) return known;
-    SM_ASSIGN_OR_RETURN(const Graph* original, OptimizedFunction(f));
-    Graph graph = *original;
+    SM_ASSIGN_OR_RETURN(Graph graph, SpecializedFunction(f, shapes));
     SM_RETURN_IF_ERROR(Enter(f.name));
-    Status status = Specialize(&optimize, shapes, &graph);
-    StatusOr<std::shared_ptr<const Plan>> plan = status;
-    if (status.ok()) plan = Plan::Make(std::move(graph), optimize.env);
+    StatusOr<std::shared_ptr<const Plan>> plan = Plan::Make(std::move(graph), optimize.env);
     in_progress.pop_back();
     if (!plan.ok()) return plan.status().At(f.name);
     functions[key] = *plan;

@@ -13,10 +13,11 @@ namespace {
 // Ops whose outputs can be dead.
 bool MakesDeadValues(const Node& node) { return SplitsDeadness(node) || IsMerge(node); }
 
-// A user that may hold on to an input beyond its step. What a branch keeps, its own plan knows.
+// A user that may hold on to an input beyond its step. What a function keeps that is called in
+// place, its own plan knows.
 bool KeepsInputs(const Node& node) {
   if (node.registered == nullptr) return true;
-  if (CallsOneOfBranches(node)) return false;
+  if (CallsInPlace(node)) return false;
   if (node.registered->def->effects == Effects::kWritesState || CallsFunctions(node)) return true;
   return std::any_of(node.output_types.begin(), node.output_types.end(),
                      [](DType d) { return d == DType::kVariant || d == DType::kResource; });

@@ -183,6 +183,8 @@ bool CallsOneOfBranches(const Node& node) {
          node.op == "StatelessCase";
 }
 
+bool CallsInPlace(const Node& node) { return CallsOneOfBranches(node) || node.op == "_Slices"; }
+
 namespace {
 
 // A node whose op is the name of a library function calls it (TensorFlow 1's Defun).

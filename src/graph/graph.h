@@ -115,6 +115,8 @@ struct GraphFunction {
   std::vector<GraphArg> inputs;
   std::vector<GraphArg> outputs;
   bool stateful = false;
+  // The graph has been specialised for the shapes of its arguments: there is nothing left to do.
+  bool is_specialized = false;
   Graph graph;
 };
 
@@ -155,5 +157,9 @@ bool IsWhile(const Node& node);
 
 // True for If and Case in their forms.
 bool CallsOneOfBranches(const Node& node);
+
+// True for ops that run functions on inputs where these lie: what a function keeps beyond its run
+// it copies.
+bool CallsInPlace(const Node& node);
 
 }  // namespace savedmodel

@@ -244,6 +244,8 @@ Status Specialize(OptimizeContext* context, Span<const Shape> arg_shapes, Graph*
   SM_RETURN_IF_ERROR(FuseDepthwiseBlocks(context, graph));
   SM_RETURN_IF_ERROR(FuseElementwise(context, graph));
   graph->Compact();
+  SM_RETURN_IF_ERROR(SliceBatches(context, graph));
+  graph->Compact();
   return Status();
 }
 

@@ -174,6 +174,10 @@ Status FuseElementwise(OptimizeContext* context, Graph* graph);
 // not fit into the cache. After FuseEpilogues.
 Status FuseDepthwiseBlocks(OptimizeContext* context, Graph* graph);
 
+// Runs ops between which a batch has values that leave the caches some examples at a time, as one
+// op that calls a function. The last pass.
+Status SliceBatches(OptimizeContext* context, Graph* graph);
+
 // ------------------------------------------------------------------------------------- helpers
 
 // Replaces outputs all over a graph.

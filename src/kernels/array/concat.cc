@@ -345,7 +345,8 @@ constexpr OpDef kOps[] = {
     {.signature = "ConcatV2(values: N * T, axis: Tidx) -> (output: T); N: int >= 2; T: type; "
                   "Tidx: {int32,int64} = int32",
      .shape = ConcatShape<false>,
-     .build = BuildPlain<Concat<false>>},
+     .build = BuildPlain<Concat<false>>,
+     .per_example = true},
     {.signature = "Pack(values: N * T) -> (output: T); N: int >= 1; T: type; axis: int = 0",
      .shape = PackShape,
      .build = BuildPack},

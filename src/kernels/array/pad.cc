@@ -205,7 +205,8 @@ constexpr OpDef kOps[] = {
     {.signature = "MirrorPad(input: T, paddings: Tpaddings) -> (output: T); T: type; "
                   "Tpaddings: {int32,int64} = int32; mode: {'REFLECT','SYMMETRIC'}",
      .shape = PadShape<1>,
-     .build = BuildMirrorPad},
+     .build = BuildMirrorPad,
+     .per_example = true},
     {.signature = "MirrorPadGrad(input: T, paddings: Tpaddings) -> (output: T); T: type; "
                   "Tpaddings: {int32,int64} = int32; mode: {'REFLECT','SYMMETRIC'}",
      .shape = PadShape<-1>,
@@ -213,11 +214,13 @@ constexpr OpDef kOps[] = {
     {.signature = "Pad(input: T, paddings: Tpaddings) -> (output: T); T: type; "
                   "Tpaddings: {int32,int64} = int32",
      .shape = PadShape<1>,
-     .build = BuildPlain<Pad>},
+     .build = BuildPlain<Pad>,
+     .per_example = true},
     {.signature = "PadV2(input: T, paddings: Tpaddings, constant_values: T) -> (output: T); "
                   "T: type; Tpaddings: {int32,int64} = int32",
      .shape = PadShape<1>,
-     .build = BuildPlain<Pad>},
+     .build = BuildPlain<Pad>,
+     .per_example = true},
 };
 static_assert(RowsAreSound(kOps));
 

@@ -183,7 +183,8 @@ constexpr OpDef kOps[] = {
                   "Tdim: {int32,int64} = int32",
      .shape = ExpandDimsShape,
      .build = BuildPlain<ExpandDims>,
-     .in_place = InPlace::kAliasesInput0},
+     .in_place = InPlace::kAliasesInput0,
+     .per_example = true},
     {.signature = "QuantizedReshape(tensor: T, shape: Tshape, input_min: float, "
                   "input_max: float) -> (output: T, output_min: float, output_max: float); "
                   "T: type; Tshape: {int32,int64} = int32",
@@ -196,7 +197,8 @@ constexpr OpDef kOps[] = {
                   "Tshape: {int32,int64} = int32",
      .shape = ReshapeShape,
      .build = BuildPlain<Reshape>,
-     .in_place = InPlace::kAliasesInput0},
+     .in_place = InPlace::kAliasesInput0,
+     .per_example = true},
     {.signature = "Shape(input: T) -> (output: out_type); T: type; "
                   "out_type: {int32,int64} = int32",
      .shape = ShapesShape,
@@ -212,7 +214,8 @@ constexpr OpDef kOps[] = {
     {.signature = "Squeeze(input: T) -> (output: T); T: type; squeeze_dims: list(int) >= 0 = []",
      .shape = SqueezeShape,
      .build = BuildSqueeze,
-     .in_place = InPlace::kAliasesInput0},
+     .in_place = InPlace::kAliasesInput0,
+     .per_example = true},
 };
 static_assert(RowsAreSound(kOps));
 

@@ -238,7 +238,8 @@ constexpr OpDef kOps[] = {
     {.signature = "DepthToSpace(input: T) -> (output: T); T: type; block_size: int >= 2; "
                   "data_format: {'NHWC','NCHW','NCHW_VECT_C'} = 'NHWC'",
      .shape = DepthShape<false>,
-     .build = BuildDepth<false>},
+     .build = BuildDepth<false>,
+     .per_example = true},
     {.signature = "SpaceToBatch(input: T, paddings: Tpaddings) -> (output: T); T: type; "
                   "Tpaddings: {int32,int64} = int32; block_size: int >= 2",
      .shape = BatchShape<true>,
@@ -251,7 +252,8 @@ constexpr OpDef kOps[] = {
     {.signature = "SpaceToDepth(input: T) -> (output: T); T: type; block_size: int >= 2; "
                   "data_format: {'NHWC','NCHW','NCHW_VECT_C'} = 'NHWC'",
      .shape = DepthShape<true>,
-     .build = BuildDepth<true>},
+     .build = BuildDepth<true>,
+     .per_example = true},
 };
 static_assert(RowsAreSound(kOps));
 

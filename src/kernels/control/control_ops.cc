@@ -4,7 +4,8 @@ namespace savedmodel {
 
 std::vector<Span<const OpDef>> ControlFamilies() {
   return {
-      BatchOps(), CallOps(), LoopOps(), MessageOps(), SummaryOps(), SwitchMergeOps(), WhileOps(),
+      BatchOps(),  CallOps(),    LoopOps(),        MessageOps(),
+      SlicesOps(), SummaryOps(), SwitchMergeOps(), WhileOps(),
   };
 }
 

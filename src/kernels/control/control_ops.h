@@ -14,6 +14,7 @@ Span<const OpDef> BatchOps();
 Span<const OpDef> CallOps();
 Span<const OpDef> LoopOps();
 Span<const OpDef> MessageOps();
+Span<const OpDef> SlicesOps();
 Span<const OpDef> SummaryOps();
 Span<const OpDef> SwitchMergeOps();
 Span<const OpDef> WhileOps();

@@ -367,15 +367,18 @@ constexpr OpDef kOps[] = {
     {.signature = "ResizeArea(images: T, size: int32) -> (resized_images: float); " SM_INTS
                   "align_corners: bool = false",
      .shape = ResizeShape,
-     .build = BuildResize<Method::kArea>},
+     .build = BuildResize<Method::kArea>,
+     .per_example = true},
     {.signature =
          "ResizeBicubic(images: T, size: int32) -> (resized_images: float); " SM_INTS SM_CENTERS,
      .shape = ResizeShape,
-     .build = BuildResize<Method::kBicubic>},
+     .build = BuildResize<Method::kBicubic>,
+     .per_example = true},
     {.signature =
          "ResizeBilinear(images: T, size: int32) -> (resized_images: float); " SM_INTS SM_CENTERS,
      .shape = ResizeShape,
-     .build = BuildResize<Method::kBilinear>},
+     .build = BuildResize<Method::kBilinear>,
+     .per_example = true},
     {.signature = "ResizeBilinearGrad(grads: float, original_image: T) -> (output: T); "
                   "T: {float,bfloat16,half,double}; " SM_CENTERS,
      .shape = shape::SameAsInput1,
@@ -383,7 +386,8 @@ constexpr OpDef kOps[] = {
     {.signature = "ResizeNearestNeighbor(images: T, size: int32) -> (resized_images: T); " SM_INTS
          SM_CENTERS,
      .shape = ResizeShape,
-     .build = BuildNearest},
+     .build = BuildNearest,
+     .per_example = true},
     {.signature = "ResizeNearestNeighborGrad(grads: T, size: int32) -> (output: T); "
                   "T: {uint8,int8,int32,half,float,double,bfloat16}; " SM_CENTERS,
      .shape = ResizeShape,

@@ -306,12 +306,14 @@ constexpr OpDef kOps[] = {
                   "parameters: list(float); ops: string = ''",
      .shape = ElementwiseShape,
      .build = BuildElementwise,
-     .in_place = InPlace::kAnyInput},
+     .in_place = InPlace::kAnyInput,
+     .per_example = true},
     {.signature = "_ElementwiseSum(inputs: N * float) -> (y: float); N: int >= 1; "
                   "program: list(int); parameters: list(float); ops: string = ''; "
                   "mean: bool = false; keep_dims: bool = false; of_sums: int = 0",
      .shape = ElementwiseSumShape,
-     .build = BuildElementwiseSum},
+     .build = BuildElementwiseSum,
+     .per_example = true},
 };
 static_assert(RowsAreSound(kOps));
 

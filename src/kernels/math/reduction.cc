@@ -257,19 +257,22 @@ constexpr OpDef kOps[] = {
          "{float,double,int32,uint8,int16,int8,int64,bfloat16,uint16,half,uint32,uint64,qint8,"
          "quint8,qint32,qint16,quint16}; Tidx: {int32,int64} = int32",
      .shape = ReductionShape,
-     .build = BuildPlain<(RunReduction<kReals, MaxReducer>)>},
+     .build = BuildPlain<(RunReduction<kReals, MaxReducer>)>,
+     .per_example = true},
     {.signature =
          "Mean(input: T, reduction_indices: Tidx) -> (output: T); keep_dims: bool = false; T: "
          "{float,double,int32,uint8,int16,int8,complex64,int64,qint8,quint8,qint32,bfloat16,"
          "qint16,quint16,uint16,complex128,half,uint32,uint64}; Tidx: {int32,int64} = int32",
      .shape = ReductionShape,
-     .build = BuildPlain<(RunReduction<kNumbers, MeanReducer>)>},
+     .build = BuildPlain<(RunReduction<kNumbers, MeanReducer>)>,
+     .per_example = true},
     {.signature =
          "Min(input: T, reduction_indices: Tidx) -> (output: T); keep_dims: bool = false; T: "
          "{float,double,int32,uint8,int16,int8,int64,bfloat16,uint16,half,uint32,uint64,qint8,"
          "quint8,qint32,qint16,quint16}; Tidx: {int32,int64} = int32",
      .shape = ReductionShape,
-     .build = BuildPlain<(RunReduction<kReals, MinReducer>)>},
+     .build = BuildPlain<(RunReduction<kReals, MinReducer>)>,
+     .per_example = true},
     {.signature =
          "Prod(input: T, reduction_indices: Tidx) -> (output: T); keep_dims: bool = false; T: "
          "{float,double,int32,uint8,int16,int8,complex64,int64,qint8,quint8,qint32,bfloat16,"
@@ -281,7 +284,8 @@ constexpr OpDef kOps[] = {
          "{float,double,int32,uint8,int16,int8,complex64,int64,qint8,quint8,qint32,bfloat16,"
          "qint16,quint16,uint16,complex128,half,uint32,uint64}; Tidx: {int32,int64} = int32",
      .shape = ReductionShape,
-     .build = BuildPlain<(RunReduction<kNumbers, SumReducer>)>},
+     .build = BuildPlain<(RunReduction<kNumbers, SumReducer>)>,
+     .per_example = true},
 };
 static_assert(RowsAreSound(kOps));
 

@@ -329,21 +329,24 @@ constexpr OpDef kOps[] = {
                   "dilations: list(int) = [1, 1, 1, 1]",
      .shape = Conv2DShape,
      .build = BuildConv2D,
-     .fusion = {.accepts_epilogue = true}},
+     .fusion = {.accepts_epilogue = true},
+     .per_example = true},
     {.signature = "Conv3D(input: T, filter: T) -> (output: T); T: {half,bfloat16,float,double}; "
                   "strides: list(int) >= 5; padding: {'SAME','VALID'}; "
                   "data_format: {'NDHWC','NCDHW'} = 'NDHWC'; "
                   "dilations: list(int) = [1, 1, 1, 1, 1]",
      .shape = ConvShape<3>,
      .build = BuildConv<3>,
-     .fusion = {.accepts_epilogue = true}},
+     .fusion = {.accepts_epilogue = true},
+     .per_example = true},
     {.signature = "_ScaledConv2D(input: float, filter: float, scale: float) -> (output: float); "
                   "strides: list(int); padding: {'SAME','VALID','EXPLICIT'}; "
                   "explicit_paddings: list(int) = []; data_format: {'NHWC','NCHW'} = 'NHWC'; "
                   "dilations: list(int) = [1, 1, 1, 1]",
      .shape = ScaledConv2DShape,
      .build = BuildConv<2, true>,
-     .fusion = {.accepts_epilogue = true}},
+     .fusion = {.accepts_epilogue = true},
+     .per_example = true},
 };
 static_assert(RowsAreSound(kOps));
 

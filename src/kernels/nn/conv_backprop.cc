@@ -353,7 +353,8 @@ constexpr OpDef kOps[] = {
                   "use_cudnn_on_gpu: bool = true; " SM_2D,
      .shape = InputShape<2, false>,
      .build = BuildInput<2, false>,
-     .fusion = {.accepts_epilogue = true}},
+     .fusion = {.accepts_epilogue = true},
+     .per_example = true},
     {.signature = "Conv3DBackpropFilterV2(input: T, filter_sizes: int32, out_backprop: T) -> "
                   "(output: T); T: {half,bfloat16,float,double}; " SM_3D,
      .shape = FilterShape<3>,
@@ -369,7 +370,8 @@ constexpr OpDef kOps[] = {
          "(output: T); T: {half,bfloat16,float,double}; Tshape: {int32,int64} = int32; " SM_3D,
      .shape = InputShape<3, false>,
      .build = BuildInput<3, false>,
-     .fusion = {.accepts_epilogue = true}},
+     .fusion = {.accepts_epilogue = true},
+     .per_example = true},
     {.signature = "DepthwiseConv2dNativeBackpropFilter(input: T, filter_sizes: int32, "
                   "out_backprop: T) -> (output: T); T: {half,bfloat16,float,double}; " SM_2D,
      .shape = FilterShape<2>,

@@ -242,7 +242,8 @@ constexpr OpDef kOps[] = {
                   "data_format: {'NHWC','NCHW'} = 'NHWC'; dilations: list(int) = [1, 1, 1, 1]",
      .shape = DepthwiseShape,
      .build = BuildDepthwise,
-     .fusion = {.accepts_epilogue = true}},
+     .fusion = {.accepts_epilogue = true},
+     .per_example = true},
 };
 static_assert(RowsAreSound(kOps));
 

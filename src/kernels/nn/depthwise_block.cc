@@ -284,7 +284,8 @@ constexpr OpDef kOps[] = {
                   "expand_strides: list(int); expand_padding: {'SAME','VALID','EXPLICIT'}; "
                   "expand_explicit_paddings: list(int) = []",
      .shape = BlockShape,
-     .build = BuildBlock},
+     .build = BuildBlock,
+     .per_example = true},
 };
 static_assert(RowsAreSound(kOps));
 

@@ -59,7 +59,8 @@ constexpr OpDef kOps[] = {
     {.signature = "LRN(input: T) -> (output: T); depth_radius: int = 5; bias: float = 1.0; "
                   "alpha: float = 1.0; beta: float = 0.5; T: {half,bfloat16,float} = float",
      .shape = LrnShape,
-     .build = BuildLrn},
+     .build = BuildLrn,
+     .per_example = true},
 };
 static_assert(RowsAreSound(kOps));
 

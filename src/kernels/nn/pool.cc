@@ -338,30 +338,35 @@ constexpr OpDef kOps[] = {
                   "strides: list(int) >= 4; padding: {'SAME','VALID'}; "
                   "data_format: {'NHWC','NCHW'} = 'NHWC'; T: {half,bfloat16,float,double}",
      .shape = StaticShape<2, false>,
-     .build = Build<Average, 2, false, kFloats>},
+     .build = Build<Average, 2, false, kFloats>,
+     .per_example = true},
     {.signature = "AvgPool3D(input: T) -> (output: T); ksize: list(int) >= 5; "
                   "strides: list(int) >= 5; padding: {'SAME','VALID'}; "
                   "data_format: {'NDHWC','NCDHW'} = 'NDHWC'; T: {half,bfloat16,float,double}",
      .shape = StaticShape<3, false>,
-     .build = Build<Average, 3, false, kFloats>},
+     .build = Build<Average, 3, false, kFloats>,
+     .per_example = true},
     {.signature = "MaxPool(input: T) -> (output: T); "
                   "T: {half,bfloat16,float,double,int32,int64,uint8,int16,int8,uint16,qint8} = "
                   "float; ksize: list(int) >= 4; strides: list(int) >= 4; "
                   "padding: {'SAME','VALID','EXPLICIT'}; explicit_paddings: list(int) = []; "
                   "data_format: {'NHWC','NCHW','NCHW_VECT_C'} = 'NHWC'",
      .shape = StaticShape<2, true>,
-     .build = Build<Max, 2, true, kReals>},
+     .build = Build<Max, 2, true, kReals>,
+     .per_example = true},
     {.signature = "MaxPool3D(input: T) -> (output: T); ksize: list(int) >= 5; "
                   "strides: list(int) >= 5; padding: {'SAME','VALID'}; "
                   "data_format: {'NDHWC','NCDHW'} = 'NDHWC'; T: {half,bfloat16,float}",
      .shape = StaticShape<3, false>,
-     .build = Build<Max, 3, false, kFloats>},
+     .build = Build<Max, 3, false, kFloats>,
+     .per_example = true},
     {.signature = "MaxPoolV2(input: T, ksize: int32, strides: int32) -> (output: T); "
                   "T: {half,bfloat16,float,double,int32,int64,uint8,int16,int8,uint16,qint8} = "
                   "float; padding: {'SAME','VALID'}; "
                   "data_format: {'NHWC','NCHW','NCHW_VECT_C'} = 'NHWC'",
      .shape = MaxPoolV2Shape,
-     .build = BuildMaxPoolV2},
+     .build = BuildMaxPoolV2,
+     .per_example = true},
     {.signature = "QuantizedAvgPool(input: T, min_input: float, max_input: float) -> "
                   "(output: T, min_output: float, max_output: float); T: {qint8,quint8}; "
                   "ksize: list(int); strides: list(int); padding: {'SAME','VALID'}",

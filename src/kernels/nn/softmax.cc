@@ -101,7 +101,8 @@ constexpr OpDef kOps[] = {
     {.signature = "Softmax(logits: T) -> (softmax: T); T: {half,bfloat16,float,double}",
      .shape = SoftmaxShape,
      .build = BuildPlain<RunSoftmax<false>>,
-     .in_place = InPlace::kInput0},
+     .in_place = InPlace::kInput0,
+     .per_example = true},
 };
 static_assert(RowsAreSound(kOps));
 
