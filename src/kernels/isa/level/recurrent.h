@@ -379,10 +379,11 @@ void Turn(const TurnArgs& p, int64_t block_begin, int64_t block_end) {
     const float* weights = p.weights + block * size;
     const bool last = i + 1 == block_end;
     const float* next = last ? weights : p.backward ? weights - size : weights + size;
-    TileRows<kGates>(p.rows, p.depth, next, [&](int64_t row, int n, Ahead ahead) {
-      CallTurnTile<kGates, MaxRows(kGates)>(n, p, weights, row, ahead, sums);
-      FinishRows<Cell>(p, sums, n, row, block * kLanes);
-    });
+    TileRows<kGates, kMostLinesOfSecondLevel>(
+        p.rows, p.depth, next, [&](int64_t row, int n, Ahead ahead) {
+          CallTurnTile<kGates, MaxRows(kGates)>(n, p, weights, row, ahead, sums);
+          FinishRows<Cell>(p, sums, n, row, block * kLanes);
+        });
   }
 }
 

@@ -159,7 +159,9 @@ inline __attribute__((always_inline)) void Finish(const PanelArgs& p, Vec (&sums
   }
 }
 
-constexpr int kMostLines = kLanes == 8 ? 2 : 4;
+constexpr int kMostLines = kLanes == 8 ? 2 : 8;
+// The same of what the second cache level holds: more would only be in the way.
+constexpr int kMostLinesOfSecondLevel = kLanes == 8 ? 2 : 4;
 // Cache lines that a tile fetches for what comes after it, `lines` of them for every fourth k. They
 // go into the first cache level: AMD drops what is for another one and on a page that it must look
 // up.
@@ -197,7 +199,7 @@ inline __attribute__((always_inline)) void LookUpPages(const PanelArgs& p, const
 // Calls tile(first row, rows, ahead) so that `rows` rows are spread evenly over tiles, which fetch
 // what is `next` between them: as many lines for each of `depth` steps as they read of the panel. A
 // panel that is read once the processor fetches fast enough itself.
-template <int kVectors, class F>
+template <int kVectors, int kMost = kMostLines, class F>
 inline void TileRows(int64_t rows, int64_t depth, const float* next, F&& tile) {
   constexpr int kRows = MaxRows(kVectors);
   constexpr int kPanelLines = 4 * kVectors * kLanes / kLine;  // of four steps
@@ -205,7 +207,7 @@ inline void TileRows(int64_t rows, int64_t depth, const float* next, F&& tile) {
   Ahead ahead{next, 0};
   if (tiles > 1) {
     const int64_t lines = (kPanelLines + tiles - 1) / tiles;
-    ahead.lines = static_cast<int>(lines < kMostLines ? lines : kMostLines);
+    ahead.lines = static_cast<int>(lines < kMost ? lines : kMost);
   }
   const float* const end = next + depth * kVectors * kLanes;
   for (int64_t done = 0; tiles > 0; --tiles) {
