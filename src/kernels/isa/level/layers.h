@@ -1,4 +1,4 @@
-// Parts of layers: layer and local response normalisation, the weights of attention.
+// Parts of layers: layer and local response normalisation.
 #pragma once
 
 #include "src/kernels/isa/level/math.h"
@@ -78,32 +78,6 @@ void NormalizeChannels(const ChannelNormArgs& a, const float* x, int64_t pixels,
   const int64_t n = pixels * a.channels;
   ForVectors(n, [&](auto load, auto store) { store(y, Log(load(y)) * -a.beta); });
   ForVectors(n, [&](auto load, auto store) { store(y, load(x) * Exp(load(y))); });
-}
-
-void AttentionWeights(const AttentionArgs& a, int64_t rows) {
-  for (int64_t r = 0; r < rows; ++r) {
-    float* row = a.scores + r * a.stride;
-    const float* bias = a.bias == nullptr ? nullptr : a.bias + r * a.bias_row_stride;
-    const bool* mask = a.mask == nullptr ? nullptr : a.mask + r * a.mask_row_stride;
-    if (mask != nullptr && a.mask_column_stride == 0 && !*mask) {
-      for (int64_t i = 0; i < a.columns; ++i) row[i] = a.fill;
-    } else {
-      const bool each = mask != nullptr && a.mask_column_stride != 0;
-      for (int64_t i = 0; i < a.columns; i += kLanes) {
-        const int64_t n = a.columns - i < kLanes ? a.columns - i : kLanes;
-        const auto load = [n](const float* p) { return n < kLanes ? LoadSome(p, n) : Load(p); };
-        Vec v = load(row + i) * a.scale;
-        if (bias != nullptr) v += a.bias_column_stride == 0 ? Splat(*bias) : load(bias + i);
-        if (each) v = LoadBools(mask + i, n) != 0 ? v : Splat(a.fill);
-        if (n < kLanes) {
-          StoreSome(row + i, v, n);
-        } else {
-          Store(row + i, v);
-        }
-      }
-    }
-    SoftmaxRows(row, row, 1, a.columns, false);
-  }
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Rows: put together, pools of them, the softmax of each.
+// Rows: put together, pools of them.
 #pragma once
 
 #include "src/kernels/isa/level/math.h"
@@ -6,18 +6,6 @@
 
 namespace savedmodel {
 namespace {
-
-// Largest of n floats; NaN where one of them is NaN.
-inline float RowMaximum(const float* x, int64_t n) {
-  const auto larger = [](Vec best, Vec v) { return v > best || v != v ? v : best; };
-  Vec best = Splat(-__builtin_inff());
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) best = larger(best, Load(x + i));
-  if (i < n) {
-    best = larger(best, FirstOf(LoadSome(x + i, n - i), n - i, -__builtin_inff()));
-  }
-  return Reduce(best, larger);
-}
 
 // `kVectors` vectors of columns, the first `columns` of them.
 template <int kVectors, class Combine>
@@ -225,33 +213,6 @@ void Interpolate(const float* a, const float* b, float weight, int64_t n, float*
   if (i < n) {
     const Vec from = LoadSome(a + i, n - i);
     StoreSome(y + i, from + (LoadSome(b + i, n - i) - from) * w, n - i);
-  }
-}
-
-void SoftmaxRows(const float* x, float* y, int64_t rows, int64_t columns, bool log) {
-  for (int64_t r = 0; r < rows; ++r, x += columns, y += columns) {
-    const float largest = RowMaximum(x, columns);
-    Vec sums{};
-    int64_t i = 0;
-    for (; i + kLanes <= columns; i += kLanes) {
-      const Vec e = Exp(Load(x + i) - largest);
-      sums += e;
-      if (!log) Store(y + i, e);
-    }
-    if (i < columns) {
-      const Vec e = Exp(LoadSome(x + i, columns - i) - largest);
-      sums += FirstOf(e, columns - i, 0);
-      if (!log) StoreSome(y + i, e, columns - i);
-    }
-    const float sum = Sum(sums);
-    if (log) {
-      const float shift = __builtin_logf(sum);
-      for (i = 0; i < columns; ++i) y[i] = x[i] - largest - shift;
-    } else {
-      const float scale = 1 / sum;
-      for (i = 0; i + kLanes <= columns; i += kLanes) Store(y + i, Load(y + i) * scale);
-      if (i < columns) StoreSome(y + i, LoadSome(y + i, columns - i) * scale, columns - i);
-    }
   }
 }
 

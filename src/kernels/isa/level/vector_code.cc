@@ -8,6 +8,7 @@
 #include "src/kernels/isa/level/products.h"
 #include "src/kernels/isa/level/recurrent.h"
 #include "src/kernels/isa/level/rows.h"
+#include "src/kernels/isa/level/softmax.h"
 #include "src/kernels/isa/level/steps.h"
 #include "src/kernels/isa/level/transpose.h"
 #include "src/kernels/isa/level/winograd.h"
