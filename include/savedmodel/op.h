@@ -233,8 +233,8 @@ struct OpDef {
   /// Runs long, and mostly on one thread: such ops that do not need each other run at once.
   bool is_long = false;
   /// Where the outputs, and the inputs that are not constant, have as many examples along their
-  /// first dimension, example i of the outputs is made of example i of those inputs alone, however
-  /// many there are: a batch may be run in slices. Scalar functions need not say so.
+  /// first dimension, and more dimensions, example i of the outputs is made of example i of those
+  /// inputs alone: a batch may be run in slices. Scalar functions need not say so.
   bool per_example = false;
 };
 
@@ -428,38 +428,23 @@ class SAVEDMODEL_EXPORT BuildContext {
 };
 
 namespace internal {
-template <class F>
-class LambdaKernel final : public Kernel {
- public:
-  explicit LambdaKernel(F fn) : fn_(std::move(fn)) {}
-  Status Run(OpContext& ctx) const override { return fn_(ctx); }
-
- private:
-  F fn_;
-};
-
-template <class F>
-class DescribedKernel final : public Kernel {
- public:
-  DescribedKernel(F fn, std::string choice) : fn_(std::move(fn)), choice_(std::move(choice)) {}
-  Status Run(OpContext& ctx) const override { return fn_(ctx); }
-  std::string DebugString() const override { return choice_; }
-
- private:
-  F fn_;
-  std::string choice_;
-};
+/// The kernel that `run` runs with `callable`, which `del` deletes.
+SAVEDMODEL_EXPORT KernelPtr MakeCallableKernel(const void* callable,
+                                               Status (*run)(const void* callable, OpContext& ctx),
+                                               void (*del)(const void* callable),
+                                               std::string_view choice);
 }  // namespace internal
 
 /// A kernel from a callable `Status fn(OpContext&)`; what it captures is the kernel's state.
+/// `choice` is its DebugString.
 template <class F>
-StatusOr<KernelPtr> MakeKernel(F fn) {
-  return KernelPtr(new internal::LambdaKernel<F>(std::move(fn)));
-}
-/// The same; its DebugString is `choice`.
-template <class F>
-StatusOr<KernelPtr> MakeKernel(F fn, std::string choice) {
-  return KernelPtr(new internal::DescribedKernel<F>(std::move(fn), std::move(choice)));
+StatusOr<KernelPtr> MakeKernel(F fn, std::string_view choice = "") {
+  return internal::MakeCallableKernel(
+      new F(std::move(fn)),
+      [](const void* callable, OpContext& ctx) -> Status {
+        return (*static_cast<const F*>(callable))(ctx);
+      },
+      [](const void* callable) { delete static_cast<const F*>(callable); }, choice);
 }
 
 /// The BuildFn of an op whose kernel is a plain function without attributes.

@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "src/base/status_macros.h"
+
 namespace savedmodel {
 
 const char* StatusCodeName(StatusCode code) {
@@ -48,6 +50,10 @@ const char* StatusCodeName(StatusCode code) {
 std::string Status::ToString() const {
   if (ok()) return "OK";
   return std::string(StatusCodeName(code_)) + ": " + message_;
+}
+
+Status MakeError(StatusCode code, std::initializer_list<StrPiece> message) {
+  return Status(code, JoinPieces(message));
 }
 
 Status Status::At(const std::string& place) const {

@@ -1,6 +1,7 @@
 // Macros that pass errors on, and constructors of common errors.
 #pragma once
 
+#include <initializer_list>
 #include <utility>
 
 #include "savedmodel/status.h"
@@ -33,37 +34,39 @@
 
 namespace savedmodel {
 
+Status MakeError(StatusCode code, std::initializer_list<StrPiece> message);
+
 template <class... Args>
 Status InvalidArgument(const Args&... args) {
-  return Status(StatusCode::kInvalidArgument, StrCat(args...));
+  return MakeError(StatusCode::kInvalidArgument, {StrPiece(args)...});
 }
 template <class... Args>
 Status NotFound(const Args&... args) {
-  return Status(StatusCode::kNotFound, StrCat(args...));
+  return MakeError(StatusCode::kNotFound, {StrPiece(args)...});
 }
 template <class... Args>
 Status FailedPrecondition(const Args&... args) {
-  return Status(StatusCode::kFailedPrecondition, StrCat(args...));
+  return MakeError(StatusCode::kFailedPrecondition, {StrPiece(args)...});
 }
 template <class... Args>
 Status Unimplemented(const Args&... args) {
-  return Status(StatusCode::kUnimplemented, StrCat(args...));
+  return MakeError(StatusCode::kUnimplemented, {StrPiece(args)...});
 }
 template <class... Args>
 Status ResourceExhausted(const Args&... args) {
-  return Status(StatusCode::kResourceExhausted, StrCat(args...));
+  return MakeError(StatusCode::kResourceExhausted, {StrPiece(args)...});
 }
 template <class... Args>
 Status DataLoss(const Args&... args) {
-  return Status(StatusCode::kDataLoss, StrCat(args...));
+  return MakeError(StatusCode::kDataLoss, {StrPiece(args)...});
 }
 template <class... Args>
 Status OutOfRange(const Args&... args) {
-  return Status(StatusCode::kOutOfRange, StrCat(args...));
+  return MakeError(StatusCode::kOutOfRange, {StrPiece(args)...});
 }
 template <class... Args>
 Status Internal(const Args&... args) {
-  return Status(StatusCode::kInternal, StrCat(args...));
+  return MakeError(StatusCode::kInternal, {StrPiece(args)...});
 }
 
 }  // namespace savedmodel

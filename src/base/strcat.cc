@@ -3,23 +3,42 @@
 #include <charconv>
 
 namespace savedmodel {
+namespace {
 
-StrPiece::StrPiece(double value) {
+template <class T>
+void AppendNumber(T value, std::string* out) {
   char digits[32];
-  const auto result = std::to_chars(digits, digits + sizeof(digits), value);
-  owned_.assign(digits, result.ptr);
-  text_ = owned_;
+  out->append(digits, std::to_chars(digits, digits + sizeof(digits), value).ptr);
 }
 
-StrPiece::StrPiece(const std::vector<int64_t>& values)
-    : owned_("[" + StrJoin(values, ",") + "]"), text_(owned_) {}
+}  // namespace
 
-std::string JoinPieces(std::initializer_list<const StrPiece*> pieces) {
-  size_t size = 0;
-  for (const StrPiece* piece : pieces) size += piece->text().size();
+void StrPiece::AppendTo(std::string* out) const {
+  switch (kind_) {
+    case Kind::kText:
+      out->append(text_);
+      return;
+    case Kind::kChar:
+      out->push_back(char_);
+      return;
+    case Kind::kDouble:
+      return AppendNumber(double_, out);
+    case Kind::kSigned:
+      return AppendNumber(static_cast<int64_t>(bits_), out);
+    case Kind::kUnsigned:
+      return AppendNumber(bits_, out);
+    case Kind::kShape:
+      out->append(shape_->ToString());
+      return;
+    case Kind::kInts:
+      out->append("[" + StrJoin(*ints_, ",") + "]");
+      return;
+  }
+}
+
+std::string JoinPieces(std::initializer_list<StrPiece> pieces) {
   std::string out;
-  out.reserve(size);
-  for (const StrPiece* piece : pieces) out.append(piece->text());
+  for (const StrPiece& piece : pieces) piece.AppendTo(&out);
   return out;
 }
 

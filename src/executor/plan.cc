@@ -263,7 +263,7 @@ Status Plan::PrepareStep(const Step& step, Frame& frame, OpContext& context) con
 }
 
 Status Plan::RunStepKernel(const Step& step, OpContext& context) const {
-  Status status = RunKernel(*step.kernel, context);
+  Status status = RunKernel(step.call, context);
   if (!status.ok()) status = Fail(step, status);
   return status;
 }

@@ -39,6 +39,7 @@ struct Slot {
 // One kernel call. Ranges index the plan's tables.
 struct Step {
   KernelPtr kernel;
+  KernelCall call;
   NodeId node = -1;
   int first_input = 0, num_inputs = 0;
   int first_output = 0, num_outputs = 0;

@@ -277,6 +277,7 @@ class PlanBuilder {
       Step step;
       step.node = id;
       SM_ASSIGN_OR_RETURN(step.kernel, BuildKernel(env_, graph_, id));
+      step.call = CallOf(*step.kernel);
       step.merges = IsMerge(node);
       if (order_[position_[id]] == id) step.together = GroupSize(id);
       step.first_input = static_cast<int>(plan_->input_slots_.size());

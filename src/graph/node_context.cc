@@ -183,10 +183,12 @@ Status InferAtRunTime(const Node& node, Span<Tensor* const> inputs,
   return node.registered->def->shape(context);
 }
 
-Status RunKernel(const Kernel& kernel, OpContext& context) {
+Status RunKernel(const KernelCall& call, OpContext& context) {
   try {
-    if (context.run().budget == nullptr || !MakesStrings(context)) return kernel.Run(context);
-    SM_RETURN_IF_ERROR(kernel.Run(context));
+    if (context.run().budget == nullptr || !MakesStrings(context)) {
+      return call.run(call.subject, context);
+    }
+    SM_RETURN_IF_ERROR(call.run(call.subject, context));
     return CheckStrings(context);
   } catch (const RunInterrupted&) {
     return context.run().Interrupted();
@@ -217,7 +219,7 @@ StatusOr<std::vector<Tensor>> EvaluateNode(const CompileEnv& env, const Graph& g
       SM_RETURN_IF_ERROR(context.AllocateOutput(i, shapes[i]).At(NodePlace(node)));
     }
   }
-  SM_RETURN_IF_ERROR(RunKernel(*kernel, context).At(NodePlace(node)));
+  SM_RETURN_IF_ERROR(RunKernel(CallOf(*kernel), context).At(NodePlace(node)));
   return outputs;
 }
 

@@ -59,8 +59,16 @@ StatusOr<KernelPtr> BuildKernel(const CompileEnv& env, const Graph& graph, NodeI
 Status InferAtRunTime(const Node& node, Span<Tensor* const> inputs,
                       FunctionRef<bool(size_t input)> sees_value, std::vector<Shape>* outputs);
 
-// Runs `kernel`; what it (or a library that it uses) throws for want of memory becomes a status.
-Status RunKernel(const Kernel& kernel, OpContext& context);
+// What running a kernel calls: a callable's function itself, where it is one (MakeKernel). Valid as
+// long as the kernel.
+struct KernelCall {
+  const void* subject = nullptr;
+  Status (*run)(const void* subject, OpContext& context) = nullptr;
+};
+KernelCall CallOf(const Kernel& kernel);
+
+// Runs a kernel; what it (or a library that it uses) throws for want of memory becomes a status.
+Status RunKernel(const KernelCall& call, OpContext& context);
 
 // Runs node `id` alone on `inputs`.
 StatusOr<std::vector<Tensor>> EvaluateNode(const CompileEnv& env, const Graph& graph, NodeId id,

@@ -3,9 +3,14 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
 
 #include "src/base/denormals.h"
 #include "src/base/status_macros.h"
+#include "src/graph/node_context.h"
 #include "src/graph/run_interrupted.h"
 
 namespace savedmodel {
@@ -23,7 +28,39 @@ bool WidenInts(const Tensor& t, std::vector<int64_t>* out) {
   return false;
 }
 
+// One class for the kernels of all callables, so that none needs tables of its own.
+class CallableKernel final : public Kernel {
+ public:
+  using Callable = std::unique_ptr<const void, void (*)(const void*)>;
+  using RunFn = Status (*)(const void* callable, OpContext& ctx);
+
+  CallableKernel(Callable callable, RunFn run, std::string_view choice)
+      : callable_(std::move(callable)), run_(run), choice_(choice) {}
+  Status Run(OpContext& ctx) const override { return run_(callable_.get(), ctx); }
+  KernelCall call() const { return {callable_.get(), run_}; }
+  std::string DebugString() const override { return choice_; }
+
+ private:
+  const Callable callable_;
+  const RunFn run_;
+  const std::string choice_;
+};
+
 }  // namespace
+
+KernelPtr internal::MakeCallableKernel(const void* callable,
+                                       Status (*run)(const void* callable, OpContext& ctx),
+                                       void (*del)(const void* callable), std::string_view choice) {
+  CallableKernel::Callable owned(callable, del);  // whatever happens
+  return std::make_unique<CallableKernel>(std::move(owned), run, choice);
+}
+
+KernelCall CallOf(const Kernel& kernel) {
+  if (const auto* callable = dynamic_cast<const CallableKernel*>(&kernel)) return callable->call();
+  return {&kernel, [](const void* subject, OpContext& ctx) {
+            return static_cast<const Kernel*>(subject)->Run(ctx);
+          }};
+}
 
 Kernel::~Kernel() = default;
 CompiledFunction::~CompiledFunction() = default;

@@ -73,7 +73,7 @@ class BatchSlicer {
     const bool is_scalar = def.fusion.scalar != ScalarOp::kNone;
     if (def.effects != Effects::kPure || (!is_scalar && !def.per_example)) return 0;
     const Shape out = graph_->shape({id, 0});
-    if (!out.fully_known() || out.rank() < 1 || out[0] < 2) return 0;
+    if (!out.fully_known() || out.rank() < 2 || out[0] < 2) return 0;
     const size_t batches = std::count_if(node.inputs.begin(), node.inputs.end(), [&](NodeOutput v) {
       return graph_->constant(v) == nullptr;
     });

@@ -105,6 +105,19 @@ TEST(SliceBatches, WhatSpansTheBatchIsNotInASlice) {
   }
 }
 
+TEST(SliceBatches, OneDimensionIsNoBatch) {
+  GraphText g;
+  g.Input("x");
+  g.Node("relu", "Relu", {"x"});
+  g.Node("y", "Softmax", {"relu"});
+  const int64_t n = 1 << 22;
+  const Result result = RunGraph(g, {{"x", Values({n})}}, {"y"});
+  EXPECT_FALSE(Has(result, "_Slices")) << result.plan;
+  double sum = 0;
+  for (const float y : result.values[0]) sum += y;
+  EXPECT_NEAR(sum, 1, 1e-3);
+}
+
 TEST(SliceBatches, OperandsWithAPartForEachExampleAreNotCut) {
   GraphText g = TwoLayers();
   g.Floats("factors", Values({16, 1, 1, 1}));

@@ -33,15 +33,22 @@ inline Vec LargestOf(const float* x, int64_t n) {
   return Larger(best[0], best[1]);
 }
 
-// y[i] = e^(x[i] - largest), where kIsStored; returns vectors whose elements' sum is theirs.
+// y[i] = e^(x[i] - largest), where kIsStored; returns vectors whose elements' sum is theirs. Sums
+// of blocks are added, so that long rows lose nothing.
 template <bool kIsStored>
 inline Vec ExpOfRow(const float* x, int64_t n, float largest, float* y) {
+  constexpr int64_t kBlock = 256 * kLanes;
   Vec sums{};
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    const Vec e = Exp(Load(x + i) - largest);
-    sums += e;
-    if (kIsStored) Store(y + i, e);
+  while (i + kLanes <= n) {
+    const int64_t end = n - i < kBlock ? n : i + kBlock;
+    Vec of_block{};
+    for (; i + kLanes <= end; i += kLanes) {
+      const Vec e = Exp(Load(x + i) - largest);
+      of_block += e;
+      if (kIsStored) Store(y + i, e);
+    }
+    sums += of_block;
   }
   if (i < n) {
     const Vec e = Exp(LoadSome(x + i, n - i) - largest);
