@@ -266,11 +266,8 @@ ReducedRows::~ReducedRows() {
 }
 
 void ReducedRows::Reduce(int64_t begin, int64_t end) {
-  const float* const* runs = FindRuns(p_, begin, end);
-  for (int64_t row = begin; row < end; ++row, runs += p_.taps) {
-    code_.reduce(runs, p_.taps, p_.depth, &words_[(row - first_) * stride_],
-                 &scales_[row - first_]);
-  }
+  code_.reduce(FindRuns(p_, begin, end), end - begin, p_.taps, p_.depth,
+               &words_[(begin - first_) * stride_], stride_, &scales_[begin - first_]);
 }
 
 void RunReducedBlock(const VectorCode& code, const ReducedCode& reduced, const Product& p,

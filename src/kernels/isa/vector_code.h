@@ -331,10 +331,10 @@ struct ReducedCode {
   int group;
   int64_t max_depth;  // in numbers
   void (*panel)(const PanelArgs& args);
-  // Makes words of a row of A that is `taps` runs of `depth` floats. Up to a vector of words behind
-  // them may be written, too.
-  void (*reduce)(const float* const* runs, int64_t taps, int64_t depth, int32_t* words,
-                 RowScale* scale);
+  // Makes words, `stride` of them apart, of rows of A that are `taps` runs of `depth` floats each.
+  // Up to a vector of words behind a row's may be written, too.
+  void (*reduce)(const float* const* runs, int64_t rows, int64_t taps, int64_t depth,
+                 int32_t* words, int64_t stride, RowScale* scales);
   // Makes a panel of words from one of `depth` rows of `width` floats. Columns have scales and sums
   // where the numbers are quantised; a scale is not finite where a value is not.
   void (*pack)(const float* panel, int64_t depth, int64_t width, int32_t* words,

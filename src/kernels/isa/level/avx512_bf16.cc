@@ -1,8 +1,6 @@
 // Products of bfloat16, added in float.
 #include <immintrin.h>
 
-#include <cstring>
-
 #include "src/kernels/isa/level/reduced.h"
 
 namespace savedmodel {
@@ -36,21 +34,31 @@ struct BFloat16 {
 };
 
 // Rounds to nearest, ties to even.
-void Round(const float* x, uint16_t* y, int64_t n) {
+inline __attribute__((always_inline)) void Round(const float* x, uint16_t* y, int64_t n) {
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    const __m256bh v = _mm512_cvtneps_pbh(Load(x + i));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + i), reinterpret_cast<__m256i>(v));
+  for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+    const __m512bh v = _mm512_cvtne2ps_pbh(Load(x + i + kLanes), Load(x + i));
+    _mm512_storeu_si512(y + i, reinterpret_cast<__m512i>(v));
   }
-  if (i == n) return;
-  const __m256bh v = _mm512_cvtneps_pbh(LoadSome(x + i, n - i));
-  _mm256_mask_storeu_epi16(y + i, FirstLanes(n - i), reinterpret_cast<__m256i>(v));
+  for (; i < n; i += kLanes) {
+    const bool is_whole = n - i >= kLanes;
+    const __m256bh v = _mm512_cvtneps_pbh(is_whole ? Load(x + i) : LoadSome(x + i, n - i));
+    if (is_whole) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + i), reinterpret_cast<__m256i>(v));
+    } else {
+      _mm256_mask_storeu_epi16(y + i, FirstLanes(n - i), reinterpret_cast<__m256i>(v));
+    }
+  }
 }
 
-void ReduceRow(const float* const* runs, int64_t taps, int64_t depth, int32_t* words, RowScale*) {
-  uint16_t* numbers = reinterpret_cast<uint16_t*>(words);
-  for (int64_t t = 0; t < taps; ++t, numbers += depth) Round(runs[t], numbers, depth);
-  if (taps * depth % kGroup != 0) std::memset(numbers, 0, sizeof(*numbers));
+void ReduceRows(const float* const* runs, int64_t rows, int64_t taps, int64_t depth, int32_t* words,
+                int64_t stride, RowScale*) {
+  const bool is_odd = taps * depth % kGroup != 0;
+  for (int64_t row = 0; row < rows; ++row, runs += taps, words += stride) {
+    uint16_t* numbers = reinterpret_cast<uint16_t*>(words);
+    for (int64_t t = 0; t < taps; ++t, numbers += depth) Round(runs[t], numbers, depth);
+    if (is_odd) *numbers = 0;
+  }
 }
 
 void PackPairs(const float* panel, int64_t depth, int64_t width, int32_t* words, float*, int32_t*) {
@@ -79,7 +87,7 @@ extern "C" const savedmodel::ReducedCode* savedmodel_vector_code_avx512_bf16() {
   static constexpr ReducedCode kCode = {.group = kGroup,
                                         .max_depth = INT64_MAX,
                                         .panel = ReducedPanel<BFloat16>,
-                                        .reduce = ReduceRow,
+                                        .reduce = ReduceRows,
                                         .pack = PackPairs};
   return &kCode;
 }

@@ -17,8 +17,8 @@ struct DenseWindow {
   static constexpr int kInRows = (kRows - 1) * kStride + kWindow;
 
   // Adds what an input row has for output rows [kFirst, kLast] of the tile; `w` are their filter
-  // rows.
-  template <int kFirst, int kLast, int kWidth>
+  // rows. A tile that is inside reads no column beyond the input's.
+  template <bool kIsInside, int kFirst, int kLast, int kWidth>
   static inline __attribute__((always_inline)) void AddRow(const DepthwiseArgs& a, const float* x,
                                                            int64_t left, const float* const* w,
                                                            Vec (&sums)[kRows][kWidth]) {
@@ -31,7 +31,9 @@ struct DenseWindow {
     }
 #pragma GCC unroll 20
     for (int i = 0; i < kInputs; ++i, x += a.column_step) {
-      if (static_cast<uint64_t>(left + i) >= static_cast<uint64_t>(a.in_width)) continue;
+      if (!kIsInside && static_cast<uint64_t>(left + i) >= static_cast<uint64_t>(a.in_width)) {
+        continue;
+      }
       Vec in = Load(x);
       KeepInRegister(&in);
 #pragma GCC unroll 2
@@ -45,7 +47,7 @@ struct DenseWindow {
     }
   }
 
-  template <int kWidth>
+  template <bool kIsInside, int kWidth>
   static void Tile(const DepthwiseArgs& a, const float* const* rows, int out_rows, float* out,
                    int64_t column, int64_t c) {
     const Vec bias = a.bias == nullptr ? Vec{} : Load(a.bias + c);
@@ -65,21 +67,23 @@ struct DenseWindow {
         w[r] = a.filter + (ih - r * kStride) * kWindow * a.channels + c;
       }
       if (kRows == 1) {
-        AddRow<0, 0>(a, x, left, w, sums);
+        AddRow<kIsInside, 0, 0>(a, x, left, w, sums);
       } else if (ih < kStride) {
-        AddRow<0, 0>(a, x, left, w, sums);
+        AddRow<kIsInside, 0, 0>(a, x, left, w, sums);
       } else if (ih < kWindow) {
-        AddRow<0, kRows - 1>(a, x, left, w, sums);
+        AddRow<kIsInside, 0, kRows - 1>(a, x, left, w, sums);
       } else {
-        AddRow<kRows - 1, kRows - 1>(a, x, left, w, sums);
+        AddRow<kIsInside, kRows - 1, kRows - 1>(a, x, left, w, sums);
       }
     }
     out += column * a.column_step + c;
-    for (int r = 0; r < out_rows; ++r, out += a.out_row_step) {
+    const int64_t step = a.column_step, row_step = a.out_row_step;
+    const Vec low = Splat(a.low), high = Splat(a.high);  // once: what is written might be these
+    for (int r = 0; r < out_rows; ++r, out += row_step) {
 #pragma GCC unroll 8
       for (int p = 0; p < kWidth; ++p) {
         const Vec y = r == 0 ? sums[0][p] : sums[kRows - 1][p];
-        Store(out + p * a.column_step, AtMost(AtLeast(y, a.low), a.high));
+        Store(out + p * step, AtMost(AtLeast(y, low), high));
       }
     }
   }
@@ -88,7 +92,14 @@ struct DenseWindow {
   static void CallTile(int64_t width, const DepthwiseArgs& a, const float* const* rows,
                        int out_rows, float* out, int64_t column, int64_t c) {
     if (width == kWidth) {
-      Tile<kWidth>(a, rows, out_rows, out, column, c);
+      // Wide ones with stride 1: other tiles gain nothing by it.
+      constexpr bool kMayBeInside = kStride == 1 && kWidth >= kPixels - 1;
+      const int64_t left = a.left + column;
+      if (kMayBeInside && left >= 0 && left + kWidth - 1 + kWindow <= a.in_width) {
+        Tile<kMayBeInside, kWidth>(a, rows, out_rows, out, column, c);
+      } else {
+        Tile<false, kWidth>(a, rows, out_rows, out, column, c);
+      }
     } else if constexpr (kWidth > 1) {
       CallTile<kWidth - 1>(width, a, rows, out_rows, out, column, c);
     }

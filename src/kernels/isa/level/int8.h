@@ -118,6 +118,13 @@ void ReduceRow(const float* const* runs, int64_t taps, int64_t depth, int32_t* w
   *scale = s;
 }
 
+void ReduceRows(const float* const* runs, int64_t rows, int64_t taps, int64_t depth, int32_t* words,
+                int64_t stride, RowScale* scales) {
+  for (int64_t row = 0; row < rows; ++row, runs += taps, words += stride) {
+    ReduceRow(runs, taps, depth, words, &scales[row]);
+  }
+}
+
 void PackQuads(const float* panel, int64_t depth, int64_t width, int32_t* words,
                float* column_scales, int32_t* column_sums) {
   for (int64_t j = 0; j < width; j += kLanes) {
@@ -148,7 +155,7 @@ void PackQuads(const float* panel, int64_t depth, int64_t width, int32_t* words,
 constexpr ReducedCode kInt8Code = {.group = kGroup,
                                    .max_depth = INT32_MAX / (kMostOfA * kMostOfB),
                                    .panel = ReducedPanel<Int8>,
-                                   .reduce = ReduceRow,
+                                   .reduce = ReduceRows,
                                    .pack = PackQuads};
 
 }  // namespace

@@ -16,15 +16,17 @@ inline Vec Abs(Vec x) { return FromBits(Bits(x) & 0x7fffffff); }
 inline Vec SignOf(Vec x) { return FromBits(Bits(x) & static_cast<int32_t>(0x80000000)); }
 // NaN in x passes through both: the instructions give their second operand where one is NaN.
 #if SM_LANES == 16
-inline Vec AtLeast(Vec x, float low) { return _mm512_max_ps(Splat(low), x); }
-inline Vec AtMost(Vec x, float high) { return _mm512_min_ps(Splat(high), x); }
+inline Vec AtLeast(Vec x, Vec low) { return _mm512_max_ps(low, x); }
+inline Vec AtMost(Vec x, Vec high) { return _mm512_min_ps(high, x); }
 #elif SM_LANES == 8
-inline Vec AtLeast(Vec x, float low) { return _mm256_max_ps(Splat(low), x); }
-inline Vec AtMost(Vec x, float high) { return _mm256_min_ps(Splat(high), x); }
+inline Vec AtLeast(Vec x, Vec low) { return _mm256_max_ps(low, x); }
+inline Vec AtMost(Vec x, Vec high) { return _mm256_min_ps(high, x); }
 #else
-inline Vec AtLeast(Vec x, float low) { return x < Splat(low) ? Splat(low) : x; }
-inline Vec AtMost(Vec x, float high) { return x > Splat(high) ? Splat(high) : x; }
+inline Vec AtLeast(Vec x, Vec low) { return x < low ? low : x; }
+inline Vec AtMost(Vec x, Vec high) { return x > high ? high : x; }
 #endif
+inline Vec AtLeast(Vec x, float low) { return AtLeast(x, Splat(low)); }
+inline Vec AtMost(Vec x, float high) { return AtMost(x, Splat(high)); }
 // Nearest integer, ties to even, for |x| < 2^22.
 #if SM_LANES == 16
 inline Vec RoundSmall(Vec x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT); }
