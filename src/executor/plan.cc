@@ -115,14 +115,14 @@ std::unique_ptr<Frame> Plan::TakeFrame() const {
 
 int64_t Plan::idle_bytes() const {
   int64_t bytes = 0;
-  for (const auto& callee : callees_) bytes += callee->idle_bytes();
+  for (const NamedPlan& callee : callees_) bytes += callee.plan->idle_bytes();
   std::lock_guard<std::mutex> lock(frames_mutex_);
   const int64_t spare = spare_.load(std::memory_order_relaxed) == nullptr ? 0 : 1;
   return bytes + (spare + static_cast<int64_t>(frames_.size())) * arena_bytes_;
 }
 
 Tensor Plan::DropIdleFrames() const {
-  for (const auto& callee : callees_) callee->DropIdleFrames();
+  for (const NamedPlan& callee : callees_) callee.plan->DropIdleFrames();
   Tensor arena;
   while (std::unique_ptr<Frame> frame = TakeFrame()) arena = std::move(frame->arena);
   return arena;
@@ -371,6 +371,19 @@ Status Plan::TakeHome(const Step& step, int i, Frame& frame) const {
 }
 
 std::string Plan::DebugString() const {
+  std::string out = OwnDebugString();
+  std::vector<const Plan*> plans = {this};
+  for (size_t i = 0; i < plans.size(); ++i) {
+    for (const NamedPlan& callee : plans[i]->callees_) {
+      if (std::find(plans.begin(), plans.end(), callee.plan.get()) != plans.end()) continue;
+      plans.push_back(callee.plan.get());
+      out += StrCat("function ", callee.name, "\n", callee.plan->OwnDebugString());
+    }
+  }
+  return out;
+}
+
+std::string Plan::OwnDebugString() const {
   static constexpr const char* kHomes[] = {"const", "arg", "arena", "fixed", "run-time"};
   const auto text = [&](int index) {
     const Slot& slot = slots_[index];
@@ -400,6 +413,10 @@ std::string Plan::DebugString() const {
     if (!node.epilogue.empty()) out += StrCat(" + ", node.epilogue.size(), " fused");
     if (const std::string choice = step.kernel->DebugString(); !choice.empty()) {
       out += StrCat(" by ", choice);
+    }
+    for (const auto& [name, value] : node.attrs) {
+      const auto* f = std::get_if<FuncAttr>(&value);
+      if (f != nullptr) out += StrCat(" ", name, "=", f->name);
     }
     if (step.together > 1) out += StrCat(" at once with the next ", step.together - 1);
     out += StrCat("  # ", node.name, "\n");

@@ -104,7 +104,8 @@ class Plan final : public EnterableFunction {
   int64_t num_steps() const { return static_cast<int64_t>(steps_.size()); }
   const Slot& result_slot(int i) const { return slots_[results_[i]]; }
   int64_t arena_bytes() const override { return arena_bytes_; }
-  // One step a line: node, op, input and output slots with type and home, kernel facts.
+  // One step a line: node, op, input and output slots with type and home, kernel facts. Then the
+  // functions that steps call, each once.
   std::string DebugString() const;
 
  private:
@@ -125,6 +126,7 @@ class Plan final : public EnterableFunction {
   // Gives outputs of a step, dead in the last run, their places in the arena again.
   void RestoreViews(const Step& step, Frame& frame) const;
   Status Fail(const Step& step, const Status& status) const;
+  std::string OwnDebugString() const;
 
   Graph graph_;
   std::vector<Slot> slots_;
@@ -147,7 +149,11 @@ class Plan final : public EnterableFunction {
   bool can_be_dead_ = false;
   int num_inferred_ = 0;
 
-  std::vector<std::shared_ptr<const Plan>> callees_;  // functions that steps call
+  struct NamedPlan {
+    std::string name;
+    std::shared_ptr<const Plan> plan;
+  };
+  std::vector<NamedPlan> callees_;  // functions that steps call
 
   StatusOr<Tensor> MakeArena() const;
   std::unique_ptr<Frame> TakeFrame() const;

@@ -46,7 +46,7 @@ class PlanBuilder {
         auto compiled = env.compile(f, shapes);
         if (compiled.ok()) {
           auto callee = std::dynamic_pointer_cast<const Plan>(*compiled);
-          if (callee != nullptr) plan_->callees_.push_back(std::move(callee));
+          if (callee != nullptr) plan_->callees_.push_back({f.name, std::move(callee)});
         }
         return compiled;
       };
