@@ -196,16 +196,9 @@ void Panel(const PanelArgs& p) {
 #if SM_LANES >= 8
     const bool is_plain =
         p.taps == 1 && !p.accumulate && p.residual == nullptr && p.row_end - p.row_begin >= 24;
-#endif
-#if SM_LANES == 16
-    if constexpr (!is_paired()) {
-      constexpr int kCopies = LeastCopies(vectors());
-      if (is_plain && p.depth == 9) return PassPanel(p, PassRows<9, kCopies>);
-      if (is_plain && p.depth == 16) return PassPanel(p, PassRows<16, kCopies>);
-      if (vectors() == 1 && is_plain && p.depth == 32) return PassPanel(p, PassRows<32, kCopies>);
+    if (is_plain && !is_paired() && p.depth <= (kLanes == 8 || vectors() == 1 ? 128 : 24)) {
+      return PassPanel(p, ShortRows<vectors()>);
     }
-#elif SM_LANES == 8
-    if (is_plain && p.depth <= 128) return PassPanel(p, ShortRows<vectors()>);
 #endif
     PanelOf<float, vectors(), is_paired()>(p);
   });

@@ -107,69 +107,14 @@ void RunRows(const PanelArgs& p, int64_t row, int64_t end) {
   }
 }
 
-#if SM_LANES == 16
-// Rows of A with one vector of B whose rows stay in registers, all that find room: where these are
-// few, a tile spends a third of its time at its beginning and end, and with one vector it would
-// wait for loads. The sums are those of tiles.
-template <int kDepth, int kCopies>
-void PassRowsOfVector(const PanelArgs& p, int64_t row, int64_t end, int v) {
-  constexpr int kRows = 8;
-  constexpr int kSums = kCopies * kRows, kHeld = kDepth + kSums <= 28 ? kDepth : 28 - kSums;
-  const float* const b = p.b + v * kLanes;
-  Vec held[kHeld];
-#pragma GCC unroll 32
-  for (int k = 0; k < kHeld; ++k) {
-    held[k] = Load(b + k * p.b_stride);
-    KeepInRegister(&held[k]);
-  }
-  const int64_t valid = p.columns - v * kLanes;
-  const __mmask16 lanes = FirstLanes(valid < kLanes ? valid : kLanes);
-  const Vec bias =
-      p.bias == nullptr ? Vec{} : Vec(_mm512_maskz_loadu_ps(lanes, p.bias + v * kLanes));
-  const Vec low = Splat(p.low), high = Splat(p.high);
-  const float* const* a = p.a + (row - p.row_begin) * p.taps_stride;
-  float* c = p.c + row * p.c_stride + v * kLanes;
-  for (; row < end; row += kRows, a += kRows * p.taps_stride, c += kRows * p.c_stride) {
-    if (row + kRows > end) {  // some rows once more
-      a -= (row + kRows - end) * p.taps_stride;
-      c -= (row + kRows - end) * p.c_stride;
-    }
-    Vec sums[kCopies][kRows] = {};
-    const float* rows[kRows];
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      sums[0][r] = bias;
-      rows[r] = a[r * p.taps_stride] + p.a_offset;
-    }
-#pragma GCC unroll 32
-    for (int k = 0; k < kDepth; ++k) {
-      const Vec row_b = k < kHeld ? held[k] : Load(b + k * p.b_stride);
-#pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) sums[k % kCopies][r] += Splat(rows[r][k]) * row_b;
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) {
-      if (kCopies == 2) sums[0][r] += sums[1][r];
-      const Vec sum = _mm512_min_ps(high, _mm512_max_ps(low, sums[0][r]));
-      _mm512_mask_storeu_ps(c + r * p.c_stride, lanes, sum);
-    }
-  }
-}
-
-template <int kDepth, int kCopies>
-void PassRows(const PanelArgs& p, int64_t row, int64_t end) {
-  for (int v = 0; v < p.vectors; ++v) PassRowsOfVector<kDepth, kCopies>(p, row, end, v);
-}
-#elif SM_LANES == 8
+#if SM_LANES >= 8
 // Short rows of A, which a tile would begin and end as long as it multiplies: nothing is looked up
 // again between tiles, nor fetched. The sums are those of tiles.
 template <int kVectors>
 void ShortRows(const PanelArgs& p, int64_t row, int64_t end) {
   constexpr int kRows = MaxRows(kVectors), kWidth = kVectors * kLanes;
-  Vec bias[kVectors];
-  LoadBias(p, bias);
+  constexpr int kCopies = LeastCopies(kVectors);
   const int64_t depth = p.depth, stride = p.taps_stride, c_stride = p.c_stride, columns = p.columns;
-  const float low = p.low, high = p.high;
   const float* const* a = p.a + (row - p.row_begin) * stride;
   float* c = p.c + row * c_stride;
   for (; row < end; row += kRows, a += kRows * stride, c += kRows * c_stride) {
@@ -177,31 +122,38 @@ void ShortRows(const PanelArgs& p, int64_t row, int64_t end) {
       a -= (row + kRows - end) * stride;
       c -= (row + kRows - end) * c_stride;
     }
-    Vec sums[kRows][kVectors];
+    // What is loaded for each tile would be kept on the stack otherwise: sums and what they are
+    // made of take all registers.
+    if constexpr (kLanes == 16) asm volatile("" ::: "memory");
+    Vec bias[kVectors];
+    LoadBias(p, bias);
+    Vec sums[kCopies][kRows][kVectors] = {};
     const float* rows[kRows];
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       rows[r] = a[r * stride] + p.a_offset;
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) sums[r][v] = bias[v];
+      for (int v = 0; v < kVectors; ++v) sums[0][r][v] = bias[v];
     }
     const float* b = p.b;
-    const auto step = [&](int64_t k) __attribute__((always_inline)) {
-      AddRowOfPanel(rows, k, b, sums);
+    const auto step = [&](int64_t k, Vec(&into)[kRows][kVectors]) __attribute__((always_inline)) {
+      AddRowOfPanel(rows, k, b, into);
       b += kWidth;
     };
     int64_t k = 0;
     for (; k + 4 <= depth; k += 4) {
 #pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) step(k + i);
+      for (int i = 0; i < 4; ++i) step(k + i, sums[i % kCopies]);
     }
-    for (; k < depth; ++k) step(k);
+    for (; k < depth; ++k) step(k, sums[0]);
+    const Vec low = Splat(p.low), high = Splat(p.high);
     float* to = c;
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r, to += c_stride) {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
-        StoreOfRow<kVectors>(to, v, AtMost(AtLeast(sums[r][v], low), high), columns);
+        const Vec sum = kCopies == 2 ? sums[0][r][v] + sums[kCopies - 1][r][v] : sums[0][r][v];
+        StoreOfRow<kVectors>(to, v, AtMost(AtLeast(sum, low), high), columns);
       }
     }
   }
