@@ -87,6 +87,15 @@ Jobs Cut(const VectorCode& code, const Product& p, int64_t panels, int64_t threa
   return jobs;
 }
 
+// Whether rows of A, which jobs have in common, are reduced for all of them rather than by each:
+// that is one more loop to hand over, and memory.
+bool ShareRows(const Product& p, const Jobs& jobs) {
+  constexpr int64_t kLeast = 512 * 1024, kMost = 8192 * 1024;  // numbers
+  const int64_t numbers = p.rows * p.taps * p.depth;
+  return jobs.groups > 1 &&
+         (jobs.blocks == 1 || (numbers * (jobs.groups - 1) >= kLeast && numbers <= kMost));
+}
+
 // Calls run(rows, panels) of each job, with the threads of the run.
 using RunJob =
     FunctionRef<void(int64_t row_begin, int64_t row_end, int64_t panel_begin, int64_t panel_end)>;
@@ -115,7 +124,7 @@ void RunProduct(OpContext& ctx, const Product& p) {
     return RunBlock(code, p, panels, 0, p.rows, 0, panels.size());
   }
   const ReducedCode* reduced = ReducedCodeOf(p);
-  if (reduced == nullptr || jobs.blocks > 1 || jobs.groups == 1) {
+  if (reduced == nullptr || !ShareRows(p, jobs)) {
     return RunJobs(ctx, p, jobs, panels.size(),
                    [&](auto... job) { RunBlock(code, p, panels, job...); });
   }

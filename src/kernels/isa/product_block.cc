@@ -181,6 +181,13 @@ void RunLines(const VectorCode& code, const Product& p, int64_t first_column, Pa
   }
 }
 
+// The panel after the last one: of the next part, or what the thread's next job will most likely
+// begin with.
+int64_t PanelAfter(const Panels& panels, bool is_last_part, int64_t panel_begin,
+                   int64_t panel_end) {
+  return !is_last_part ? panel_begin : panel_end < panels.size() ? panel_end : 0;
+}
+
 // Rows [row_begin, row_end) of panels [panel_begin, panel_end), by all their runs.
 void RunBlockByRuns(const VectorCode& code, const Product& p, const Panels& panels,
                     int64_t row_begin, int64_t row_end, int64_t panel_begin, int64_t panel_end) {
@@ -202,8 +209,8 @@ void RunBlockByRuns(const VectorCode& code, const Product& p, const Panels& pane
     for (int64_t n = panel_begin; n < panel_end; ++n) {
       const bool is_last = n + 1 == panel_end;
       int64_t next = n + 1, next_k = k;
-      if (is_last) {  // the next part, or what the thread's next job will most likely begin with
-        next = !is_last_part ? panel_begin : panel_end < panels.size() ? panel_end : 0;
+      if (is_last) {
+        next = PanelAfter(panels, is_last_part, panel_begin, panel_end);
         next_k = is_last_part ? 0 : RowOfB(p, parts[i + 1]);
       }
       const Panels::Panel after = panels[next];
@@ -276,8 +283,9 @@ void RunReducedBlock(const VectorCode& code, const ReducedCode& reduced, const P
   const int64_t parts = std::max<int64_t>(1, CeilDiv(rows.depth(), DepthOfBlock(code) * 9 / 8));
   for (int64_t i = 0; i < parts; ++i) {
     const int64_t begin = rows.depth() * i / parts, end = rows.depth() * (i + 1) / parts;
+    const bool is_last_part = i + 1 == parts;
     ReducedCode::PanelArgs args;
-    args.out = OutputOf(p, row_begin, row_end, i + 1 == parts);
+    args.out = OutputOf(p, row_begin, row_end, is_last_part);
     const PanelTaker take(&args.out);
     for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
       const int64_t column = panels[panel].begin, width = panels[panel].width;
@@ -286,10 +294,14 @@ void RunReducedBlock(const VectorCode& code, const ReducedCode& reduced, const P
       args.a_stride = rows.stride();
       args.depth = end - begin;
       args.b = p.packed->words(column) + begin * width;
-      const int64_t after = panels[panel + 1 < panel_end ? panel + 1 : panel_begin].begin;
-      args.out.next = reinterpret_cast<const float*>(p.packed->words(after) + begin * width);
+      const bool is_last = panel + 1 == panel_end;
+      const Panels::Panel next =
+          panels[is_last ? PanelAfter(panels, is_last_part, panel_begin, panel_end) : panel + 1];
+      const int64_t next_begin = !is_last ? begin : is_last_part ? 0 : end;
+      args.out.next =
+          reinterpret_cast<const float*>(p.packed->words(next.begin) + next_begin * next.width);
       args.accumulate = i > 0;
-      if (i + 1 == parts) {
+      if (is_last_part) {
         args.row_scales = rows.scales(row_begin);
         args.column_scales = p.packed->column_scales(column);
         args.column_sums = p.packed->column_sums(column);
