@@ -519,6 +519,19 @@ def batch_decoder():
     return [tf.reduce_mean(tf.nn.softmax(y), [1, 2]), y[:, ::48, ::48]], steps
 
 
+def batch_cut():
+    """Parts of images, and of the batch; pixels repeated; normalised channels."""
+    x, steps = images(9, 2)
+    x = tf.nn.relu(conv(x, 3, 3, 2, 16))
+    mean, variance = tf.nn.moments(x, [-1], keepdims=True)
+    x = (x - mean) * tf.math.rsqrt(variance + 1e-3) * normal(16, seed=5) + normal(16, seed=6)
+    part = tf.nn.relu(conv(x[:, 2:, 3:-1], 3, 3, 16, 16)[:, ::-1, 1::2])
+    wide = tf.reshape(tf.tile(part[:, :, :, tf.newaxis], [1, 1, 1, 2, 1]), [-1, 142, 140, 16])
+    turned = tf.nn.relu(conv(wide[::-1], 1, 1, 16, 16) + wide)
+    return [tf.reduce_max(turned, [1, 2]), tf.reduce_mean(turned[1:], [1, 2]),
+            tf.reduce_max(conv(tf.tile(turned, [2, 1, 1, 1]), 1, 1, 16, 4), [1, 2])], steps
+
+
 def batch_of_operands():
     """Operands that hold a part for each example; statistics over the whole batch."""
     x, steps = images(6, 6, size=180)

@@ -61,6 +61,14 @@ class BatchSlicer {
            });
   }
 
+  // Whether the node is a StridedSlice that takes examples in order: all of them, if there are as
+  // many in the output.
+  bool KeepsExamples(const Node& node) const {
+    if (node.op != "StridedSlice" || node.inputs.size() != 4) return false;
+    const Tensor* strides = graph_->constant(node.inputs[3]);
+    return strides != nullptr && strides->num_elements() > 0 && IntegerAt(*strides, 0) == 1;
+  }
+
   // How many examples the node's output and all inputs that are not constant have, of which each
   // is computed apart; 0 where that is not so.
   int64_t ExamplesOf(NodeId id) const {
@@ -71,7 +79,8 @@ class BatchSlicer {
     }
     const OpDef& def = *node.registered->def;
     const bool is_scalar = def.fusion.scalar != ScalarOp::kNone;
-    if (def.effects != Effects::kPure || (!is_scalar && !def.per_example)) return 0;
+    const bool per_example = is_scalar || def.per_example || KeepsExamples(node);
+    if (def.effects != Effects::kPure || !per_example) return 0;
     const Shape out = graph_->shape({id, 0});
     if (!out.fully_known() || out.rank() < 2 || out[0] < 2) return 0;
     const size_t batches = std::count_if(node.inputs.begin(), node.inputs.end(), [&](NodeOutput v) {
@@ -113,38 +122,52 @@ class BatchSlicer {
   // Slices what there is of a sequence of nodes over a batch.
   void Cut(const std::vector<NodeId>& sequence, int64_t examples) {
     size_t begin = 0, end = 0;  // from the first to behind the last node worth it
-    int64_t most = 0, between = 0;
+    int64_t between = 0;
+    const auto slice = [&] { Slice({sequence.data() + begin, end - begin}, examples); };
     for (size_t i = 0; i < sequence.size(); ++i) {
-      const int64_t bytes = BatchBytes(sequence[i]);
-      if (bytes < kLeastBytes) {
+      if (BatchBytes(sequence[i]) < kLeastBytes) {
         between += ConstantBytes(sequence[i]);
         continue;
       }
       if (begin == end || between > kMostConstants) {
-        Slice(Span<const NodeId>(sequence.data() + begin, end - begin), examples, most);
+        slice();
         begin = i;
-        most = 0;
       }
       end = i + 1;
-      most = std::max(most, bytes);
       between = 0;
     }
-    Slice(Span<const NodeId>(sequence.data() + begin, end - begin), examples, most);
+    slice();
   }
 
-  // Puts one node in place of consecutive ones, which read and write `most` bytes of the batch.
-  void Slice(Span<const NodeId> nodes, int64_t examples, int64_t most) {
-    if (most <= kMostBytes || nodes.size() < 2) return;
+  // Slices consecutive nodes, before and behind those that cannot be.
+  void Slice(Span<const NodeId> nodes, int64_t examples) {
+    while (!nodes.empty()) {
+      const size_t unfit = TrySlice(nodes, examples);
+      if (unfit == nodes.size()) return;
+      TrySlice({nodes.data(), unfit}, examples);
+      nodes = {nodes.data() + unfit + 1, nodes.size() - unfit - 1};
+    }
+  }
+
+  // Puts one node in place of consecutive ones, where they are worth it. Returns which of them
+  // would not have as many examples as a slice; their number for none.
+  size_t TrySlice(Span<const NodeId> nodes, int64_t examples) {
+    int64_t most = 0;
+    for (const NodeId id : nodes) most = std::max(most, BatchBytes(id));
+    std::vector<NodeOutput> results;
+    if (most <= kMostBytes || nodes.size() < 2 || !FindResults(nodes, &results)) {
+      return nodes.size();
+    }
     const int64_t slices = std::min(examples, CeilDiv(most, kMostBytes));
     const int64_t of_slice = CeilDiv(examples, slices);
     const int64_t left = examples % of_slice;
     Node call;
-    std::vector<NodeOutput> results;
-    if (!FindResults(nodes, &results)) return;
     FuncAttr f, rest;
-    if (!AddFunction(nodes, results, examples, of_slice, &call.inputs, &f)) return;
+    size_t unfit = AddFunction(nodes, results, examples, of_slice, &call.inputs, &f);
+    if (unfit < nodes.size()) return unfit;
     rest = f;
-    if (left > 0 && !AddFunction(nodes, results, examples, left, &call.inputs, &rest)) return;
+    if (left > 0) unfit = AddFunction(nodes, results, examples, left, &call.inputs, &rest);
+    if (unfit < nodes.size()) return unfit;
     call.name = graph_->node(nodes[nodes.size() - 1]).name + "/slices";
     call.op = "_Slices";
     call.registered = context_->env.registry->Find(call.op);
@@ -164,6 +187,7 @@ class BatchSlicer {
     for (size_t i = 0; i < results.size(); ++i) {
       redirects_.Set(results[i], {id, static_cast<int32_t>(i)});
     }
+    return nodes.size();
   }
 
   // The outputs that others need. False where others wait for one of the nodes.
@@ -204,10 +228,10 @@ class BatchSlicer {
   }
 
   // Adds a function of `nodes` for `of_slice` of the batch's examples to the library; `inputs` are
-  // what it takes. False where a node would not have as many.
-  bool AddFunction(Span<const NodeId> nodes, const std::vector<NodeOutput>& results,
-                   int64_t examples, int64_t of_slice, std::vector<NodeOutput>* inputs,
-                   FuncAttr* f) const {
+  // what it takes. Returns which node would not have as many; their number for none.
+  size_t AddFunction(Span<const NodeId> nodes, const std::vector<NodeOutput>& results,
+                     int64_t examples, int64_t of_slice, std::vector<NodeOutput>* inputs,
+                     FuncAttr* f) const {
     GraphFunction function;
     function.name = "slice";
     function.is_specialized = true;
@@ -215,7 +239,8 @@ class BatchSlicer {
     inputs->clear();
     std::unordered_map<NodeId, NodeId> copies;      // of nodes inside
     std::unordered_map<int64_t, NodeId> arguments;  // by what is outside
-    for (const NodeId id : nodes) {
+    for (size_t n = 0; n < nodes.size(); ++n) {
+      const NodeId id = nodes[n];
       Node copy = graph_->node(id);
       for (size_t i = 0; i < copy.inputs.size(); ++i) {
         NodeOutput& v = copy.inputs[i];
@@ -224,7 +249,7 @@ class BatchSlicer {
           v.node = inside->second;
         } else if (const Tensor* value = graph_->constant(v)) {
           StatusOr<Tensor> constant = ConstantOf(copy, i, *value, examples, of_slice);
-          if (!constant.ok()) return false;
+          if (!constant.ok()) return n;
           v = {graph.AddConst(from.name, *std::move(constant)), 0};
         } else {
           const auto [argument, is_new] =
@@ -241,7 +266,7 @@ class BatchSlicer {
       const NodeId copied = graph.AddNode(std::move(copy));
       const bool fits = InferNode(context_->env, &graph, copied).ok() &&
                         graph.shape({copied, 0}) == graph_->shape({id, 0}).WithDim(0, of_slice);
-      if (!fits) return false;
+      if (!fits) return n;
       copies.emplace(id, copied);
     }
     for (const NodeOutput& v : results) {
@@ -249,7 +274,7 @@ class BatchSlicer {
       function.outputs.push_back({graph_->node(v.node).name, graph_->type(v)});
     }
     f->name = context_->library->Add(std::move(function));
-    return true;
+    return nodes.size();
   }
 
   OptimizeContext* const context_;

@@ -106,6 +106,28 @@ TEST(SliceBatches, WhatSpansTheBatchIsNotInASlice) {
   }
 }
 
+TEST(SliceBatches, OtherDimensionsMayHaveTheSameSize) {
+  constexpr int kEach = 64;
+  GraphText g;
+  g.Input("x");
+  Conv(g, "a", "x", 2);
+  Conv(g, "b", "a/relu", kChannels);
+  g.Ints("axis", {0});
+  g.Node("sum", "Sum", {"b/relu", "axis"}, GraphText::Attr("keep_dims", "b: false"));
+  g.Node("y", "Neg", {"sum"});
+  const Result result = RunGraph(g, {{"x", Values({kEach, kEach, kEach, 2})}}, {"y", "b/relu"});
+  EXPECT_EQ(Count(result, "_Slices"), 1) << result.plan;
+  const std::string outer = result.plan.substr(0, result.plan.find("function "));
+  EXPECT_NE(outer.find(" Sum("), std::string::npos) << result.plan;
+  const std::vector<float>&y = result.values[0], &b = result.values[1];
+  ASSERT_EQ(b.size(), kEach * y.size());
+  for (size_t i = 0; i < y.size(); i += 1009) {
+    double sum = 0;
+    for (size_t n = 0; n < kEach; ++n) sum += b[n * y.size() + i];
+    ASSERT_NEAR(y[i], -sum, 1e-4) << i;
+  }
+}
+
 TEST(SliceBatches, OneDimensionIsNoBatch) {
   GraphText g;
   g.Input("x");

@@ -156,7 +156,8 @@ constexpr OpDef kOps[] = {
     {.signature = "Tile(input: T, multiples: Tmultiples) -> (output: T); T: type; "
                   "Tmultiples: {int32,int64} = int32",
      .shape = TileShape,
-     .build = BuildPlain<Tile>},
+     .build = BuildPlain<Tile>,
+     .per_example = true},
 };
 static_assert(RowsAreSound(kOps));
 
