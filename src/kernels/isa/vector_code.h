@@ -281,6 +281,10 @@ struct VectorCode {
   // The largest of the taps, NaN never; their sum by weight, times the scale.
   void (*pool_maximum)(const PoolArgs& args);
   void (*pool_sum)(const PoolArgs& args);
+  // Rows of y, of `columns` floats: each the sum of the next counts[row] rows that `terms` point
+  // to.
+  void (*sum_rows)(const float* const* terms, const int64_t* counts, int64_t rows, int64_t columns,
+                   float* y);
   // y[i] = low + scale * floor((x[i] within [low, high] - low) / scale + 1 / 2); NaN stays.
   void (*round_to_levels)(const float* x, int64_t n, float low, float high, float scale, float* y);
   // y[i] = a[i] + (b[i] - a[i]) * weight.

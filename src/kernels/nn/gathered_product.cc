@@ -72,22 +72,25 @@ Status GatheredProduct(OpContext& ctx, const Taps& taps, RowProducts* products,
   SM_RETURN_IF_ERROR(epilogue.Resolve(ctx, steps, out));
   const double cost = 4 + 0.03 * static_cast<double>(taps.count * columns);
   ctx.ParallelFor(CeilDiv(count, kBlock), kBlock * cost, [&](int64_t begin, int64_t end) {
-    std::vector<const float*> terms;
+    std::vector<const float*> terms(kBlock * (taps.count + 1));
+    // Of the output that is next: where it is in its line, and the rows of its line.
+    int64_t position = begin * kBlock % out_line;
+    const float* const* of_line = rows + begin * kBlock / out_line * line;
     for (int64_t first = begin * kBlock; first < end * kBlock; first += kBlock) {
       const int64_t last = std::min(first + kBlock, count);
+      int64_t num_terms = 0, counts[kBlock] = {};
       for (int64_t i = first; i < last; ++i) {
-        terms.clear();
-        for (int64_t t = 0; t < taps.count; ++t) {
-          const int64_t at = i % out_line * taps.stride - taps.before + t * taps.dilation;
-          if (at < 0 || at >= line) continue;
-          terms.push_back(rows[i / out_line * line + at] + t * columns);
+        const int64_t before = num_terms;
+        for (int64_t t = 0, at = position * taps.stride - taps.before; t < taps.count;
+             ++t, at += taps.dilation) {
+          if (at >= 0 && at < line) terms[num_terms++] = of_line[at] + t * columns;
         }
-        if (epilogue.bias != nullptr) terms.push_back(epilogue.bias);
-        Vectors().pool_sum({.taps = terms.data(),
-                            .num_taps = static_cast<int64_t>(terms.size()),
-                            .channels = columns,
-                            .y = ctx.out<float>(0) + i * columns});
+        if (epilogue.bias != nullptr) terms[num_terms++] = epilogue.bias;
+        counts[i - first] = num_terms - before;
+        if (++position == out_line) position = 0, of_line += line;
       }
+      Vectors().sum_rows(terms.data(), counts, last - first, columns,
+                         ctx.out<float>(0) + first * columns);
       epilogue.ApplySteps(ctx.out<float>(0), columns, first, last);
     }
   });

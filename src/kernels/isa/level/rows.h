@@ -203,6 +203,16 @@ void PoolSum(const PoolArgs& a) {
       a, 0, [&a](Vec sum, Vec x, int64_t t) { return sum + x * a.weights[t]; }, finish);
 }
 
+void SumRows(const float* const* terms, const int64_t* counts, int64_t rows, int64_t columns,
+             float* y) {
+  for (int64_t row = 0; row < rows; ++row, y += columns) {
+    const PoolArgs one{.taps = terms, .num_taps = counts[row], .channels = columns, .y = y};
+    PoolTaps(
+        one, 0, [](Vec sum, Vec x, int64_t) { return sum + x; }, [](Vec sum) { return sum; });
+    terms += counts[row];
+  }
+}
+
 void Interpolate(const float* a, const float* b, float weight, int64_t n, float* y) {
   const Vec w = Splat(weight);
   int64_t i = 0;

@@ -45,6 +45,7 @@ extern "C" const savedmodel::VectorCode* SM_CONCAT(savedmodel_vector_code_, SM_L
       .transpose = Transpose,
       .pool_maximum = PoolMaximum,
       .pool_sum = PoolSum,
+      .sum_rows = SumRows,
       .round_to_levels = RoundToLevels,
       .interpolate = Interpolate,
       .softmax = SoftmaxRows,
