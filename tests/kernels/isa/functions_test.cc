@@ -236,5 +236,40 @@ TEST(FunctionsTest, ArgBest) {
   }
 }
 
+TEST(FunctionsTest, SoftmaxOfRowsAtATime) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const int64_t columns : {1, 3, 15, 16, 17, 64, 100, 5000}) {
+    for (int64_t rows = 1; rows <= 9; ++rows) {
+      std::vector<float> x(rows * columns);
+      for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i * 37 % 101) / 9 - 5;
+      x[2 % rows * columns + columns / 2] = nan;  // which must not reach other rows
+      if (columns > 1) x[columns - 1] = -kInfinity;
+      for (const bool log : {false, true}) {
+        std::vector<float> y(x.size());
+        Vectors().softmax(x.data(), y.data(), rows, columns, log);
+        for (int64_t r = 0; r < rows; ++r) {
+          const float* row = &x[r * columns];
+          double largest = row[0], sum = 0;
+          for (int64_t j = 1; j < columns; ++j) largest = std::max<double>(largest, row[j]);
+          for (int64_t j = 0; j < columns; ++j) sum += std::exp(row[j] - largest);
+          for (int64_t j = 0; j < columns; ++j) {
+            const double expected =
+                log ? row[j] - largest - std::log(sum) : std::exp(row[j] - largest) / sum;
+            const float found = y[r * columns + j];
+            if (r == 2 % rows) {
+              EXPECT_TRUE(std::isnan(found)) << columns << " " << r << " " << j;
+            } else if (std::isinf(expected)) {
+              EXPECT_EQ(found, expected);
+            } else {
+              EXPECT_NEAR(found, expected, 2e-6 * std::max(std::abs(expected), log ? 1 : 1e-2))
+                  << columns << " " << r << " " << j;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace savedmodel
