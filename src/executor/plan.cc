@@ -414,10 +414,7 @@ std::string Plan::OwnDebugString() const {
     if (const std::string choice = step.kernel->DebugString(); !choice.empty()) {
       out += StrCat(" by ", choice);
     }
-    for (const auto& [name, value] : node.attrs) {
-      const auto* f = std::get_if<FuncAttr>(&value);
-      if (f != nullptr) out += StrCat(" ", name, "=", f->name);
-    }
+    for (const FuncAttr& f : Callees(node)) out += StrCat(" calls ", f.name);
     if (step.together > 1) out += StrCat(" at once with the next ", step.together - 1);
     out += StrCat("  # ", node.name, "\n");
   }

@@ -166,6 +166,17 @@ bool SplitsDeadness(const Node& node) {
          node.op == "_Loop";
 }
 
+std::vector<FuncAttr> Callees(const Node& node) {
+  std::vector<FuncAttr> callees;
+  for (const auto& [name, value] : node.attrs) {
+    if (const auto* f = std::get_if<FuncAttr>(&value)) callees.push_back(*f);
+    if (const auto* list = std::get_if<std::vector<FuncAttr>>(&value)) {
+      callees.insert(callees.end(), list->begin(), list->end());
+    }
+  }
+  return callees;
+}
+
 bool CallsFunctions(const Node& node) {
   for (const auto& [name, value] : node.attrs) {
     if (std::holds_alternative<FuncAttr>(value) ||

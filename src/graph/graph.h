@@ -149,6 +149,9 @@ bool IsMerge(const Node& node);
 // stand for a data edge from them.
 bool SplitsDeadness(const Node& node);
 
+// The functions that a node calls.
+std::vector<FuncAttr> Callees(const Node& node);
+
 // True for ops whose `func` attributes call functions: they keep values beyond a step.
 bool CallsFunctions(const Node& node);
 

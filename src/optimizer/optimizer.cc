@@ -78,17 +78,6 @@ void Redirects::Apply(Graph* graph) const {
   graph->targets = std::move(targets);
 }
 
-std::vector<FuncAttr> Callees(const Node& node) {
-  std::vector<FuncAttr> callees;
-  for (const auto& [name, value] : node.attrs) {
-    if (const auto* f = std::get_if<FuncAttr>(&value)) callees.push_back(*f);
-    if (const auto* list = std::get_if<std::vector<FuncAttr>>(&value)) {
-      callees.insert(callees.end(), list->begin(), list->end());
-    }
-  }
-  return callees;
-}
-
 bool IsUsed(const Graph& graph, NodeOutput v) {
   const auto has = [&](const std::vector<NodeOutput>& in) {
     return std::find(in.begin(), in.end(), v) != in.end();

@@ -183,6 +183,9 @@ Status SliceBatches(OptimizeContext* context, Graph* graph);
 // Replaces outputs all over a graph.
 class Redirects {
  public:
+  // For maps by output.
+  static int64_t Key(NodeOutput v) { return (int64_t{v.node} << 32) | uint32_t(v.index); }
+
   void Set(NodeOutput from, NodeOutput to) { map_[Key(from)] = to; }
   // Control edges from `from` become control edges from `to`; -1 drops them.
   void SetControl(NodeId from, NodeId to) { control_[from] = to; }
@@ -192,16 +195,12 @@ class Redirects {
   void Apply(Graph* graph) const;
 
  private:
-  static int64_t Key(NodeOutput v) { return (int64_t{v.node} << 32) | uint32_t(v.index); }
   std::unordered_map<int64_t, NodeOutput> map_;
   std::unordered_map<NodeId, NodeId> control_;
 };
 
 // For each node, how often it or its outputs are used: as inputs, control inputs, results, targets.
 std::vector<int> CountUses(const Graph& graph);
-
-// The functions that a node calls.
-std::vector<FuncAttr> Callees(const Node& node);
 
 // Whether a node takes `v`, or it is a result.
 bool IsUsed(const Graph& graph, NodeOutput v);

@@ -23,7 +23,8 @@ constexpr int64_t kMostConstants = 16 << 20;
 
 class BatchSlicer {
  public:
-  BatchSlicer(OptimizeContext* context, Graph* graph) : context_(context), graph_(graph) {}
+  BatchSlicer(OptimizeContext* context, Graph* graph)
+      : context_(context), graph_(graph), uses_(CountUses(*graph)) {}
 
   Status Run() {
     const auto may_be_dead = [](const Node& n) { return SplitsDeadness(n) || IsMerge(n); };
@@ -52,21 +53,32 @@ class BatchSlicer {
     return graph_->shape(v).num_elements() * static_cast<int64_t>(DTypeSize(graph_->type(v)));
   }
 
-  // Whether constant input i is the op's own (a filter), not an operand with elements for those of
-  // the output.
+  // Whether input 0 of the node is the shape of its output, batch and all.
+  static bool TakesShape(const Node& node) {
+    return node.op == "Conv2DBackpropInput" || node.op == "Conv3DBackpropInputV2";
+  }
+
+  // Whether input i is a weight: not the batch that the op is about, nor an operand with elements
+  // for those of the output.
   static bool IsWeight(const Node& node, size_t i) {
-    return node.registered->def->fusion.accepts_epilogue &&
+    return node.registered->def->fusion.accepts_epilogue && i != (TakesShape(node) ? 2 : 0) &&
            std::none_of(node.epilogue.begin(), node.epilogue.end(), [&](const EpilogueStep& step) {
              return step.operand == static_cast<int>(i);
            });
   }
 
   // Whether the node is a StridedSlice that takes examples in order: all of them, if there are as
-  // many in the output.
+  // many in the output. Dimensions behind an ellipsis may be the first ones.
   bool KeepsExamples(const Node& node) const {
     if (node.op != "StridedSlice" || node.inputs.size() != 4) return false;
     const Tensor* strides = graph_->constant(node.inputs[3]);
-    return strides != nullptr && strides->num_elements() > 0 && IntegerAt(*strides, 0) == 1;
+    if (strides == nullptr || strides->num_elements() == 0) return false;
+    const bool may_be_any = node.attrs.Int("ellipsis_mask") % 2 != 0;
+    const int64_t count = may_be_any ? strides->num_elements() : 1;
+    for (int64_t i = 0; i < count; ++i) {
+      if (IntegerAt(*strides, i) != 1) return false;
+    }
+    return true;
   }
 
   // How many examples the node's output and all inputs that are not constant have, of which each
@@ -89,14 +101,17 @@ class BatchSlicer {
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       const Shape in = graph_->shape(node.inputs[i]);
       if (!in.fully_known()) return 0;
+      const bool is_constant = graph_->constant(node.inputs[i]) != nullptr;
       const bool is_batch = in.rank() > 0 && in[0] == out[0];
-      if (graph_->constant(node.inputs[i]) != nullptr) {
-        if (is_batch && in.rank() == out.rank() && !IsWeight(node, i)) return 0;
-        continue;
+      if (IsWeight(node, i)) {
+        if (!is_constant) return 0;
+      } else if (is_constant) {
+        if (is_batch && in.rank() == out.rank()) return 0;
+      } else {
+        // Inputs of different ranks are broadcast.
+        const bool may_differ = batches == 1 && !is_scalar;
+        if (!is_batch || (in.rank() != out.rank() && !may_differ)) return 0;
       }
-      // Inputs of different ranks are broadcast.
-      const bool may_differ = batches == 1 && !is_scalar;
-      if (!is_batch || (in.rank() != out.rank() && !may_differ)) return 0;
     }
     return batches > 0 ? out[0] : 0;
   }
@@ -154,10 +169,8 @@ class BatchSlicer {
   size_t TrySlice(Span<const NodeId> nodes, int64_t examples) {
     int64_t most = 0;
     for (const NodeId id : nodes) most = std::max(most, BatchBytes(id));
-    std::vector<NodeOutput> results;
-    if (most <= kMostBytes || nodes.size() < 2 || !FindResults(nodes, &results)) {
-      return nodes.size();
-    }
+    if (most <= kMostBytes || nodes.size() < 2) return nodes.size();
+    const std::vector<NodeOutput> results = FindResults(nodes);
     const int64_t slices = std::min(examples, CeilDiv(most, kMostBytes));
     const int64_t of_slice = CeilDiv(examples, slices);
     const int64_t left = examples % of_slice;
@@ -187,36 +200,27 @@ class BatchSlicer {
     for (size_t i = 0; i < results.size(); ++i) {
       redirects_.Set(results[i], {id, static_cast<int32_t>(i)});
     }
+    for (const NodeId inside : nodes) redirects_.SetControl(inside, id);
     return nodes.size();
   }
 
-  // The outputs that others need. False where others wait for one of the nodes.
-  bool FindResults(Span<const NodeId> nodes, std::vector<NodeOutput>* results) const {
-    std::vector<bool> is_inside(graph_->num_nodes()), is_needed(graph_->num_nodes());
-    for (const NodeId id : nodes) is_inside[id] = true;
-    for (NodeId id = 0; id < graph_->num_nodes(); ++id) {
-      if (is_inside[id]) continue;
-      for (const NodeOutput& v : graph_->node(id).inputs) is_needed[v.node] = true;
-      for (const NodeId c : graph_->node(id).control_inputs) {
-        if (is_inside[c]) return false;
-      }
-    }
-    for (const NodeOutput& v : graph_->results) is_needed[v.node] = true;
-    for (const NodeId id : graph_->targets) {
-      if (is_inside[id]) return false;
-    }
+  // The outputs that others need.
+  std::vector<NodeOutput> FindResults(Span<const NodeId> nodes) const {
+    std::unordered_map<NodeId, int> uses_inside;
     for (const NodeId id : nodes) {
-      if (is_needed[id]) results->push_back({id, 0});
+      for (const NodeOutput& v : graph_->node(id).inputs) ++uses_inside[v.node];
     }
-    return true;
+    std::vector<NodeOutput> results;
+    for (const NodeId id : nodes) {
+      if (uses_[id] > uses_inside[id]) results.push_back({id, 0});
+    }
+    return results;
   }
 
   // A constant of a function over `of_slice` examples: some name the batch's size.
   static StatusOr<Tensor> ConstantOf(const Node& node, size_t i, const Tensor& value,
                                      int64_t examples, int64_t of_slice) {
-    const bool is_shape =
-        (node.op == "Reshape" && i == 1) ||
-        ((node.op == "Conv2DBackpropInput" || node.op == "Conv3DBackpropInputV2") && i == 0);
+    const bool is_shape = (node.op == "Reshape" && i == 1) || (TakesShape(node) && i == 0);
     if (!is_shape || value.num_elements() < 1 || IntegerAt(value, 0) != examples) return value;
     SM_ASSIGN_OR_RETURN(Tensor changed, value.Clone());
     if (changed.dtype() == DType::kInt32) {
@@ -252,8 +256,7 @@ class BatchSlicer {
           if (!constant.ok()) return n;
           v = {graph.AddConst(from.name, *std::move(constant)), 0};
         } else {
-          const auto [argument, is_new] =
-              arguments.emplace((int64_t{v.node} << 32) | static_cast<uint32_t>(v.index), -1);
+          const auto [argument, is_new] = arguments.emplace(Redirects::Key(v), -1);
           if (is_new) {
             argument->second =
                 graph.AddArg(from.name, graph_->type(v), graph_->shape(v).WithDim(0, of_slice));
@@ -279,6 +282,7 @@ class BatchSlicer {
 
   OptimizeContext* const context_;
   Graph* const graph_;
+  const std::vector<int> uses_;  // of the nodes that there were
   Redirects redirects_;
 };
 

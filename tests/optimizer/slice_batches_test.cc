@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -163,6 +165,55 @@ TEST(SliceBatches, OperandsWithAPartForEachExampleAreNotCut) {
     for (int c = 0; c < kChannels; ++c) {
       EXPECT_NEAR(result.values[0][i * kChannels + c], one.values[0][c], 1e-5) << i << " " << c;
     }
+  }
+}
+
+// A filter that is no constant may have as many rows as the batch has examples.
+TEST(SliceBatches, FiltersAreNoExamples) {
+  constexpr int kImage = 360;
+  const auto graph = [] {
+    GraphText g;
+    g.Input("x");
+    g.Input("w");
+    g.Node("a", "Conv2D", {"x", "w"}, ConvAttrs());
+    return Conv(g, "b", "a", kChannels);
+  };
+  const Tensor w = Values({3, 3, 2, kChannels}), x = Values({3, kImage, kImage, 2});
+  const Result batch = RunGraph(graph(), {{"x", x}, {"w", w}}, {"a", "b/relu"});
+  const std::vector<float> all = x.ToVector<float>();
+  const size_t size = all.size() / 3;
+  for (size_t n = 0; n < 3; ++n) {
+    const Tensor one = *Tensor::FromVector(
+        std::vector<float>(all.begin() + n * size, all.begin() + (n + 1) * size),
+        Shape({1, kImage, kImage, 2}));
+    const Result alone = RunGraph(graph(), {{"x", one}, {"w", w}}, {"a", "b/relu"});
+    for (int v = 0; v < 2; ++v) {
+      const std::vector<float>& expected = alone.values[v];
+      ASSERT_EQ(batch.values[v].size(), 3 * expected.size());
+      for (size_t i = 0; i < expected.size(); i += 101) {
+        ASSERT_NEAR(batch.values[v][n * expected.size() + i], expected[i], 1e-5) << n << " " << i;
+      }
+    }
+  }
+}
+
+// An ellipsis may stand for no dimension.
+TEST(SliceBatches, ExamplesInReverseAreNotCut) {
+  constexpr int kRows = 1 << 16, kColumns = 64;
+  GraphText g;
+  g.Input("x");
+  g.Node("a", "Neg", {"x"});
+  g.Ints("begin", {0, 0, 0}).Ints("end", {0, 0, 0}).Ints("strides", {1, -1, 1});
+  g.Node("b", "StridedSlice", {"a", "begin", "end", "strides"},
+         GraphText::Attr("Index", "type: DT_INT32") + GraphText::Attr("ellipsis_mask", "i: 1") +
+             GraphText::Attr("begin_mask", "i: 6") + GraphText::Attr("end_mask", "i: 6"));
+  g.Node("y", "Exp", {"b"});
+  const Tensor x = Values({kRows, kColumns});
+  const std::vector<float> y = RunGraph(g, {{"x", x}}, {"y"}).values[0];
+  ASSERT_EQ(y.size(), static_cast<size_t>(kRows * kColumns));
+  for (int i = 0; i < kRows; i += 1001) {
+    const float from = x.data<float>()[(kRows - 1 - i) * kColumns + 5];
+    ASSERT_NEAR(y[i * kColumns + 5], std::exp(-from), 1e-5) << i;
   }
 }
 
