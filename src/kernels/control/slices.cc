@@ -69,34 +69,37 @@ struct Slices {
   }
 };
 
+// The shape's first dimension is `examples`.
+Status CheckBatch(const Shape& shape, int64_t examples, const char* what, int i) {
+  SM_CHECK_ARG(shape.fully_known() && shape.rank() > 0 && shape[0] == examples, "found ", what, " ",
+               i, " of shape ", shape, ", expected ", examples, " examples");
+  return Status();
+}
+
 StatusOr<KernelPtr> BuildSlices(BuildContext& build) {
   Slices slices;
   slices.examples = build.attrs().Int("examples");
-  const auto has_batch = [](const Shape& s, int64_t all) {
-    return s.fully_known() && s.rank() > 0 && s[0] == all;
-  };
   const Shape& first = build.input_shape(0);
   SM_CHECK_ARG(first.fully_known() && first.rank() > 0 && first[0] >= slices.examples,
                "found a batch of shape ", first, ", expected at least ", slices.examples,
                " examples");
   const int64_t all = first[0];
-  for (int i = 0; i < build.num_outputs(); ++i) {
-    SM_CHECK_ARG(has_batch(build.output_shape(i), all), "found output ", i, " of shape ",
-                 build.output_shape(i), ", expected ", all, " examples");
+  for (int i = 0; i < build.num_inputs(); ++i) {
+    SM_RETURN_IF_ERROR(CheckBatch(build.input_shape(i), all, "input", i));
   }
-  const auto compile = [&](const char* name, int64_t examples, Callee* callee) -> Status {
-    std::vector<Shape> shapes;
-    for (int i = 0; i < build.num_inputs(); ++i) {
-      SM_CHECK_ARG(has_batch(build.input_shape(i), all), "found input ", i, " of shape ",
-                   build.input_shape(i), ", expected ", all, " examples");
-      shapes.push_back(build.input_shape(i).WithDim(0, examples));
-    }
-    *callee = CompileCallee(build, build.attrs().Get<FuncAttr>(name), shapes, build.num_outputs());
-    return callee->error;
+  for (int i = 0; i < build.num_outputs(); ++i) {
+    SM_RETURN_IF_ERROR(CheckBatch(build.output_shape(i), all, "output", i));
+  }
+  const auto compile = [&](const char* name, int64_t examples) {
+    std::vector<Shape> shapes = InputShapesFrom(build, 0);
+    for (Shape& shape : shapes) shape = shape.WithDim(0, examples);
+    return CompileCallee(build, build.attrs().Get<FuncAttr>(name), shapes, build.num_outputs());
   };
-  SM_RETURN_IF_ERROR(compile("f", slices.examples, &slices.whole));
+  slices.whole = compile("f", slices.examples);
+  SM_RETURN_IF_ERROR(slices.whole.error);
   if (const int64_t left = all % slices.examples; left > 0) {
-    SM_RETURN_IF_ERROR(compile("rest", left, &slices.rest));
+    slices.rest = compile("rest", left);
+    SM_RETURN_IF_ERROR(slices.rest.error);
   }
   return MakeKernel([slices](OpContext& ctx) { return slices.Run(ctx); },
                     StrCat("slices of ", slices.examples));

@@ -7,17 +7,8 @@
 namespace savedmodel {
 namespace {
 
-// The larger of each pair; of a number and NaN the number. A row with NaN becomes NaN all the same:
-// its sum is.
-inline Vec Larger(Vec best, Vec v) {
-#if SM_LANES == 16
-  return _mm512_max_ps(v, best);
-#elif SM_LANES == 8
-  return _mm256_max_ps(v, best);
-#else
-  return v > best ? v : best;
-#endif
-}
+// Of a number and NaN the number. A row with NaN becomes NaN all the same: its sum is.
+inline Vec Larger(Vec best, Vec v) { return AtLeast(best, v); }
 
 // Vectors of which the largest element is that of n floats.
 inline Vec LargestOf(const float* x, int64_t n) {
