@@ -15,6 +15,16 @@
 namespace savedmodel {
 namespace {
 
+// To the nearest bfloat16, ties to even.
+float Rounded(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  bits += 0x7fff + ((bits >> 16) & 1);
+  bits &= 0xffff0000;
+  std::memcpy(&x, &bits, sizeof(bits));
+  return x;
+}
+
 struct Sizes {
   int64_t rows, columns, taps, depth;
 };
@@ -86,6 +96,14 @@ class GemmTest : public testing::TestWithParam<Sizes> {
     }
   }
 
+  // B, and A where the processor multiplies such numbers, are rounded.
+  void ExpectBFloat16() {
+    if (Reduced(Precision::kBFloat16) != nullptr) {
+      std::transform(a_.begin(), a_.end(), expected_a_.begin(), Rounded);
+    }
+    std::transform(b_.begin(), b_.end(), expected_b_.begin(), Rounded);
+  }
+
   int64_t k_;
   std::vector<float> a_, b_, bias_, residual_;
   std::vector<double> expected_a_, expected_b_;
@@ -134,16 +152,6 @@ TEST_P(GemmTest, FromColumns) {
   Check({transposed.data(), 1, k_}, nullptr);
 }
 
-// To the nearest bfloat16, ties to even.
-float Rounded(float x) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof(bits));
-  bits += 0x7fff + ((bits >> 16) & 1);
-  bits &= 0xffff0000;
-  std::memcpy(&x, &bits, sizeof(bits));
-  return x;
-}
-
 // Where the processor does not multiply it, large constants are rounded, and widened again.
 TEST_P(GemmTest, InBFloat16) {
   const MatrixView view{b_.data(), GetParam().columns, 1};
@@ -152,8 +160,7 @@ TEST_P(GemmTest, InBFloat16) {
   const bool multiplies = Reduced(Precision::kBFloat16) != nullptr;
   const bool is_rounded = multiplies || k_ * GetParam().columns >= 128 * 1024;
   ASSERT_EQ(packed->precision() == Precision::kBFloat16, is_rounded);
-  if (multiplies) std::transform(a_.begin(), a_.end(), expected_a_.begin(), Rounded);
-  if (is_rounded) std::transform(b_.begin(), b_.end(), expected_b_.begin(), Rounded);
+  if (is_rounded) ExpectBFloat16();
   Check({}, &*packed);
 }
 
@@ -221,18 +228,22 @@ TEST_P(GemmTest, AreTheSameForAnyNumberOfThreads) {
   }
 }
 
-// Products of few steps have rows pass by vectors of B unless something is added to the sums.
+// Products of few steps are passes over many rows unless something is added to the sums.
 TEST_P(GemmTest, WithoutResidual) {
   epilogue_.steps.erase(epilogue_.steps.begin());
   std::fill(residual_.begin(), residual_.end(), 0.0f);
-  auto packed = PackedMatrix::Pack({b_.data(), GetParam().columns, 1}, k_, GetParam().columns);
-  ASSERT_TRUE(packed.ok());
-  Check({}, &*packed);
-  const std::vector<float> alone = Run({}, &*packed);
-  const auto pool = MakeThreadPool(3);
-  run_.pool = pool.get();
-  EXPECT_EQ(Run({}, &*packed), alone);
-  run_.pool = nullptr;
+  for (const Precision precision : {Precision::kFloat32, Precision::kBFloat16}) {
+    const MatrixView view{b_.data(), GetParam().columns, 1};
+    auto packed = PackedMatrix::Pack(view, k_, GetParam().columns, precision);
+    ASSERT_TRUE(packed.ok());
+    if (packed->precision() == Precision::kBFloat16) ExpectBFloat16();
+    Check({}, &*packed);
+    const std::vector<float> alone = Run({}, &*packed);
+    const auto pool = MakeThreadPool(3);
+    run_.pool = pool.get();
+    EXPECT_EQ(Run({}, &*packed), alone);
+    run_.pool = nullptr;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -243,7 +254,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Sizes{60, 1000, 1, 200}, Sizes{1, 512, 1, 900}, Sizes{11, 520, 2, 140},
                     Sizes{29, 24, 1, 700}, Sizes{70, 40, 2, 21}, Sizes{7, 88, 1, 1600},
                     Sizes{49, 160, 1, 40}, Sizes{1231, 90, 1, 16}, Sizes{2345, 40, 1, 16},
-                    Sizes{1771, 13, 1, 32}, Sizes{4, 620, 2, 1300}));
+                    Sizes{1771, 13, 1, 32}, Sizes{4, 620, 2, 1300}, Sizes{501, 64, 1, 20},
+                    Sizes{290, 30, 1, 12}));
 
 // Rows of `depth` floats times a matrix in int8, without anything behind it.
 std::vector<float> Multiply(const std::vector<float>& a, const PackedMatrix& b, int64_t depth,

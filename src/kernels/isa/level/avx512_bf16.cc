@@ -11,6 +11,7 @@ constexpr int kGroup = 2;
 // Pairs of numbers. Sums are of the instruction's own type: GCC keeps others in memory.
 struct BFloat16 {
   using Sums = __m512;
+  static constexpr int64_t kShortRows = 24;
 
   // The bits of a vector as the type that the instruction takes.
   static __m512bh Pairs(IntVec v) { return reinterpret_cast<__m512bh>(v); }

@@ -41,6 +41,7 @@ inline bool HasNaN(Vec x) { return _mm256_movemask_ps(_mm256_cmp_ps(x, x, _CMP_U
 
 struct Int8 {
   using Sums = IntVec;
+  static constexpr int64_t kShortRows = 0;
 
   // No intrinsic: GCC copies its sums from register to register.
   static __attribute__((always_inline)) void Add(Sums* sums, IntVec a, IntVec b) {

@@ -112,7 +112,7 @@ void RunRows(const PanelArgs& p, int64_t row, int64_t end) {
 // again between tiles, nor fetched. The sums are those of tiles.
 template <int kVectors>
 void ShortRows(const PanelArgs& p, int64_t row, int64_t end) {
-  constexpr int kRows = MaxRows(kVectors), kWidth = kVectors * kLanes;
+  constexpr int kRows = RowsOfShort(kVectors), kWidth = kVectors * kLanes;
   constexpr int kCopies = LeastCopies(kVectors);
   const int64_t depth = p.depth, stride = p.taps_stride, c_stride = p.c_stride, columns = p.columns;
   const float* const* a = p.a + (row - p.row_begin) * stride;

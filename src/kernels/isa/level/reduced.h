@@ -1,6 +1,7 @@
 // Products of words of numbers with fewer bits than floats have. `Code` says what a word is:
 //   Sums                       a vector of sums, of 32 bits each
 //   Add(&sums, a, b)           adds the products of words' numbers
+//   kShortRows                 most words of the rows that ReducedShortRows is for
 //   Finish(p, sums, first, row)  writes a tile: row `row` of the output, the first-th of p's rows
 #pragma once
 
@@ -118,6 +119,45 @@ void CallReducedTile(int rows, const ReducedCode::PanelArgs& p, int64_t first, A
   }
 }
 
+// Short rows of A, which a tile would begin and end as long as it multiplies: nothing is looked up
+// again between tiles, nor fetched. The sums are those of tiles.
+template <class Code, int kVectors>
+void ReducedShortRows(const ReducedCode::PanelArgs& p) {
+  constexpr int kRows = RowsOfShort(kVectors), kWidth = kVectors * kLanes;
+  const int64_t rows = p.out.row_end - p.out.row_begin, depth = p.depth, stride = p.a_stride;
+  const int64_t c_stride = p.out.c_stride, columns = p.out.columns;
+  for (int64_t row = 0; row < rows; row += kRows) {
+    const int64_t first = row + kRows > rows ? rows - kRows : row;  // some rows once more
+    asm volatile("" ::: "memory");  // what is loaded for each tile would be kept on the stack
+    typename Code::Sums sums[kRows][kVectors] = {};
+    const int32_t* a[kRows];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) a[r] = p.a + (first + r) * stride;
+    const int32_t* b = p.b;
+    for (int64_t k = 0; k < depth; ++k, b += kWidth) {
+      IntVec row_b[kVectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) row_b[v] = LoadWords(b + v * kLanes);
+      EachProduct<kRows, kVectors, false>(
+          [&](int r) __attribute__((always_inline)) { return a[r][k] - IntVec{}; },
+          [&](int r, int v, IntVec x)
+              __attribute__((always_inline)) { Code::Add(&sums[r][v], x, row_b[v]); });
+    }
+    Vec bias[kVectors];
+    LoadBias(p.out, bias);
+    const Vec low = Splat(p.out.low), high = Splat(p.out.high);
+    float* c = p.out.c + (p.out.row_begin + first) * c_stride;
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r, c += c_stride) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        const Vec y = AtMost(AtLeast(sums[r][v] + bias[v], low), high);
+        StoreOfRow<kVectors>(c, v, y, columns);
+      }
+    }
+  }
+}
+
 template <class Code, int kVectors, bool kIsPaired>
 void ReducedPanelOf(const ReducedCode::PanelArgs& p) {
   const int64_t rows = p.out.row_end - p.out.row_begin;
@@ -129,6 +169,12 @@ void ReducedPanelOf(const ReducedCode::PanelArgs& p) {
 template <class Code>
 void ReducedPanel(const ReducedCode::PanelArgs& p) {
   VisitWidth(p.out, [&](auto vectors, auto is_paired) {
+    if constexpr (Code::kShortRows > 0 && !is_paired()) {
+      const bool is_plain = !p.accumulate && p.out.residual == nullptr;
+      if (is_plain && p.depth <= Code::kShortRows && p.out.row_end - p.out.row_begin >= 24) {
+        return ReducedShortRows<Code, vectors()>(p);
+      }
+    }
     ReducedPanelOf<Code, vectors(), is_paired()>(p);
   });
 }

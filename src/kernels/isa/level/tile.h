@@ -26,6 +26,12 @@ constexpr int MaxRows(int vectors) {
   return kAccumulators / vectors < 8 ? kAccumulators / vectors : 8;  // more need too many pointers
 }
 
+// Of short rows: where registers are many, half of the sums, which are enough to hide the latency
+// of an addition. The processor then has the next tile in flight before it has written this one.
+constexpr int RowsOfShort(int vectors) {
+  return kLanes == 16 && vectors > 2 ? MaxRows(vectors) / 2 : MaxRows(vectors);
+}
+
 // sum += x * y, of a tile of kSums. Where they fill the 16 registers that AVX2 has, GCC would
 // choose forms of the instruction that move sums about and keep some in memory.
 template <int kSums>
