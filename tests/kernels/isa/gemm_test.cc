@@ -60,7 +60,8 @@ class GemmTest : public testing::TestWithParam<Sizes> {
   }
 
   // The product with B as `view` or packed.
-  std::vector<float> Run(const MatrixView& view, const PackedMatrix* packed) {
+  std::vector<float> Run(const MatrixView& view, const PackedMatrix* packed,
+                         bool has_distances = false) {
     const Sizes& s = GetParam();
     std::vector<float> c(static_cast<size_t>(s.rows * s.columns), -1);
     const auto runs = [&](int64_t begin, int64_t end, const float** out) {
@@ -68,11 +69,20 @@ class GemmTest : public testing::TestWithParam<Sizes> {
         for (int64_t t = 0; t < s.taps; ++t) *out++ = a_.data() + row * k_ + t * s.depth;
       }
     };
+    std::vector<int64_t> distances;
+    for (int64_t t = 0; t < s.taps; ++t) distances.push_back(t * s.depth);
+    const auto find_alike = [&](int64_t begin, int64_t end, const float** first_runs) {
+      for (int64_t row = begin; row < end; ++row) *first_runs++ = a_.data() + row * k_;
+      return Product::Alike{end - begin, true};
+    };
+    const Product::FindAlike alike(find_alike);
     RunProduct(context_, {.rows = s.rows,
                           .columns = s.columns,
                           .taps = s.taps,
                           .depth = s.depth,
                           .runs = runs,
+                          .distances = has_distances ? distances.data() : nullptr,
+                          .alike = &alike,
                           .packed = packed,
                           .b = view,
                           .c = c.data(),
@@ -246,6 +256,15 @@ TEST_P(GemmTest, WithoutResidual) {
   }
 }
 
+// Rows whose runs are at the same distances have passes of their own.
+TEST_P(GemmTest, IsTheSameByDistances) {
+  epilogue_.steps.erase(epilogue_.steps.begin());
+  auto packed = PackedMatrix::Pack({b_.data(), GetParam().columns, 1}, k_, GetParam().columns);
+  ASSERT_TRUE(packed.ok());
+  const std::vector<float> by_runs = Run({}, &*packed);
+  EXPECT_EQ(Run({}, &*packed, true), by_runs);
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Shapes, GemmTest,
     testing::Values(Sizes{1, 1, 1, 1}, Sizes{1, 70, 1, 2000}, Sizes{7, 64, 1, 0},
@@ -255,7 +274,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Sizes{29, 24, 1, 700}, Sizes{70, 40, 2, 21}, Sizes{7, 88, 1, 1600},
                     Sizes{49, 160, 1, 40}, Sizes{1231, 90, 1, 16}, Sizes{2345, 40, 1, 16},
                     Sizes{1771, 13, 1, 32}, Sizes{4, 620, 2, 1300}, Sizes{501, 64, 1, 20},
-                    Sizes{290, 30, 1, 12}));
+                    Sizes{290, 30, 1, 12}, Sizes{333, 24, 3, 9}, Sizes{250, 14, 5, 3}));
 
 // Rows of `depth` floats times a matrix in int8, without anything behind it.
 std::vector<float> Multiply(const std::vector<float>& a, const PackedMatrix& b, int64_t depth,

@@ -4,6 +4,7 @@
 #include "src/kernels/isa/level/passes.h"
 #include "src/kernels/isa/level/steps.h"
 #include "src/kernels/isa/level/tile.h"
+#include "src/kernels/isa/level/turns.h"
 
 namespace savedmodel {
 namespace {
@@ -35,28 +36,9 @@ inline __attribute__((always_inline)) Vec LoadNumbers(const float* x) { return L
 inline const float* StartOfB(const PanelArgs& p, const float*) { return p.b; }
 inline const uint16_t* StartOfB(const PanelArgs& p, const uint16_t*) { return p.halves; }
 
-#if SM_LANES == 16
-// Where at most half of a panel's last vector is valid, it has two rows of B in turns, for two
-// elements of a row of A: in lane 2 j what is of column j and the first, in the next one the
-// second.
-inline Vec InTurns(Vec first, Vec second) {
-  const IntVec lanes = {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23};
-  return _mm512_permutex2var_ps(first, reinterpret_cast<__m512i>(lanes), second);
-}
-inline Vec SplatTwo(const float* p) {
-  double two;
-  __builtin_memcpy(&two, p, sizeof(two));
-  return reinterpret_cast<Vec>(_mm512_set1_pd(two));
-}
-// Lanes 2 j and 2 j + 1 added, in lane j.
-inline Vec AddTurns(Vec v) {
-  const IntVec even = {0, 2, 4, 6, 8, 10, 12, 14, 0, 2, 4, 6, 8, 10, 12, 14};
-  return _mm512_permutexvar_ps(reinterpret_cast<__m512i>(even), v + _mm512_movehdup_ps(v));
-}
-#endif
-
 // One tile of a B of `Number`s. Accumulators are kept `kCopies` times, one for each k modulo that,
-// so that where they are few the additions of one do not wait for another's.
+// so that where they are few the additions of one do not wait for another's. Where at most half of
+// a panel's last vector is valid, it is in turns.
 template <class Number, int kRows, int kVectors, bool kIsPaired, int kCopies>
 void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
   constexpr int kWhole = kVectors - (kIsPaired ? 1 : 0);  // vectors of one row of B
@@ -64,7 +46,7 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
   Vec first[kVectors];
   LoadBias(p, first);
 #if SM_LANES == 16
-  if constexpr (kIsPaired) first[kWhole] = InTurns(first[kWhole], Vec{});
+  if constexpr (kIsPaired) first[kWhole] = LowerInTurns(first[kWhole], Vec{});
 #endif
   Vec sums[kCopies][kRows][kVectors];
 #pragma GCC unroll 4
@@ -102,12 +84,11 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
         __attribute__((always_inline)) {
 #if SM_LANES == 16
       const Number* last = b - b_stride + kWhole * kLanes;
-      const Vec two = is_alone ? InTurns(LoadNumbers(last), Vec{})
-                               : InTurns(LoadNumbers(last - b_stride), LoadNumbers(last));
+      const Vec two = is_alone ? LowerInTurns(LoadNumbers(last), Vec{})
+                               : LowerInTurns(LoadNumbers(last - b_stride), LoadNumbers(last));
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
-        const Vec x =
-            is_alone ? _mm512_maskz_mov_ps(0x5555, Splat(rows[r][k])) : SplatTwo(rows[r] + k - 1);
+        const Vec x = is_alone ? SplatOne(rows[r] + k) : SplatTwo(rows[r] + k - 1);
         into[r][kVectors - 1] += x * two;
       }
 #endif
@@ -138,7 +119,10 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
 #if SM_LANES == 16
   if constexpr (kIsPaired) {
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) sums[0][r][kVectors - 1] = AddTurns(sums[0][r][kVectors - 1]);
+    for (int r = 0; r < kRows; ++r) {
+      const Vec turns = sums[0][r][kVectors - 1];
+      sums[0][r][kVectors - 1] = AddTurns(turns, turns);
+    }
   }
 #endif
   Finish<kRows, kVectors, false>(p, sums[0], row);
@@ -149,14 +133,19 @@ void Tile(const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
 template <class Number, int kRows, int kVectors, bool kIsPaired>
 void CallTile(int rows, const PanelArgs& p, const float* const* a, int64_t row, Ahead ahead) {
   if (rows == kRows) {
-    constexpr int kLeast = LeastCopies(kVectors);
+    constexpr bool kIsInTurns = VectorsInTurns(kVectors, kIsPaired) == kVectors;
     constexpr int kCopies = kRows * kVectors >= 8 ? 1 : kRows * kVectors >= 4 ? 2 : 4;
-    if constexpr (kCopies > kLeast && std::is_same_v<Number, float>) {
+    if constexpr (kCopies > (kIsInTurns ? 2 : 1) && std::is_same_v<Number, float>) {
       if (rows == p.all_rows) {
         return Tile<Number, kRows, kVectors, kIsPaired, kCopies>(p, a, row, ahead);
       }
     }
-    Tile<Number, kRows, kVectors, kIsPaired, kLeast>(p, a, row, ahead);
+#if SM_LANES == 16
+    if constexpr (kIsInTurns) {
+      return TileInTurns<kRows, kVectors, kIsPaired>(p, a, row, ahead);
+    }
+#endif
+    Tile<Number, kRows, kVectors, kIsPaired, 1>(p, a, row, ahead);
   } else if constexpr (kRows > 1) {
     CallTile<Number, kRows - 1, kVectors, kIsPaired>(rows, p, a, row, ahead);
   }
@@ -196,7 +185,12 @@ void Panel(const PanelArgs& p) {
 #if SM_LANES >= 8
     const bool is_plain =
         p.taps == 1 && !p.accumulate && p.residual == nullptr && p.row_end - p.row_begin >= 24;
-    if (is_plain && !is_paired() && p.depth <= (kLanes == 8 || vectors() == 1 ? 128 : 24)) {
+    // Others than these gain nothing.
+    constexpr int64_t kShort = kLanes == 8 ? 128 : vectors() == 1 ? 64 : is_paired() ? 0 : 24;
+    if (is_plain && p.depth <= kShort) {
+#if SM_LANES == 16
+      if constexpr (vectors() == 1) return PassPanel(p, ShortRowsInTurns);
+#endif
       return PassPanel(p, ShortRows<vectors()>);
     }
 #endif

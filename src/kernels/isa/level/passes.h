@@ -8,9 +8,12 @@
 namespace savedmodel {
 namespace {
 
-// Of tiles of any height: one vector of eight rows would just hide the latency of an addition, were
-// there nothing else to wait for.
-constexpr int LeastCopies(int vectors) { return vectors == 1 && kLanes == 16 ? 2 : 1; }
+// How many of a panel's vectors, the last ones, have sums of even and of odd elements apart,
+// whatever multiplies them: those that are in turns.
+constexpr int VectorsInTurns(int vectors, bool is_paired) {
+  const bool all = kLanes == 16 && (vectors == 1 || (vectors == 2 && is_paired));
+  return all ? vectors : is_paired ? 1 : 0;
+}
 
 using PassFn = void(const PanelArgs& p, int64_t row, int64_t end);
 
@@ -33,12 +36,11 @@ using PassFn = void(const PanelArgs& p, int64_t row, int64_t end);
 constexpr bool kHasShortRuns = kLanes > 4;
 
 // Rows of A of short runs, which a tile would begin and end as long as it multiplies: of kDepth
-// floats, or any number (0). The sums are those of tiles: the second one of a last vector that has
-// two is of every other element, as the odd lanes of a pair.
+// floats, or any number (0). The sums are those of tiles: `seconds` are of odd elements.
 template <int kVectors, bool kIsPaired, int kDepth>
 void RunRows(const PanelArgs& p, int64_t row, int64_t end) {
-  constexpr int kRows = MaxRows(kVectors);
-  constexpr bool kIsTwice = kIsPaired || LeastCopies(kVectors) == 2;  // of the last vector
+  constexpr int kTwice = VectorsInTurns(kVectors, kIsPaired), kOnce = kVectors - kTwice;
+  constexpr int kRows = kTwice > 1 ? MaxRows(kVectors + kTwice) : MaxRows(kVectors);
   Vec bias[kVectors];
   LoadBias(p, bias);
   const float low = p.low, high = p.high;
@@ -48,7 +50,7 @@ void RunRows(const PanelArgs& p, int64_t row, int64_t end) {
     const int64_t first = at + kRows > end ? end - kRows : at;  // some rows once more
     const float* const* a = p.a + (first - p.row_begin);
     const float* starts[kRows];
-    Vec sums[kRows][kVectors], seconds[kRows] = {};
+    Vec sums[kRows][kVectors], seconds[kRows][kTwice + 1] = {};
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       starts[r] = a[r];
@@ -69,7 +71,7 @@ void RunRows(const PanelArgs& p, int64_t row, int64_t end) {
           const Vec x = Splat(rows[r][k]);
 #pragma GCC unroll 4
           for (int v = 0; v < kVectors; ++v) {
-            Vec& sum = kIsTwice && is_second && v + 1 == kVectors ? seconds[r] : sums[r][v];
+            Vec& sum = is_second && v >= kOnce ? seconds[r][v - kOnce] : sums[r][v];
             AddProduct<kRows * kVectors>(&sum, x, row_b[v]);
           }
         }
@@ -92,9 +94,10 @@ void RunRows(const PanelArgs& p, int64_t row, int64_t end) {
         for (; k < p.depth; ++k, advance(1)) step(0, false);
       }
     }
-    if constexpr (kIsTwice) {
 #pragma GCC unroll 8
-      for (int r = 0; r < kRows; ++r) sums[r][kVectors - 1] += seconds[r];
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+      for (int v = kOnce; v < kVectors; ++v) sums[r][v] += seconds[r][v - kOnce];
     }
     float* c = p.c + first * c_stride;
 #pragma GCC unroll 8
@@ -113,7 +116,6 @@ void RunRows(const PanelArgs& p, int64_t row, int64_t end) {
 template <int kVectors>
 void ShortRows(const PanelArgs& p, int64_t row, int64_t end) {
   constexpr int kRows = RowsOfShort(kVectors), kWidth = kVectors * kLanes;
-  constexpr int kCopies = LeastCopies(kVectors);
   const int64_t depth = p.depth, stride = p.taps_stride, c_stride = p.c_stride, columns = p.columns;
   const float* const* a = p.a + (row - p.row_begin) * stride;
   float* c = p.c + row * c_stride;
@@ -127,33 +129,32 @@ void ShortRows(const PanelArgs& p, int64_t row, int64_t end) {
     if constexpr (kLanes == 16) asm volatile("" ::: "memory");
     Vec bias[kVectors];
     LoadBias(p, bias);
-    Vec sums[kCopies][kRows][kVectors] = {};
+    Vec sums[kRows][kVectors];
     const float* rows[kRows];
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
       rows[r] = a[r * stride] + p.a_offset;
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) sums[0][r][v] = bias[v];
+      for (int v = 0; v < kVectors; ++v) sums[r][v] = bias[v];
     }
     const float* b = p.b;
-    const auto step = [&](int64_t k, Vec(&into)[kRows][kVectors]) __attribute__((always_inline)) {
-      AddRowOfPanel(rows, k, b, into);
+    const auto step = [&](int64_t k) __attribute__((always_inline)) {
+      AddRowOfPanel(rows, k, b, sums);
       b += kWidth;
     };
     int64_t k = 0;
     for (; k + 4 <= depth; k += 4) {
 #pragma GCC unroll 4
-      for (int i = 0; i < 4; ++i) step(k + i, sums[i % kCopies]);
+      for (int i = 0; i < 4; ++i) step(k + i);
     }
-    for (; k < depth; ++k) step(k, sums[0]);
+    for (; k < depth; ++k) step(k);
     const Vec low = Splat(p.low), high = Splat(p.high);
     float* to = c;
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r, to += c_stride) {
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) {
-        const Vec sum = kCopies == 2 ? sums[0][r][v] + sums[kCopies - 1][r][v] : sums[0][r][v];
-        StoreOfRow<kVectors>(to, v, AtMost(AtLeast(sum, low), high), columns);
+        StoreOfRow<kVectors>(to, v, AtMost(AtLeast(sums[r][v], low), high), columns);
       }
     }
   }
