@@ -1,13 +1,13 @@
 // Zeros around an image or a sequence, put there by an op of their own, become the padding of the
-// convolution that reads it.
+// convolution or the pooling that reads it.
 #include "src/base/status_macros.h"
 #include "src/optimizer/optimizer.h"
 
 namespace savedmodel {
 namespace {
 
-// What a convolution pads each dimension of an image with, before and after, in place of `pad`,
-// when that pads a tensor of `rank` dimensions with zeros, inner ones only; empty otherwise. Of a
+// What an op pads each dimension of an image with, before and after, in place of `pad`, when that
+// pads a tensor of `rank` dimensions with zeros, inner ones only; empty otherwise. Of a
 // sequence, rank 3, that is an image of one row.
 std::vector<int64_t> ZerosAround(const Graph& graph, const Node& pad, int rank) {
   const bool plain = pad.op == "Pad" && pad.inputs.size() == 2;
@@ -38,16 +38,22 @@ bool IsImageOfSequence(const Graph& graph, NodeId id) {
          IsAxis(graph.constant(node.inputs[1]), 1, 4);
 }
 
+// Whether the op may have zeros around its input 0, an image.
+bool MayPad(const Node& node) {
+  const bool is_pool = node.op == "MaxPool" && node.output_types[0] == DType::kFloat &&
+                       node.attrs.Ints("ksize")[3] == 1;
+  const bool is_convolution = node.op == "Conv2D" || node.op == "DepthwiseConv2dNative";
+  return (is_pool || (is_convolution && node.inputs.size() == 2)) &&
+         node.attrs.String("padding") == "VALID" && node.attrs.String("data_format") == "NHWC";
+}
+
 }  // namespace
 
-void FoldPads(Graph* graph) {
+void FoldPads(const OptimizeContext& context, Graph* graph) {
   const std::vector<int> uses = CountUses(*graph);
   for (NodeId id = 0; id < graph->num_nodes(); ++id) {
     Node& node = graph->node(id);
-    if ((node.op != "Conv2D" && node.op != "DepthwiseConv2dNative") || node.inputs.size() != 2 ||
-        node.attrs.String("padding") != "VALID" || node.attrs.String("data_format") != "NHWC") {
-      continue;
-    }
+    if (!MayPad(node)) continue;
     // What makes an image of a sequence, if that is what is padded.
     const NodeId expand = node.inputs[0].node;
     const bool is_sequence = IsImageOfSequence(*graph, expand) && uses[expand] == 1;
@@ -60,6 +66,10 @@ void FoldPads(Graph* graph) {
       const Shape& shape = graph->shape(*input);
       graph->node(expand).output_shapes = {shape.rank() == 3 ? shape.WithInserted(1, 1)
                                                              : Shape::UnknownOfRank(4)};
+    }
+    if (node.op == "MaxPool") {
+      node.op = "_ZeroPaddedMaxPool";
+      node.registered = context.env.registry->Find(node.op);
     }
     node.attrs.Set("padding", std::string("EXPLICIT"));
     node.attrs.Set("explicit_paddings", std::move(paddings));

@@ -200,7 +200,7 @@ Status Optimize(OptimizeContext* context, Graph* graph) {
   graph->Compact();
   JoinDilatedConvolutions(graph);
   graph->Compact();
-  FoldPads(graph);
+  FoldPads(*context, graph);
   SM_RETURN_IF_ERROR(FoldBatchNorms(context, graph));
   graph->Compact();
   return Status();

@@ -125,8 +125,9 @@ Status MergeCommon(OptimizeContext* context, Graph* graph);
 // where sizes are known. Before FoldPads.
 void JoinDilatedConvolutions(Graph* graph);
 
-// Makes zeros that an op puts around an image the padding of the convolution behind it.
-void FoldPads(Graph* graph);
+// Makes zeros that an op puts around an image the padding of the convolution or the pooling behind
+// it.
+void FoldPads(const OptimizeContext& context, Graph* graph);
 
 // Pushes changes of layout, channels first or last, behind ops that can do with either, so that
 // they meet and cancel. Before FoldPads, which finds more behind it.

@@ -1,6 +1,10 @@
-// Zeros that an op puts around an image become the padding of the convolution behind it.
+// Zeros that an op puts around an image become the padding of the convolution or the pooling behind
+// it.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -74,6 +78,65 @@ TEST(FoldPadTest, OfSequences) {
   EXPECT_EQ(r.values[0], (std::vector<float>{1, 2, 3, 3, 3}));
   EXPECT_EQ(r.values[1], (std::vector<float>{0, 0, 1, 1, 1, 1, 1}));
 }
+
+// What pooling pads by itself never is the largest; zeros are, of negative numbers and of what is
+// no number. Sizes of images, windows and paddings: before and after.
+struct PoolCase {
+  int height, width, window, stride, before, after;
+};
+
+class PadOfMaxPool : public testing::TestWithParam<PoolCase> {
+ protected:
+  static constexpr int kChannels = 5;
+
+  // The largest of a window of channel `c` whose first pixel is at (top, left), as TensorFlow's
+  // loop finds it.
+  float Largest(const std::vector<float>& x, int top, int left, int c) const {
+    const PoolCase& p = GetParam();
+    float largest = -std::numeric_limits<float>::infinity();
+    for (int h = top; h < top + p.window; ++h) {
+      for (int w = left; w < left + p.window; ++w) {
+        const bool inside = h >= 0 && h < p.height && w >= 0 && w < p.width;
+        const float value = inside ? x[(h * p.width + w) * kChannels + c] : 0;
+        if (value > largest) largest = value;
+      }
+    }
+    return largest;
+  }
+};
+
+TEST_P(PadOfMaxPool, IsItsPadding) {
+  const PoolCase& p = GetParam();
+  GraphText g;
+  g.Input("x").Ints("amounts", {0, 0, p.before, p.after, p.before, p.after, 0, 0}, {4, 2});
+  g.Node("p", "Pad", {"x", "amounts"}, kPaddings);
+  const auto list = [](const char* key, int n) {
+    const std::string number = std::to_string(n);
+    return GraphText::Attr(key, "list { i: 1 i: " + number + " i: " + number + " i: 1 }");
+  };
+  g.Node("y", "MaxPool", {"p"},
+         list("ksize", p.window) + list("strides", p.stride) +
+             GraphText::Attr("padding", "s: 'VALID'"));
+  std::vector<float> x(p.height * p.width * kChannels);
+  for (size_t i = 0; i < x.size(); ++i)
+    x[i] = i % 7 == 3 ? std::nanf("") : -1 - std::fmod(i * 0.37f, 3.0f);
+  const Result r =
+      RunGraph(g, {{"x:0", *Tensor::FromVector(x, {1, p.height, p.width, kChannels})}}, {"y:0"});
+  EXPECT_FALSE(Has(r, "Pad")) << r.plan;
+  std::vector<float> expected;
+  for (int top = -p.before; top + p.window <= p.height + p.after; top += p.stride) {
+    for (int left = -p.before; left + p.window <= p.width + p.after; left += p.stride) {
+      for (int c = 0; c < kChannels; ++c) expected.push_back(Largest(x, top, left, c));
+    }
+  }
+  EXPECT_EQ(r.values[0], expected);
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, PadOfMaxPool,
+                         testing::Values(PoolCase{9, 11, 3, 2, 1, 1}, PoolCase{6, 5, 2, 1, 0, 1},
+                                         PoolCase{7, 20, 3, 1, 2, 1}, PoolCase{4, 3, 2, 2, 4, 5},
+                                         PoolCase{5, 1, 3, 1, 1, 1}, PoolCase{0, 3, 2, 1, 1, 1},
+                                         PoolCase{3, 0, 2, 1, 2, 2}));
 
 }  // namespace
 }  // namespace savedmodel

@@ -37,6 +37,9 @@ struct Max {
   }
 };
 
+// With zeros around what it is of.
+struct ZeroPaddedMax : Max {};
+
 struct Average {
   template <class T>
   using Sum = std::conditional_t<std::is_same_v<T, double>, double, float>;
@@ -105,6 +108,7 @@ template <class Pool>
 class FloatRows {
  public:
   FloatRows(const WindowGeometry& g, const float* x) : g_(g), x_(x) {
+    if (kHasZeros) zeros_.assign(std::max<int64_t>(g.in[2], 1) * g.channels, 0.0f);
     const int64_t s = g.stride[2], before = g.before[2];
     inside_.begin = std::min((before + s - 1) / s, g.out[2]);
     const int64_t last = g.in[2] + before - g.window[2];
@@ -133,7 +137,10 @@ class FloatRows {
   }
 
  private:
-  // The input rows that the windows of an output row have inside.
+  static constexpr bool kHasZeros = std::is_same_v<Pool, ZeroPaddedMax>;
+
+  // The input rows that the windows of an output row have inside, and once that of zeros if they
+  // have others.
   void FindRows(int64_t row) {
     const int64_t top = row % g_.out[1] * g_.stride[1] - g_.before[1];
     const int64_t front = row / g_.out[1] % g_.out[0] * g_.stride[0] - g_.before[0];
@@ -146,6 +153,7 @@ class FloatRows {
         rows_.push_back(x_ + ((image * g_.in[0] + d) * g_.in[1] + h) * g_.in[2] * g_.channels);
       }
     }
+    if (kHasZeros && height.end - height.begin < g_.window[1]) rows_.push_back(zeros_.data());
   }
 
   // Output pixels [begin, end), all of whose windows have the same columns inside.
@@ -158,6 +166,7 @@ class FloatRows {
         taps_.push_back(row + w * g_.channels);
       }
     }
+    if (kHasZeros && columns.end - columns.begin < g_.window[2]) taps_.push_back(zeros_.data());
     const bool is_one_run = g_.stride[2] == 1;
     Call({.taps = taps_.data(),
           .num_taps = static_cast<int64_t>(taps_.size()),
@@ -169,7 +178,7 @@ class FloatRows {
   }
 
   static void Call(const PoolArgs& args) {
-    (std::is_same_v<Pool, Max> ? Vectors().pool_maximum : Vectors().pool_sum)(args);
+    (std::is_base_of_v<Max, Pool> ? Vectors().pool_maximum : Vectors().pool_sum)(args);
   }
 
   const WindowGeometry& g_;
@@ -177,6 +186,7 @@ class FloatRows {
   TapRange inside_{};  // output columns whose windows are inside
   std::vector<const float*> rows_, taps_;
   AlignedVector<float> columns_;  // of the windows, put together
+  AlignedVector<float> zeros_;    // a row
 };
 
 template <class Pool, class T>
@@ -377,6 +387,12 @@ constexpr OpDef kOps[] = {
                   "ksize: list(int); strides: list(int); padding: {'SAME','VALID'}",
      .shape = QuantizedPoolShape,
      .build = BuildQuantizedPool<Max>},
+    {.signature = "_ZeroPaddedMaxPool(input: T) -> (output: T); T: {float}; "
+                  "ksize: list(int) >= 4; strides: list(int) >= 4; padding: {'EXPLICIT'}; "
+                  "explicit_paddings: list(int); data_format: {'NHWC'}",
+     .shape = StaticShape<2, false>,
+     .build = Build<ZeroPaddedMax, 2, false, Only(DType::kFloat)>,
+     .per_example = true},
 };
 static_assert(RowsAreSound(kOps));
 
