@@ -12,6 +12,7 @@
 #include "src/kernels/isa/vector_code.h"
 #include "src/loader/tensor_proto.h"
 #include "tests/kernels/random_floats.h"
+#include "tests/kernels/rounded_floats.h"
 
 namespace savedmodel {
 namespace {
@@ -81,59 +82,93 @@ INSTANTIATE_TEST_SUITE_P(Models, PrecisionTest,
                              "tf2_transformer_block", {"ids", "mask"}, {"last"}, 1e-2, 3e-2}),
                          [](const auto& info) { return info.param.model; });
 
-// A convolution of 3x3.
-constexpr int64_t kChannels = 32;
-constexpr char kConvolution[] = R"(
-  node { name: "x" op: "Placeholder" attr { key: "dtype" value { type: DT_FLOAT } } }
-  node { name: "f" op: "Placeholder" attr { key: "dtype" value { type: DT_FLOAT } } }
-  node { name: "y" op: "Conv2D" input: "x" input: "f"
-         attr { key: "T" value { type: DT_FLOAT } } attr { key: "padding" value { s: "SAME" } }
-         attr { key: "strides" value { list { i: 1 i: 1 i: 1 i: 1 } } } })";
+// A convolution of square images, one of them, and windows.
+struct Convolution {
+  int64_t size, window, stride, channels, out_channels;
 
-std::vector<float> Convolve(const std::vector<float>& x, const std::vector<float>& f, int64_t size,
-                            Precision precision) {
-  LoadOptions options;
-  options.precision = precision;
-  const Shape shape({1, size, size, kChannels});
-  const TensorMap filter = {
-      {"f:0", Tensor::FromVector(f, Shape({3, 3, kChannels, kChannels})).value()}};
-  const Model model = LoadGraphDef(kConvolution, options, {"", filter}).value();
-  return model.Prune({"x:0"}, {"y:0"})({{"x:0", Tensor::FromVector(x, shape).value()}})
-      .value()
-      .at("y:0")
-      .ToVector<float>();
-}
+  int64_t out_size() const { return (size + stride - 1) / stride; }
 
-double ExpectedOf(const std::vector<float>& x, const std::vector<float>& f, int64_t size,
-                  int64_t row, int64_t column, int64_t channel) {
-  double sum = 0;
-  for (int64_t i = 0; i < 9; ++i) {
-    const int64_t h = row + i / 3 - 1, w = column + i % 3 - 1;
-    if (h < 0 || h >= size || w < 0 || w >= size) continue;
-    for (int64_t c = 0; c < kChannels; ++c) {
-      sum += static_cast<double>(x[(h * size + w) * kChannels + c]) *
-             f[(i * kChannels + c) * kChannels + channel];
-    }
+  std::vector<float> Run(const std::vector<float>& x, const std::vector<float>& f,
+                         Precision precision) const {
+    const std::string number = std::to_string(stride);
+    const std::string graph = R"(
+      node { name: "x" op: "Placeholder" attr { key: "dtype" value { type: DT_FLOAT } } }
+      node { name: "f" op: "Placeholder" attr { key: "dtype" value { type: DT_FLOAT } } }
+      node { name: "y" op: "Conv2D" input: "x" input: "f"
+             attr { key: "T" value { type: DT_FLOAT } }
+             attr { key: "padding" value { s: "SAME" } }
+             attr { key: "strides" value { list { i: 1 i: )" +
+                              number + " i: " + number + " i: 1 } } } }";
+    LoadOptions options;
+    options.precision = precision;
+    const Shape shape({1, size, size, channels}),
+        of_filter({window, window, channels, out_channels});
+    const TensorMap filter = {{"f:0", Tensor::FromVector(f, of_filter).value()}};
+    const Model model = LoadGraphDef(graph, options, {"", filter}).value();
+    return model.Prune({"x:0"}, {"y:0"})({{"x:0", Tensor::FromVector(x, shape).value()}})
+        .value()
+        .at("y:0")
+        .ToVector<float>();
   }
-  return sum;
+
+  std::vector<double> Expected(const std::vector<float>& x, const std::vector<float>& f) const {
+    const int64_t before = std::max<int64_t>((out_size() - 1) * stride + window - size, 0) / 2;
+    std::vector<double> sums(out_size() * out_size() * out_channels);
+    for (int64_t i = 0; i < static_cast<int64_t>(sums.size()); ++i) {
+      const int64_t pixel = i / out_channels;
+      const int64_t top = pixel / out_size() * stride - before;
+      const int64_t left = pixel % out_size() * stride - before;
+      for (int64_t tap = 0; tap < window * window; ++tap) {
+        const int64_t h = top + tap / window, w = left + tap % window;
+        if (h < 0 || h >= size || w < 0 || w >= size) continue;
+        for (int64_t c = 0; c < channels; ++c) {
+          sums[i] += static_cast<double>(x[(h * size + w) * channels + c]) *
+                     f[(tap * channels + c) * out_channels + i % out_channels];
+        }
+      }
+    }
+    return sums;
+  }
+};
+
+// Root of the mean square, as a share of that of the expected values.
+double ErrorOf(const std::vector<float>& found, const std::vector<double>& expected) {
+  EXPECT_EQ(found.size(), expected.size());
+  double squares = 0, errors = 0;
+  for (size_t i = 0; i < found.size(); ++i) {
+    squares += expected[i] * expected[i];
+    errors += (found[i] - expected[i]) * (found[i] - expected[i]);
+  }
+  return std::sqrt(errors / squares);
 }
 
 // Also where float32 has a quicker way than the product that is reduced.
 TEST(PrecisionOfConvolutions, Int8) {
-  const std::vector<float> f = Random(9 * kChannels * kChannels, 1);
   for (const int64_t size : {6, 16}) {
-    const std::vector<float> x = Random(size * size * kChannels, 2);
-    const auto exact = Convolve(x, f, size, Precision::kFloat32);
-    const auto reduced = Convolve(x, f, size, Precision::kInt8);
+    const Convolution convolution{size, 3, 1, 32, 32};
+    const std::vector<float> f = Random(9 * 32 * 32, 1), x = Random(size * size * 32, 2);
+    const auto exact = convolution.Run(x, f, Precision::kFloat32);
+    const auto reduced = convolution.Run(x, f, Precision::kInt8);
     EXPECT_EQ(exact == reduced, Reduced(Precision::kInt8) == nullptr);
-    double squares = 0, errors = 0;
-    for (size_t i = 0; i < reduced.size(); ++i) {
-      const int64_t at = static_cast<int64_t>(i), pixel = at / kChannels;
-      const double expected = ExpectedOf(x, f, size, pixel / size, pixel % size, at % kChannels);
-      squares += expected * expected;
-      errors += (reduced[i] - expected) * (reduced[i] - expected);
+    EXPECT_LT(ErrorOf(reduced, convolution.Expected(x, f)), 1e-2) << size;
+  }
+}
+
+// Windows that overlap, of runs with an even and an odd number of floats, at the edges and inside;
+// the products of rounded numbers are exact.
+TEST(PrecisionOfConvolutions, BFloat16) {
+  for (const Convolution& convolution :
+       {Convolution{37, 7, 2, 3, 64}, {40, 3, 2, 17, 24}, {7, 3, 1, 80, 32}, {50, 5, 3, 6, 70}}) {
+    std::vector<float> x = Random(convolution.size * convolution.size * convolution.channels, 1);
+    std::vector<float> f = Random(
+        convolution.window * convolution.window * convolution.channels * convolution.out_channels,
+        2);
+    const std::vector<float> reduced = convolution.Run(x, f, Precision::kBFloat16);
+    if (Reduced(Precision::kBFloat16) != nullptr) {
+      std::transform(x.begin(), x.end(), x.begin(), Rounded);
+      std::transform(f.begin(), f.end(), f.begin(), Rounded);
     }
-    EXPECT_LT(std::sqrt(errors / squares), 1e-2) << size;
+    EXPECT_LT(ErrorOf(reduced, convolution.Expected(x, f)), 1e-6) << convolution.size;
   }
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "src/base/ceil_div.h"
+#include "src/base/status_macros.h"
 #include "src/kernels/isa/product_block.h"
 
 namespace savedmodel {
@@ -114,6 +115,22 @@ void RunJobs(OpContext& ctx, const Product& p, const Jobs& jobs, int64_t panels,
 }  // namespace
 
 int64_t StagedFloats() { return std::min<int64_t>(128 * 1024, SecondLevelFloats() / 2); }
+
+StatusOr<RoundedFloats> RoundOnce(OpContext& ctx, const PackedMatrix& packed, const float* floats,
+                                  int64_t n, Tensor* memory) {
+  const ReducedCode* reduced = Reduced(Precision::kBFloat16);
+  if (packed.precision() != Precision::kBFloat16 || reduced == nullptr) return RoundedFloats();
+  constexpr int64_t kBlock = 4096, kBehind = 64;
+  SM_ASSIGN_OR_RETURN(*memory, ctx.AllocateTemp(DType::kBFloat16, Shape({n + kBehind})));
+  auto* const numbers = static_cast<uint16_t*>(memory->raw_mutable_data());
+  ctx.ParallelFor(CeilDiv(n, kBlock), 0.02 * kBlock, [&](int64_t begin, int64_t end) {
+    const int64_t first = begin * kBlock;
+    const float* run = floats + first;
+    reduced->reduce(&run, 1, 1, std::min(n, end * kBlock) - first, {},
+                    reinterpret_cast<int32_t*>(numbers + first), 0, nullptr);
+  });
+  return RoundedFloats{floats, n, numbers};
+}
 
 void RunProduct(OpContext& ctx, const Product& p) {
   const VectorCode& code = Vectors();

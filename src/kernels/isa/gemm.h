@@ -173,6 +173,7 @@ struct Product {
   };
   using FindAlike = FunctionRef<Alike(int64_t begin, int64_t end, const float** first_runs)>;
   const FindAlike* alike = nullptr;
+  RoundedFloats rounded;                 // what runs may be of
   const PackedMatrix* packed = nullptr;  // B, or
   MatrixView b;                          // B where it is not packed
   float* c = nullptr;
@@ -191,6 +192,11 @@ struct Product {
 // Floats that one step of a layer may leave to the next, for them to be still in the second cache
 // level.
 int64_t StagedFloats();
+
+// Rounds `n` floats for the products with `packed` that read each of them several times: none where
+// that multiplies other numbers than bfloat16. `memory` has the result.
+StatusOr<RoundedFloats> RoundOnce(OpContext& ctx, const PackedMatrix& packed, const float* floats,
+                                  int64_t n, Tensor* memory);
 
 // Computes the product with the run's threads.
 void RunProduct(OpContext& ctx, const Product& product);

@@ -273,7 +273,7 @@ ReducedRows::~ReducedRows() {
 }
 
 void ReducedRows::Reduce(int64_t begin, int64_t end) {
-  code_.reduce(FindRuns(p_, begin, end), end - begin, p_.taps, p_.depth,
+  code_.reduce(FindRuns(p_, begin, end), end - begin, p_.taps, p_.depth, p_.rounded,
                &words_[(begin - first_) * stride_], stride_, &scales_[begin - first_]);
 }
 

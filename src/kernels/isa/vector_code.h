@@ -317,6 +317,20 @@ struct RowScale {
   int32_t zero = 0;
 };
 
+// Floats that are in bfloat16, too. Up to a vector behind the last one may be read.
+struct RoundedFloats {
+  const float* floats = nullptr;
+  int64_t count = 0;
+  const uint16_t* numbers = nullptr;
+
+  // The numbers of a run of the floats; null for another one's.
+  const uint16_t* Find(const float* run) const {
+    const uintptr_t offset = reinterpret_cast<uintptr_t>(run) - reinterpret_cast<uintptr_t>(floats);
+    return offset < static_cast<uintptr_t>(count) * sizeof(float) ? numbers + offset / sizeof(float)
+                                                                  : nullptr;
+  }
+};
+
 // Products of numbers with fewer bits than floats have. Rows of A and of packed matrices are words
 // of 32 bits, each of `group` numbers of consecutive k; the last may be filled up with zeros.
 struct ReducedCode {
@@ -336,9 +350,9 @@ struct ReducedCode {
   int64_t max_depth;  // in numbers
   void (*panel)(const PanelArgs& args);
   // Makes words, `stride` of them apart, of rows of A that are `taps` runs of `depth` floats each.
-  // Up to a vector of words behind a row's may be written, too.
+  // Up to a vector of words behind a row's may be written, too. Of bfloat16, runs may be `rounded`.
   void (*reduce)(const float* const* runs, int64_t rows, int64_t taps, int64_t depth,
-                 int32_t* words, int64_t stride, RowScale* scales);
+                 const RoundedFloats& rounded, int32_t* words, int64_t stride, RowScale* scales);
   // Makes a panel of words from one of `depth` rows of `width` floats. Columns have scales and sums
   // where the numbers are quantised; a scale is not finite where a value is not.
   void (*pack)(const float* panel, int64_t depth, int64_t width, int32_t* words,

@@ -122,6 +122,12 @@ Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& 
     ScaleColumns(filter.data, filter.scale, rows * filter.out_channels, filter.out_channels, to);
     plain = to;
   }
+  const int64_t rows = g.batch * g.out_pixels(), inputs = g.batch * g.in_pixels() * g.channels;
+  Tensor numbers;
+  RoundedFloats rounded;
+  if (!unpacked && rows * filter.taps * g.channels >= 2 * inputs) {
+    SM_ASSIGN_OR_RETURN(rounded, RoundOnce(ctx, filter.packed->front(), x, inputs, &numbers));
+  }
   const int64_t per_group = filter.out_channels / groups;
   for (int64_t group = 0; group < groups; ++group) {
     const auto find = [&](int64_t begin, int64_t end, const float** runs) {
@@ -132,13 +138,14 @@ Status RunFloatConv(OpContext& ctx, const WindowGeometry& g, const FloatFilter& 
     };
     const Product::FindAlike alike(find_alike);
     const Epilogue part = epilogue.FromColumn(group * per_group);
-    RunProduct(ctx, {.rows = g.batch * g.out_pixels(),
+    RunProduct(ctx, {.rows = rows,
                      .columns = per_group,
                      .taps = windows.taps(),
                      .depth = windows.depth(),
                      .runs = find,
                      .distances = windows.distances(),
                      .alike = &alike,
+                     .rounded = rounded,
                      .packed = unpacked ? nullptr : &(*filter.packed)[group],
                      .b = {plain + group * per_group, filter.out_channels, 1},
                      .c = y + group * per_group,

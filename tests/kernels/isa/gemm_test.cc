@@ -11,19 +11,10 @@
 
 #include "savedmodel/thread_pool.h"
 #include "tests/kernels/random_floats.h"
+#include "tests/kernels/rounded_floats.h"
 
 namespace savedmodel {
 namespace {
-
-// To the nearest bfloat16, ties to even.
-float Rounded(float x) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof(bits));
-  bits += 0x7fff + ((bits >> 16) & 1);
-  bits &= 0xffff0000;
-  std::memcpy(&x, &bits, sizeof(bits));
-  return x;
-}
 
 struct Sizes {
   int64_t rows, columns, taps, depth;

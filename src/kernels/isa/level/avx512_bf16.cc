@@ -52,12 +52,25 @@ inline __attribute__((always_inline)) void Round(const float* x, uint16_t* y, in
   }
 }
 
-void ReduceRows(const float* const* runs, int64_t rows, int64_t taps, int64_t depth, int32_t* words,
-                int64_t stride, RowScale*) {
+// What a last vector writes too much, the next run overwrites.
+inline __attribute__((always_inline)) void Copy(const uint16_t* x, uint16_t* y, int64_t n) {
+  for (int64_t i = 0; i < n; i += 2 * kLanes) {
+    _mm512_storeu_si512(y + i, _mm512_loadu_si512(x + i));
+  }
+}
+
+void ReduceRows(const float* const* runs, int64_t rows, int64_t taps, int64_t depth,
+                const RoundedFloats& rounded, int32_t* words, int64_t stride, RowScale*) {
   const bool is_odd = taps * depth % kGroup != 0;
   for (int64_t row = 0; row < rows; ++row, runs += taps, words += stride) {
     uint16_t* numbers = reinterpret_cast<uint16_t*>(words);
-    for (int64_t t = 0; t < taps; ++t, numbers += depth) Round(runs[t], numbers, depth);
+    for (int64_t t = 0; t < taps; ++t, numbers += depth) {
+      if (const uint16_t* from = rounded.Find(runs[t])) {
+        Copy(from, numbers, depth);
+      } else {
+        Round(runs[t], numbers, depth);
+      }
+    }
     if (is_odd) *numbers = 0;
   }
 }

@@ -119,8 +119,8 @@ void ReduceRow(const float* const* runs, int64_t taps, int64_t depth, int32_t* w
   *scale = s;
 }
 
-void ReduceRows(const float* const* runs, int64_t rows, int64_t taps, int64_t depth, int32_t* words,
-                int64_t stride, RowScale* scales) {
+void ReduceRows(const float* const* runs, int64_t rows, int64_t taps, int64_t depth,
+                const RoundedFloats&, int32_t* words, int64_t stride, RowScale* scales) {
   for (int64_t row = 0; row < rows; ++row, runs += taps, words += stride) {
     ReduceRow(runs, taps, depth, words, &scales[row]);
   }
