@@ -106,11 +106,12 @@ StatusOr<WindowSize> WindowOutput(int64_t input, int64_t filter, int64_t dilatio
       __builtin_add_overflow(padded, size.after, &padded)) {
     return InvalidArgument("explicit paddings ", before, " and ", after, " are too large");
   }
-  if (padded < window) {
+  if (padded >= window) {
+    size.output = (padded - window) / stride + 1;
+  } else if (window - padded - stride >= stride) {  // less gives none: TensorFlow rounds to zero
     return InvalidArgument("a window of ", window, " elements does not fit into ", padded,
                            " (input ", input, " and padding)");
   }
-  size.output = (padded - window) / stride + 1;
   return size;
 }
 

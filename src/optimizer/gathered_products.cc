@@ -217,10 +217,43 @@ class GatheredProducts : private PatternPass {
   }
 };
 
+// Whether the largest of several values is still the largest behind the steps, which have nothing
+// but constants for each column: so that it may be found before.
+bool KeepOrder(const Graph& graph, const Node& node, int64_t columns) {
+  return std::all_of(node.epilogue.begin(), node.epilogue.end(), [&](const EpilogueStep& step) {
+    if (step.op == ScalarOp::kRelu || step.op == ScalarOp::kRelu6) return true;
+    const Tensor* operand = step.operand < 0 ? nullptr : graph.constant(node.inputs[step.operand]);
+    return step.op == ScalarOp::kAdd && operand != nullptr &&
+           (operand->num_elements() == 1 || operand->num_elements() == columns);
+  });
+}
+
 }  // namespace
 
 Status KeepGatheredProducts(OptimizeContext* context, Graph* graph) {
   return GatheredProducts(context, graph).Run();
+}
+
+void TakeLargestOfLines(Graph* graph) {
+  const std::vector<int> uses = CountUses(*graph);
+  Redirects redirects;
+  for (NodeId id = 0; id < graph->num_nodes(); ++id) {
+    const Node& max = graph->node(id);
+    if (max.op != "Max" || !max.control_inputs.empty() || max.attrs.Bool("keep_dims")) continue;
+    const NodeOutput v = max.inputs[0];
+    Node& product = graph->node(v.node);
+    const Shape shape = graph->shape(v);
+    if (product.op != "_GatheredProduct" || uses[v.node] != 1 || shape.rank() < 2 ||
+        !IsAxis(graph->constant(max.inputs[1]), shape.rank() - 2, shape.rank()) ||
+        !KeepOrder(*graph, product, shape[shape.rank() - 1])) {
+      continue;
+    }
+    product.attrs.Set("largest", true);
+    product.output_shapes = max.output_shapes;
+    redirects.Set({id, 0}, v);
+    redirects.SetControl(id, v.node);
+  }
+  redirects.Apply(graph);
 }
 
 }  // namespace savedmodel

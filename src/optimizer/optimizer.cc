@@ -230,6 +230,8 @@ Status Specialize(OptimizeContext* context, Span<const Shape> arg_shapes, Graph*
   graph->Compact();
   SM_RETURN_IF_ERROR(FuseEpilogues(context, graph));
   graph->Compact();
+  TakeLargestOfLines(graph);
+  graph->Compact();
   SM_RETURN_IF_ERROR(FuseDepthwiseBlocks(context, graph));
   SM_RETURN_IF_ERROR(FuseElementwise(context, graph));
   graph->Compact();

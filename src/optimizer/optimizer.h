@@ -149,6 +149,10 @@ Status HoistProjections(OptimizeContext* context, Graph* graph);
 // Picks products of embeddings with constant weights, which are kept, in place of the embeddings.
 Status KeepGatheredProducts(OptimizeContext* context, Graph* graph);
 
+// Has those find the largest output of a line, where a Max over lines is behind them. After
+// FuseEpilogues.
+void TakeLargestOfLines(Graph* graph);
+
 // Puts one op in place of GELU and other functions of one value, and of layer normalisation.
 Status RecognizeLayers(OptimizeContext* context, Graph* graph);
 

@@ -2,7 +2,10 @@
 // that is not known before it runs.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <functional>
+#include <limits>
 #include <string>
 #include <thread>
 #include <vector>
@@ -156,6 +159,110 @@ TEST(GatheredProductsTest, ConvolutionsOfLines) {
   check(4, "EXPLICIT", 1, 1, true);
   check(3, "SAME", 2, 1, false);
   check(1, "VALID", 1, 1 << 21, false);
+}
+
+// The largest of each line's rows of a convolution, a bias and what `op` computes, as global max
+// pooling writes it.
+struct Largest {
+  std::string op, padding;
+  int stride, columns;
+
+  GraphText Graph(const Tensor& table, bool keeps_rank = false) const {
+    GraphText g;
+    g.Input("ids", "unknown_rank: true", "DT_INT32").Int("zero", 0).Floats("table", table);
+    g.Bare("e", "GatherV2", {"table", "ids", "zero"}, kGatherTypes);
+    g.Int("axis", 1).Ints("squeezed", {}).Floats("b", Values({columns}, 4, 7));
+    g.Floats("w", Weights()).Int("rows", -2);
+    g.Node("x", "ExpandDims", {"e", "axis"}, GraphText::Attr("Tdim", "type: DT_INT32"));
+    g.Node(
+        "c", "Conv2D", {"x", "w"},
+        GraphText::Attr("padding", "s: '" + padding + "'") + IntList("strides", {1, 1, stride, 1}));
+    g.Node("s", "Squeeze", {"c"}, IntList("squeeze_dims", {1}));
+    g.Node("sb", "BiasAdd", {"s", "b"}).Node("f", op, {"sb"});
+    g.Node("y", "Max", {"f", "rows"},
+           GraphText::Attr("Tidx", "type: DT_INT32") +
+               GraphText::Attr("keep_dims", keeps_rank ? "b: true" : "b: false"));
+    return g;
+  }
+  Tensor Weights() const { return Values({1, kTaps, kDepth, columns}, 2, 89); }
+
+  // Of the lines of two rows of ids, which have NaN where a sum does.
+  std::vector<float> Expected(const Tensor& table, const std::vector<int32_t>& ids) const {
+    const Tensor weights = Weights(), bias = Values({columns}, 4, 7);
+    const int line = static_cast<int>(ids.size()) / 2, before = padding == "SAME" ? 1 : 0;
+    const int outputs = padding == "SAME" ? line : (line - kTaps) / stride + 1;
+    std::vector<float> result;
+    for (int n = 0; n < 2; ++n) {
+      for (int c = 0; c < columns; ++c) {
+        double largest = -std::numeric_limits<double>::infinity();
+        for (int i = 0; i < outputs; ++i) {
+          double sum = bias.data<float>()[c];
+          for (int t = 0; t < kTaps; ++t) {
+            const int at = i * stride - before + t;
+            if (at < 0 || at >= line) continue;
+            for (int k = 0; k < kDepth; ++k) {
+              sum += double{table.data<float>()[ids[n * line + at] * kDepth + k]} *
+                     weights.data<float>()[(t * kDepth + k) * columns + c];
+            }
+          }
+          if (op == "Relu" && sum < 0) sum = 0;
+          if (op == "Neg") sum = -sum;
+          if (sum > largest || std::isnan(sum)) largest = sum;
+        }
+        result.push_back(static_cast<float>(largest));
+      }
+    }
+    return result;
+  }
+
+  void Check(const Tensor& table, const std::vector<int32_t>& ids, bool is_fused) const {
+    SCOPED_TRACE(op + " " + padding + " " + std::to_string(stride) + " " + std::to_string(columns));
+    const Shape shape({2, static_cast<int64_t>(ids.size()) / 2});
+    const Result r = RunGraph(Graph(table), {{"ids:0", Indices(ids, shape)}}, {"y:0"});
+    EXPECT_EQ(Has(r, "Max"), !is_fused) << r.plan;
+    const std::vector<float> expected = Expected(table, ids);
+    ASSERT_EQ(r.values[0].size(), expected.size());
+    for (size_t i = 0; i < expected.size(); ++i) {
+      if (std::isnan(expected[i])) {
+        EXPECT_TRUE(std::isnan(r.values[0][i])) << i;
+      } else if (std::isinf(expected[i])) {
+        EXPECT_EQ(r.values[0][i], expected[i]) << i;
+      } else {
+        EXPECT_NEAR(r.values[0][i], expected[i], 1e-5) << i;
+      }
+    }
+  }
+
+  static constexpr int kTaps = 3;
+};
+
+TEST(GatheredProductsTest, LargestOfLines) {
+  const Tensor table = Values({kRows, kDepth}, 3, 101);
+  std::vector<int32_t> ids(2 * 37);
+  for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int32_t>(i * i % kRows);
+  for (const int columns : {8, 70, 131}) {
+    for (const char* op : {"Relu", "Identity"}) {
+      Largest{op, "SAME", 1, columns}.Check(table, ids, true);
+      Largest{op, "VALID", 1, columns}.Check(table, ids, true);
+      Largest{op, "VALID", 2, columns}.Check(table, ids, true);
+    }
+    Largest{"Neg", "VALID", 1, columns}.Check(table, ids, false);
+  }
+  // Of no outputs, whatever follows: of no rows, and of one too few.
+  Largest{"Relu", "SAME", 1, 8}.Check(table, {}, true);
+  Largest{"Relu", "VALID", 1, 8}.Check(table, {1, 2, 3, 4}, true);
+  const Result r = RunGraph(Largest{"Relu", "SAME", 1, 8}.Graph(table, true),
+                            {{"ids:0", Indices(ids, {2, 37})}}, {"y:0"});
+  EXPECT_TRUE(Has(r, "Max")) << r.plan;
+}
+
+TEST(GatheredProductsTest, LargestOfLinesThatAreNotNumbers) {
+  std::vector<float> rows = Values({kRows, kDepth}, 3, 101).ToVector<float>();
+  std::fill_n(rows.begin() + 4 * kDepth, kDepth, std::numeric_limits<float>::infinity());
+  const Tensor table = *Tensor::FromVector(rows, {kRows, kDepth});
+  const std::vector<int32_t> ids = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 0, 1, 2, 3};
+  Largest{"Relu", "VALID", 1, 70}.Check(table, ids, true);
+  Largest{"Identity", "SAME", 1, 70}.Check(table, ids, true);
 }
 
 // An image of one channel as wide as the embedding, under a filter of the same width.

@@ -47,11 +47,7 @@ StatusOr<Windows> ParseWindows(const Attrs& attrs, int rank) {
   return windows;
 }
 
-// As WindowOutput, but a window that is too large by less than a stride gives no output.
 StatusOr<shape::WindowSize> PatchWindow(int64_t input, const Windows& windows, int i) {
-  const int64_t extent = (windows.size[i] - 1) * windows.rate[i] + 1;
-  if (windows.padding == "VALID" && extent > input && extent - input <= windows.stride[i])
-    return shape::WindowSize{};
   return shape::WindowOutput(input, windows.size[i], windows.rate[i], windows.stride[i],
                              windows.padding);
 }

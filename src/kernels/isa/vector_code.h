@@ -89,6 +89,16 @@ struct DepthwiseArgs {
   float low = -__builtin_inff(), high = __builtin_inff();  // limits of the result
 };
 
+// Outputs of a line of rows, each of `taps` parts of `columns` floats: the sum of part t of row i *
+// stride - before + t * dilation, where there is such a row, for all t in this order, then the bias
+// (null: 0).
+struct TapSumArgs {
+  const float* const* rows = nullptr;
+  int64_t num_rows = 0, taps = 1, columns = 0;
+  int64_t stride = 1, dilation = 1, before = 0;
+  const float* bias = nullptr;
+};
+
 // Some pixels that are next to each other: y[p * channels + c] is made of all
 // taps[t][p * step + c].
 struct PoolArgs {
@@ -281,10 +291,11 @@ struct VectorCode {
   // The largest of the taps, NaN never; their sum by weight, times the scale.
   void (*pool_maximum)(const PoolArgs& args);
   void (*pool_sum)(const PoolArgs& args);
-  // Rows of y, of `columns` floats: each the sum of the next counts[row] rows that `terms` point
-  // to.
-  void (*sum_rows)(const float* const* terms, const int64_t* counts, int64_t rows, int64_t columns,
-                   float* y);
+  // Outputs [begin, end) of a line, of `columns` floats each.
+  void (*sum_taps)(const TapSumArgs& args, int64_t begin, int64_t end, float* y);
+  // Columns [begin, end) of the largest of a line's outputs, NaN where there is one; y has them.
+  void (*largest_sums)(const TapSumArgs& args, int64_t outputs, int64_t begin, int64_t end,
+                       float* y);
   // y[i] = low + scale * floor((x[i] within [low, high] - low) / scale + 1 / 2); NaN stays.
   void (*round_to_levels)(const float* x, int64_t n, float low, float high, float scale, float* y);
   // y[i] = a[i] + (b[i] - a[i]) * weight.

@@ -1,5 +1,6 @@
-// Products of rows that are picked by index from a constant table with constant weights, or sums of
-// such products: what dense layers and convolutions make of embeddings.
+// Products of rows that are picked by index from a constant table with constant weights, sums of
+// such products, or the largest of a line's sums: what dense layers, convolutions and global max
+// pooling make of embeddings.
 #include <algorithm>
 #include <memory>
 #include <vector>
@@ -54,64 +55,97 @@ Status GatheredProductShape(ShapeContext& ctx) {
   if (out.back() >= 0) {
     SM_ASSIGN_OR_RETURN(out.back(), taps.OutputRows(out.back()));
   }
+  if (ctx.attrs().Bool("largest")) out.pop_back();
   out.push_back(weights[weights.rank() - 1]);
   SM_ASSIGN_OR_RETURN(const Shape shape, Shape::Make(out));
   ctx.set_output(0, shape);
   return Status();
 }
 
-Status GatheredProduct(OpContext& ctx, const Taps& taps, RowProducts* products,
-                       Span<const EpilogueStep> steps) {
-  constexpr int64_t kBlock = 16;  // rows that the first cache level holds
-  const Shape &indices = ctx.input(1).shape(), &out = ctx.output(0).shape();
-  const int64_t line = indices[indices.rank() - 1], out_line = out[out.rank() - 2];
-  const int64_t columns = out[out.rank() - 1], count = out.Product(0, out.rank() - 1);
-  SM_ASSIGN_OR_RETURN(const RowProducts::Picked picked, products->Pick(ctx, ctx.input(1)));
-  const float* const* const rows = picked.rows();
-  Epilogue epilogue;
-  SM_RETURN_IF_ERROR(epilogue.Resolve(ctx, steps, out));
-  const double cost = 4 + 0.03 * static_cast<double>(taps.count * columns);
+// What lines of indices pick: rows of products, one after the other, and how many outputs a line
+// has.
+struct Lines {
+  const float* const* rows;
+  int64_t outputs;
+  TapSumArgs args;  // of any line
+
+  TapSumArgs operator[](int64_t i) const {
+    TapSumArgs of_line = args;
+    of_line.rows = rows + i * args.num_rows;
+    return of_line;
+  }
+};
+
+void WriteSums(OpContext& ctx, const Lines& lines, const Epilogue& epilogue) {
+  constexpr int64_t kBlock = 16;  // outputs that the first cache level holds
+  const int64_t columns = lines.args.columns, count = ctx.output(0).num_elements() / columns;
+  float* const y = ctx.out<float>(0);
+  const double cost = 4 + 0.03 * static_cast<double>(lines.args.taps * columns);
   ctx.ParallelFor(CeilDiv(count, kBlock), kBlock * cost, [&](int64_t begin, int64_t end) {
-    std::vector<const float*> terms(kBlock * (taps.count + 1));
-    // Of the output that is next: where it is in its line, and the rows of its line.
-    int64_t position = begin * kBlock % out_line;
-    const float* const* of_line = rows + begin * kBlock / out_line * line;
-    for (int64_t first = begin * kBlock; first < end * kBlock; first += kBlock) {
-      const int64_t last = std::min(first + kBlock, count);
-      int64_t num_terms = 0, counts[kBlock] = {};
-      for (int64_t i = first; i < last; ++i) {
-        const int64_t before = num_terms;
-        for (int64_t t = 0, at = position * taps.stride - taps.before; t < taps.count;
-             ++t, at += taps.dilation) {
-          if (at >= 0 && at < line) terms[num_terms++] = of_line[at] + t * columns;
-        }
-        if (epilogue.bias != nullptr) terms[num_terms++] = epilogue.bias;
-        counts[i - first] = num_terms - before;
-        if (++position == out_line) position = 0, of_line += line;
-      }
-      Vectors().sum_rows(terms.data(), counts, last - first, columns,
-                         ctx.out<float>(0) + first * columns);
-      epilogue.ApplySteps(ctx.out<float>(0), columns, first, last);
+    const int64_t end_of_job = std::min(end * kBlock, count);
+    for (int64_t at = begin * kBlock, last = 0; at < end_of_job; at = last) {
+      const int64_t line = at / lines.outputs, first = at - line * lines.outputs;
+      last = std::min({at + kBlock, (line + 1) * lines.outputs, end_of_job});
+      Vectors().sum_taps(lines[line], first, first + last - at, y + at * columns);
+      epilogue.ApplySteps(y, columns, at, last);
     }
   });
+}
+
+// The largest sums of each line. What is behind them gives more for more, so that it can follow.
+void WriteLargest(OpContext& ctx, const Lines& lines, const Epilogue& epilogue) {
+  constexpr int64_t kColumns = 64;  // of a job
+  const int64_t columns = lines.args.columns, count = ctx.output(0).num_elements() / columns;
+  const int64_t groups = CeilDiv(columns, kColumns);
+  float* const y = ctx.out<float>(0);
+  const double cost = static_cast<double>(lines.outputs) *
+                      (4 + 0.03 * static_cast<double>(lines.args.taps * kColumns));
+  ctx.ParallelFor(count * groups, cost, [&](int64_t begin, int64_t end) {
+    for (int64_t job = begin; job < end; ++job) {
+      const int64_t line = job / groups, first = job % groups * kColumns;
+      Vectors().largest_sums(lines[line], lines.outputs, first, std::min(first + kColumns, columns),
+                             y + line * columns);
+    }
+  });
+  if (lines.outputs > 0) epilogue.ApplySteps(y, columns, 0, count);  // of none it is -inf
+}
+
+Status RunGatheredProduct(OpContext& ctx, const Taps& taps, bool largest, RowProducts* products,
+                          Span<const EpilogueStep> steps) {
+  SM_ASSIGN_OR_RETURN(const RowProducts::Picked picked, products->Pick(ctx, ctx.input(1)));
+  const Shape &indices = ctx.input(1).shape(), &out = ctx.output(0).shape();
+  if (out.num_elements() == 0) return Status();
+  Epilogue epilogue;
+  SM_RETURN_IF_ERROR(epilogue.Resolve(ctx, steps, out));
+  Lines lines{.rows = picked.rows(),
+              .args = {.num_rows = indices[indices.rank() - 1],
+                       .taps = taps.count,
+                       .columns = out[out.rank() - 1],
+                       .stride = taps.stride,
+                       .dilation = taps.dilation,
+                       .before = taps.before}};
+  SM_ASSIGN_OR_RETURN(lines.outputs, taps.OutputRows(lines.args.num_rows));
+  if (lines.outputs > 0) lines.args.bias = epilogue.bias;
+  (largest ? WriteLargest : WriteSums)(ctx, lines, epilogue);
   return Status();
 }
 
 StatusOr<KernelPtr> BuildGatheredProduct(BuildContext& build) {
   SM_ASSIGN_OR_RETURN(std::shared_ptr<RowProducts> products, RowProducts::Share(build, 0, 2));
   SM_ASSIGN_OR_RETURN(const Taps taps, ReadTaps(build.attrs(), build.constant_input(2)->shape()));
+  const bool largest = build.attrs().Bool("largest");
   const std::vector<EpilogueStep> steps(build.epilogue().begin(), build.epilogue().end());
   return MakeKernel(
-      [taps, products, steps](OpContext& ctx) {
-        return GatheredProduct(ctx, taps, products.get(), steps);
+      [taps, largest, products, steps](OpContext& ctx) {
+        return RunGatheredProduct(ctx, taps, largest, products.get(), steps);
       },
-      "products that are kept by row");
+      largest ? "the largest of products that are kept by row" : "products that are kept by row");
 }
 
 constexpr OpDef kOps[] = {
     {.signature = "_GatheredProduct(params: float, indices: Tindices, weights: float) -> (y: "
                   "float); Tindices: {int32,int64}; stride: int = 1; dilation: int = 1; before: "
-                  "int = 0; after: int = 0",
+                  "int = 0; after: int = 0; largest: bool = false",
      .shape = GatheredProductShape,
      .build = BuildGatheredProduct,
      .fusion = {.accepts_epilogue = true}},

@@ -33,11 +33,6 @@ Status ReadDilations(const Attrs& list, WindowAttrs* attrs) {
 
 // Output size and leading padding of dimension `i`.
 StatusOr<shape::WindowSize> OutputSize(const WindowAttrs& attrs, int i, int64_t input) {
-  const int64_t window = (attrs.window[i] - 1) * attrs.dilation[i] + 1;
-  const int64_t padded = input + attrs.before[i] + attrs.after[i];
-  if (attrs.padding != "SAME" && padded < window && padded - window > -2 * attrs.stride[i]) {
-    return shape::WindowSize{0, attrs.before[i], attrs.after[i]};  // TensorFlow rounds towards none
-  }
   return shape::WindowOutput(input, attrs.window[i], attrs.dilation[i], attrs.stride[i],
                              attrs.padding, attrs.before[i], attrs.after[i]);
 }

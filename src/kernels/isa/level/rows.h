@@ -1,7 +1,10 @@
 // Rows: put together, pools of them.
 #pragma once
 
+#include <type_traits>
+
 #include "src/kernels/isa/level/math.h"
+#include "src/kernels/isa/level/tile.h"
 #include "src/kernels/isa/vector_code.h"
 
 namespace savedmodel {
@@ -108,25 +111,34 @@ void ArgBestRows(bool is_max, const float* x, int64_t row_stride, int64_t rows, 
   }
 }
 
+// Calls fn(vectors, column) for columns [begin, end), by up to four vectors at a time, the last of
+// which may be narrower.
+template <class F>
+inline void EachColumns(int64_t begin, int64_t end, F&& fn) {
+  for (int64_t c = begin; c < end; c += 4 * kLanes) {
+    switch ((end - c + kLanes - 1) / kLanes) {
+      case 1:
+        fn(std::integral_constant<int, 1>(), c);
+        break;
+      case 2:
+        fn(std::integral_constant<int, 2>(), c);
+        break;
+      case 3:
+        fn(std::integral_constant<int, 3>(), c);
+        break;
+      default:
+        fn(std::integral_constant<int, 4>(), c);
+    }
+  }
+}
+
 template <class Combine>
 void CombineRowsBy(const float* x, int64_t row_stride, int64_t rows, int64_t columns,
                    float* results, Combine&& combine) {
-  for (int64_t j = 0; j < columns; j += 4 * kLanes) {
+  EachColumns(0, columns, [&](auto vectors, int64_t j) {
     const int64_t n = columns - j < 4 * kLanes ? columns - j : 4 * kLanes;
-    switch ((n + kLanes - 1) / kLanes) {
-      case 1:
-        CombineColumns<1>(x + j, row_stride, rows, n, results + j, combine);
-        break;
-      case 2:
-        CombineColumns<2>(x + j, row_stride, rows, n, results + j, combine);
-        break;
-      case 3:
-        CombineColumns<3>(x + j, row_stride, rows, n, results + j, combine);
-        break;
-      default:
-        CombineColumns<4>(x + j, row_stride, rows, n, results + j, combine);
-    }
-  }
+    CombineColumns<vectors()>(x + j, row_stride, rows, n, results + j, combine);
+  });
 }
 
 void CombineRows(ScalarOp op, const float* x, int64_t row_stride, int64_t rows, int64_t columns,
@@ -203,14 +215,60 @@ void PoolSum(const PoolArgs& a) {
       a, 0, [&a](Vec sum, Vec x, int64_t t) { return sum + x * a.weights[t]; }, finish);
 }
 
-void SumRows(const float* const* terms, const int64_t* counts, int64_t rows, int64_t columns,
-             float* y) {
-  for (int64_t row = 0; row < rows; ++row, y += columns) {
-    const PoolArgs one{.taps = terms, .num_taps = counts[row], .channels = columns, .y = y};
-    PoolTaps(
-        one, 0, [](Vec sum, Vec x, int64_t) { return sum + x; }, [](Vec sum) { return sum; });
-    terms += counts[row];
+// Columns [c, end) of output i of a line, without the bias.
+template <int kVectors>
+inline void SumOfTaps(const TapSumArgs& a, int64_t i, int64_t c, int64_t end,
+                      Vec (&sums)[kVectors]) {
+  for (int v = 0; v < kVectors; ++v) sums[v] = Vec{};
+  int64_t at = i * a.stride - a.before;
+  for (int64_t t = 0; t < a.taps; ++t, at += a.dilation) {
+    if (at < 0 || at >= a.num_rows) continue;
+    const float* part = a.rows[at] + t * a.columns + c;
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) sums[v] += LoadOfRow<kVectors>(part, v, end - c);
   }
+}
+
+template <int kVectors>
+inline void AddBiasOfColumns(const TapSumArgs& a, int64_t c, int64_t end, Vec (&sums)[kVectors]) {
+  if (a.bias == nullptr) return;
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) sums[v] += LoadOfRow<kVectors>(a.bias + c, v, end - c);
+}
+
+void SumTaps(const TapSumArgs& a, int64_t begin, int64_t end, float* y) {
+  for (int64_t i = begin; i < end; ++i, y += a.columns) {
+    EachColumns(0, a.columns, [&](auto vectors, int64_t c) {
+      Vec sums[vectors()];
+      SumOfTaps(a, i, c, a.columns, sums);
+      AddBiasOfColumns(a, c, a.columns, sums);
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors(); ++v) {
+        StoreOfRow<vectors()>(y + c, v, sums[v], a.columns - c);
+      }
+    });
+  }
+}
+
+void LargestSums(const TapSumArgs& a, int64_t outputs, int64_t begin, int64_t end, float* y) {
+  EachColumns(begin, end, [&](auto vectors, int64_t c) {
+    Vec largest[vectors()];
+    for (int v = 0; v < vectors(); ++v) largest[v] = Splat(-__builtin_inff());
+    for (int64_t i = 0; i < outputs; ++i) {
+      Vec sums[vectors()];
+      SumOfTaps(a, i, c, end, sums);
+#pragma GCC unroll 4
+      for (int v = 0; v < vectors(); ++v) {
+        largest[v] = largest[v] < sums[v] || sums[v] != sums[v] ? sums[v] : largest[v];
+      }
+    }
+    // The bias does not change which is the largest.
+    AddBiasOfColumns(a, c, end, largest);
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors(); ++v) {
+      StoreOfRow<vectors()>(y + c, v, largest[v], end - c);
+    }
+  });
 }
 
 void Interpolate(const float* a, const float* b, float weight, int64_t n, float* y) {
