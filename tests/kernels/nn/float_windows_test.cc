@@ -120,6 +120,37 @@ TEST(FloatWindowsTest, Groups) {
   }
 }
 
+// TensorFlow's sizes: rounded towards zero, so that a window may be too large by less than two
+// strides. `outputs` is -1 where it refuses the window.
+TEST(FloatWindowsTest, WindowsThatDoNotFit) {
+  struct Case {
+    int rows, window, stride, outputs;
+  };
+  for (const Case& c : {Case{2, 3, 1, 0},
+                        {1, 3, 1, -1},
+                        {1, 3, 2, 0},
+                        {0, 3, 3, 0},
+                        {1, 4, 2, 0},
+                        {0, 4, 2, -1},
+                        {4, 4, 2, 1}}) {
+    const std::string strides = List("strides", {1, c.stride, 1, 1}) + Padding("VALID");
+    const std::string windows = List("ksize", {1, c.window, 1, 1});
+    GraphText g;
+    g.Input("x").Floats("f", Values({c.window, 1, 2, 3}));
+    g.Node("conv", "Conv2D", {"x", "f"}, strides).Node("pool", "AvgPool", {"x"}, windows + strides);
+    g.Node("patches", "ExtractImagePatches", {"x"},
+           List("ksizes", {1, c.window, 1, 1}) + List("rates", {1, 1, 1, 1}) + strides);
+    const auto model = LoadGraphDef(g.text());
+    ASSERT_TRUE(model.ok()) << model.status();
+    for (const char* y : {"conv:0", "pool:0", "patches:0"}) {
+      SCOPED_TRACE(testing::Message() << y << " " << c.rows << " " << c.window << " " << c.stride);
+      const auto found = model->Prune({"x:0"}, {y})({{"x:0", Values({1, c.rows, 5, 2})}});
+      ASSERT_EQ(found.ok(), c.outputs >= 0) << found.status();
+      if (found.ok()) EXPECT_EQ(found->at(y).shape()[1], c.outputs);
+    }
+  }
+}
+
 // Of short runs, in panels of one to four vectors with and without pairs.
 TEST(FloatWindowsTest, FewChannels) {
   for (const int channels : {1, 3, 4}) {
