@@ -25,23 +25,36 @@ constexpr int kLooks = 2000;
 // Loops that run at a time with help; a caller that finds no room works alone.
 constexpr int kRooms = 16;
 
-// A loop that is being run. Each thread has a share of the indices, the same of all loops with as
-// many: what a thread wrote in one loop is in its cache when it reads that in the next. Who is done
-// takes from the others' shares.
-class Loop {
+// Where a loop is run with help. Each thread has a share of the indices, the same of all loops with
+// as many: what a thread wrote in one loop is in its cache when it reads that in the next. Who is
+// done takes from the others' shares. What a helper reads first lies in one cache line.
+class alignas(64) Room {
  public:
-  Loop(FunctionRef<void(int64_t)> fn, int64_t n, int threads)
-      : fn_(fn), threads_(std::min<int>(threads, kShares)) {
+  // Whether the room was free, and is the caller's now.
+  bool Take() {
+    uint32_t free = 0;
+    return state_.load(std::memory_order_relaxed) == free &&
+           state_.compare_exchange_strong(free, kTaken, std::memory_order_acquire);
+  }
+
+  // Lets up to `helpers` others take part in a loop of `threads` threads.
+  void Open(FunctionRef<void(int64_t)> fn, int64_t n, int threads, int helpers) {
+    fn_ = fn;
+    threads_ = std::min<int>(threads, kShares);
     for (int i = 0; i < threads_; ++i) {
       shares_[i].next.store(n * i / threads_, std::memory_order_relaxed);
       shares_[i].end = n * (i + 1) / threads_;
     }
+    seats_.store(static_cast<uint32_t>(helpers), std::memory_order_relaxed);
+    state_.store(kTaken | kOpen, std::memory_order_release);
   }
 
   // Takes part as thread `thread` until no index is left.
   void Work(int thread) {
     for (int i = 0; i < threads_; ++i) {
       Share& share = shares_[(thread + i) % threads_];
+      // Whose share is finished keeps its cache line.
+      if (i > 0 && share.next.load(std::memory_order_relaxed) >= share.end) continue;
       for (int64_t at; (at = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) {
         try {
           fn_(at);
@@ -52,16 +65,48 @@ class Loop {
     }
   }
 
-  void RethrowError() const {
-    if (error_ != nullptr) std::rethrow_exception(error_);
+  // Helps as thread `thread`, if there is something to do.
+  void Help(int thread) {
+    uint32_t s = state_.load(std::memory_order_relaxed);
+    do {
+      if ((s & kOpen) == 0 || (s & ~kBits) >= seats_.load(std::memory_order_relaxed)) return;
+    } while (!state_.compare_exchange_weak(s, s + 1, std::memory_order_acquire,
+                                           std::memory_order_relaxed));
+    Work(thread);
+    // No index is left: nobody else need enter.
+    s = state_.load(std::memory_order_relaxed);
+    while (!state_.compare_exchange_weak(s, (s & ~kOpen) - 1, std::memory_order_release,
+                                         std::memory_order_relaxed)) {
+    }
+  }
+
+  // Waits until no helper is inside and leaves the room. Throws the first that the loop has thrown.
+  void Close() {
+    uint32_t s = state_.fetch_and(~kOpen, std::memory_order_acquire);
+    for (int looks = 0; (s & ~kBits) != 0; ++looks) {
+      if (looks < kLooks) {
+        Pause();
+      } else {
+        std::this_thread::yield();
+      }
+      s = state_.load(std::memory_order_acquire);
+    }
+    std::exception_ptr error;
+    if (failed_.exchange(false, std::memory_order_relaxed)) std::swap(error, error_);
+    state_.store(0, std::memory_order_release);
+    if (error != nullptr) std::rethrow_exception(error);
   }
 
  private:
+  static constexpr uint32_t kTaken = 1u << 31;  // a caller has it
+  static constexpr uint32_t kOpen = 1u << 30;   // helpers may enter
+  static constexpr uint32_t kBits = kTaken | kOpen;
   static constexpr int kShares = 64;  // more threads than that share a share
   struct alignas(64) Share {
     std::atomic<int64_t> next;
     int64_t end;
   };
+  static constexpr auto kNothing = [](int64_t) {};
 
   void Fail() {
     if (!failed_.exchange(true)) error_ = std::current_exception();
@@ -70,35 +115,13 @@ class Loop {
     }
   }
 
-  const FunctionRef<void(int64_t)> fn_;
-  const int threads_;
-  Share shares_[kShares];
+  std::atomic<uint32_t> state_{0};  // the bits above, and the number of helpers inside
+  std::atomic<uint32_t> seats_{0};
+  FunctionRef<void(int64_t)> fn_{kNothing};
+  int threads_ = 0;
   std::atomic<bool> failed_{false};
-  std::exception_ptr error_;  // the first that `fn` threw
-};
-
-// Where a loop is offered. Its caller leaves only when no helper is inside.
-struct alignas(64) Room {
-  static constexpr uint32_t kTaken = 1u << 31;  // a caller has it
-  static constexpr uint32_t kOpen = 1u << 30;   // helpers may enter
-  std::atomic<uint32_t> state{0};               // the bits above, and the number of helpers inside
-  std::atomic<uint32_t> seats{0};
-  Loop* loop = nullptr;
-
-  // Helps as thread `thread`. False when there is nothing to do here.
-  bool Help(int thread) {
-    uint32_t s = state.load(std::memory_order_relaxed);
-    do {
-      if ((s & kOpen) == 0 || (s & ~(kTaken | kOpen)) >= seats.load(std::memory_order_relaxed)) {
-        return false;
-      }
-    } while (!state.compare_exchange_weak(s, s + 1, std::memory_order_acquire,
-                                          std::memory_order_relaxed));
-    loop->Work(thread);
-    state.fetch_and(~kOpen, std::memory_order_relaxed);
-    state.fetch_sub(1, std::memory_order_release);
-    return true;
-  }
+  std::exception_ptr error_;  // the first that `fn_` threw
+  Share shares_[kShares];
 };
 
 class Workers {
@@ -122,18 +145,27 @@ class Workers {
     for (std::thread& thread : threads_) thread.join();
   }
 
-  int num_looking() const { return looking_.load(std::memory_order_relaxed); }
+  int num_awake() const { return awake_.load(std::memory_order_relaxed); }
 
   // Runs the loop on the calling thread and at most `helpers` others.
   void Run(int helpers, int64_t n, FunctionRef<void(int64_t)> fn) {
     if (started_.load(std::memory_order_acquire) < helpers) Start(helpers);
-    Loop loop(fn, n, helpers + 1);
-    callers_.fetch_add(1, std::memory_order_relaxed);
-    Room* room = Offer(&loop, static_cast<int>(std::min<int64_t>(helpers, n - 1)));
-    loop.Work(0);
-    if (room != nullptr) Withdraw(room);
-    callers_.fetch_sub(1, std::memory_order_relaxed);
-    loop.RethrowError();
+    Room* const room = TakeRoom();
+    const int useful = static_cast<int>(std::min<int64_t>(helpers, n - 1));
+    if (room != nullptr) room->Open(fn, n, helpers + 1, useful);
+    // Before `asleep_` is read: a worker does it the other way round.
+    const Call call(&calls_, room != nullptr);
+    if (room == nullptr) {
+      for (int64_t i = 0; i < n; ++i) fn(i);
+      return;
+    }
+    if (const int sleepers = asleep_.load(); sleepers > 0) {
+      const int idle =
+          awake_.load(std::memory_order_relaxed) - busy_.load(std::memory_order_relaxed);
+      Wake(std::min(sleepers, useful - idle));
+    }
+    room->Work(0);
+    room->Close();
   }
 
  private:
@@ -149,24 +181,30 @@ class Workers {
     started_.store(count, std::memory_order_release);
   }
 
-  // Null where nobody could help: all processors have loops to run.
-  Room* Offer(Loop* loop, int helpers) {
-    if (callers_.load(std::memory_order_relaxed) >= processors_) return nullptr;
-    for (Room& room : rooms_) {
-      uint32_t free = 0;
-      if (room.state.load(std::memory_order_relaxed) != free ||
-          !room.state.compare_exchange_strong(free, Room::kTaken, std::memory_order_acquire)) {
-        continue;
-      }
-      room.loop = loop;
-      room.seats.store(static_cast<uint32_t>(helpers), std::memory_order_relaxed);
-      room.state.store(Room::kTaken | Room::kOpen, std::memory_order_release);
-      offers_.fetch_add(1);  // before `asleep_` is read: a worker does it the other way round
-      const int sleepers = asleep_.load();
-      if (sleepers > 0) Wake(std::min(sleepers, helpers - looking_.load()));
-      return &room;
+  // Of `calls_`: a thread that runs a loop of its own, and a loop that has been offered.
+  static constexpr uint64_t kCaller = 1, kOffer = 1 << 16;
+
+  class Call {
+   public:
+    Call(std::atomic<uint64_t>* calls, bool is_offer) : calls_(calls) {
+      calls_->fetch_add(kCaller + (is_offer ? kOffer : 0));
     }
-    return nullptr;
+    ~Call() { calls_->fetch_sub(kCaller, std::memory_order_relaxed); }
+    Call(const Call&) = delete;
+
+   private:
+    std::atomic<uint64_t>* const calls_;
+  };
+
+  uint64_t offers() const { return calls_.load() / kOffer; }
+  int callers() const { return static_cast<int>(calls_.load(std::memory_order_relaxed) % kOffer); }
+
+  // Null where nobody could help: all processors have loops to run.
+  Room* TakeRoom() {
+    if (callers() + 1 >= processors_) return nullptr;
+    const auto room =
+        std::find_if(rooms_.begin(), rooms_.end(), [](Room& room) { return room.Take(); });
+    return room == rooms_.end() ? nullptr : &*room;
   }
 
   void Wake(int count) {
@@ -175,70 +213,49 @@ class Workers {
     for (int i = 0; i < count; ++i) wake_.notify_one();
   }
 
-  static void Withdraw(Room* room) {
-    uint32_t s = room->state.fetch_and(~Room::kOpen, std::memory_order_acquire);
-    for (int looks = 0; (s & ~(Room::kTaken | Room::kOpen)) != 0; ++looks) {
-      if (looks < kLooks) {
-        Pause();
-      } else {
-        std::this_thread::yield();
-      }
-      s = room->state.load(std::memory_order_acquire);
-    }
-    room->state.store(0, std::memory_order_release);
-  }
-
-  // Helps one caller, unless the processor is full of them. False when there is nothing to do.
-  bool HelpSomebody(int thread) {
-    const int helpers = helpers_.fetch_add(1, std::memory_order_relaxed);
-    const bool helped =
-        helpers + callers_.load(std::memory_order_relaxed) < processors_ &&
-        std::any_of(rooms_.begin(), rooms_.end(), [&](Room& room) { return room.Help(thread); });
-    helpers_.fetch_sub(1, std::memory_order_relaxed);
-    return helped;
-  }
-
-  // Whether those who run loops, and those who look for some, leave a processor to each other.
+  // Whether those who run loops leave a processor to all who are awake.
   bool HasProcessor() const {
-    return callers_.load(std::memory_order_relaxed) + helpers_.load(std::memory_order_relaxed) +
-               looking_.load(std::memory_order_relaxed) <=
-           processors_;
+    return callers() + awake_.load(std::memory_order_relaxed) <= processors_;
+  }
+
+  void HelpAll(int thread) {
+    busy_.fetch_add(1, std::memory_order_relaxed);
+    for (Room& room : rooms_) room.Help(thread);
+    busy_.fetch_sub(1, std::memory_order_relaxed);
   }
 
   void Serve(int thread) {
-    uint32_t seen = offers_.load();
-    looking_.fetch_add(1);
+    uint64_t seen = offers();
+    awake_.fetch_add(1);
     for (;;) {
-      looking_.fetch_sub(1);
-      while (HelpSomebody(thread)) {
-      }
-      looking_.fetch_add(1);
+      if (HasProcessor()) HelpAll(thread);
       int looks = 0;
-      while (looks < kLooks && offers_.load(std::memory_order_relaxed) == seen && HasProcessor()) {
+      constexpr int kEvery = 16;  // others write what is read only now and then
+      while (looks < kLooks && offers() == seen && (looks % kEvery != 0 || HasProcessor())) {
         Pause();
         ++looks;
       }
-      if (offers_.load(std::memory_order_relaxed) == seen) {
+      if (offers() == seen) {
         std::unique_lock<std::mutex> lock(mutex_);
-        looking_.fetch_sub(1);
+        if (looks < kLooks && HasProcessor()) continue;  // since another one went
+        awake_.fetch_sub(1);
         asleep_.fetch_add(1);
-        wake_.wait(lock, [&] { return stopping_ || offers_.load() != seen; });
+        wake_.wait(lock, [&] { return stopping_ || offers() != seen; });
         asleep_.fetch_sub(1);
-        looking_.fetch_add(1);
+        awake_.fetch_add(1);
         if (stopping_) return;
       }
-      seen = offers_.load();
+      seen = offers();
     }
   }
 
   const int processors_ = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   std::array<Room, kRooms> rooms_;
-  alignas(64) std::atomic<uint32_t> offers_{0};  // so many loops have been offered
-  alignas(64) std::atomic<int> callers_{0};      // threads that run loops of their own
-  std::atomic<int> helpers_{0};                  // workers that run others'
-  std::atomic<int> looking_{0}, asleep_{0};      // workers
-  std::atomic<int> started_{0};                  // workers that were asked for
-  std::mutex mutex_;
+  alignas(64) std::atomic<uint64_t> calls_{0};         // that are running, and offers so far
+  alignas(64) std::atomic<int> awake_{0}, asleep_{0};  // workers
+  std::atomic<int> started_{0};                        // workers that were asked for
+  alignas(64) std::atomic<int> busy_{0};               // workers that help, or look whom to
+  alignas(64) std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false;
   std::vector<std::thread> threads_;
@@ -252,7 +269,7 @@ class SharedPool final : public ThreadPool {
                          : std::max(1, static_cast<int>(std::thread::hardware_concurrency()))) {}
 
   int num_threads() const override { return num_threads_; }
-  int num_awake() const override { return std::min(num_threads_, 1 + workers_->num_looking()); }
+  int num_awake() const override { return std::min(num_threads_, 1 + workers_->num_awake()); }
 
   void Run(int64_t n, FunctionRef<void(int64_t)> fn) override {
     if (num_threads_ == 1 || n <= 1) {
