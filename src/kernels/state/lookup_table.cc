@@ -102,33 +102,33 @@ std::string_view KeyBytes(const Tensor& keys, int64_t i, int64_t n) {
 
 }  // namespace
 
-int64_t LookupTable::FindRow(const Tensor& keys, int64_t i) const {
-  if (keys.dtype() == DType::kString || spec_.key_shape.rank() > 0) {
-    const std::string_view key = KeyBytes(keys, i, spec_.key_shape.num_elements());
-    auto it = bytes_.find(absl::string_view(key.data(), key.size()));
+LookupTable::Key LookupTable::KeyAt(const Tensor& keys, int64_t i) const {
+  if (!HasBytes()) return {.number = NumberBits(keys, i)};
+  const std::string_view bytes = KeyBytes(keys, i, spec_.key_shape.num_elements());
+  return {.bytes = bytes, .hash = HashOf(bytes)};
+}
+
+int64_t LookupTable::FindRow(const Key& key) const {
+  if (HasBytes()) {
+    const auto it = bytes_.find(key);
     return it == bytes_.end() ? -1 : it->second;
   }
-  auto it = numbers_.find(NumberBits(keys, i));
+  const auto it = numbers_.find(key.number);
   return it == numbers_.end() ? -1 : it->second;
 }
 
-void LookupTable::Fetch(const Tensor& keys, int64_t i) const {
-  if (keys.dtype() == DType::kString || spec_.key_shape.rank() > 0) {
-    const std::string_view key = KeyBytes(keys, i, spec_.key_shape.num_elements());
-    bytes_.prefetch(absl::string_view(key.data(), key.size()));
-  } else {
-    numbers_.prefetch(NumberBits(keys, i));
-  }
+void LookupTable::Fetch(const Key& key) const {
+  HasBytes() ? bytes_.prefetch(key) : numbers_.prefetch(key.number);
 }
 
-int64_t LookupTable::FindOrAddRow(const Tensor& keys, int64_t i, bool* added) {
-  const int64_t row = FindRow(keys, i);
+int64_t LookupTable::FindOrAddRow(const Key& key, bool* added) {
+  const int64_t row = FindRow(key);
   *added = row < 0;
   if (row >= 0) return row;
-  if (keys.dtype() == DType::kString || spec_.key_shape.rank() > 0) {
-    bytes_.emplace(KeyBytes(keys, i, spec_.key_shape.num_elements()), size_);
+  if (HasBytes()) {
+    bytes_.emplace(key.bytes, size_);
   } else {
-    numbers_.emplace(NumberBits(keys, i), size_);
+    numbers_.emplace(key.number, size_);
   }
   return size_++;
 }
@@ -163,7 +163,7 @@ Status LookupTable::InsertLocked(const Tensor& keys, const Tensor& values, bool 
   for (int64_t i = 0; i < n; ++i) {
     if (IsReserved(keys, i)) continue;
     bool added = false;
-    const int64_t row = FindOrAddRow(keys, i, &added);
+    const int64_t row = FindOrAddRow(KeyAt(keys, i), &added);
     if (added) {
       SM_RETURN_IF_ERROR(CopyElements(keys, i * key_size, keys_, row * key_size, key_size));
     } else if (keep_old) {
@@ -227,12 +227,8 @@ void LookupTable::RemoveRow(int64_t row) {
   if (row == last) return;
   const int64_t key_size = spec_.key_shape.num_elements();
   const int64_t value_size = spec_.value_shape.num_elements();
-  if (spec_.key_dtype == DType::kString || spec_.key_shape.rank() > 0) {
-    const std::string_view key = KeyBytes(keys_, last, key_size);
-    bytes_[absl::string_view(key.data(), key.size())] = row;
-  } else {
-    numbers_[NumberBits(keys_, last)] = row;
-  }
+  const Key key = KeyAt(keys_, last);
+  (HasBytes() ? bytes_.find(key)->second : numbers_[key.number]) = row;
   (void)CopyElements(keys_, last * key_size, keys_, row * key_size, key_size);
   (void)CopyElements(values_, last * value_size, values_, row * value_size, value_size);
 }
@@ -244,14 +240,10 @@ Status LookupTable::Remove(const Tensor& keys) {
   std::unique_lock<std::shared_mutex> lock(mutex_);
   const int64_t n = Outer(keys).num_elements();
   for (int64_t i = 0; i < n; ++i) {
-    const int64_t row = FindRow(keys, i);
+    const Key key = KeyAt(keys, i);
+    const int64_t row = FindRow(key);
     if (row < 0) continue;
-    if (keys.dtype() == DType::kString || spec_.key_shape.rank() > 0) {
-      const std::string_view key = KeyBytes(keys, i, spec_.key_shape.num_elements());
-      bytes_.erase(absl::string_view(key.data(), key.size()));
-    } else {
-      numbers_.erase(NumberBits(keys, i));
-    }
+    HasBytes() ? bytes_.erase(key) : numbers_.erase(key.number);
     RemoveRow(row);
   }
   return Status();
@@ -281,10 +273,17 @@ Status LookupTable::Find(OpContext& ctx, const Tensor& keys, const Tensor& defau
     const T* fallback = static_cast<const T*>(defaults.raw_data());
     T* to = static_cast<T*>(out.raw_mutable_data());
     ctx.ParallelFor(outer.num_elements(), 50, [&](int64_t begin, int64_t end) {
+      constexpr int64_t kAhead = 4;
+      Key fetched[kAhead];  // of the next keys
+      const auto fetch = [&](int64_t i) {
+        if (i >= end) return;
+        fetched[i % kAhead] = KeyAt(keys, i);
+        Fetch(fetched[i % kAhead]);
+      };
+      for (int64_t i = begin; i < begin + kAhead; ++i) fetch(i);
       for (int64_t i = begin; i < end; ++i) {
-        constexpr int64_t kAhead = 4;
-        if (i + kAhead < end) Fetch(keys, i + kAhead);
-        const int64_t row = FindRow(keys, i);
+        const int64_t row = FindRow(fetched[i % kAhead]);
+        fetch(i + kAhead);
         const T* from = row >= 0      ? values + row * size
                         : one_default ? fallback
                                       : fallback + i * size;

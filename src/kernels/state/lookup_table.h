@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/hash/hash.h"
 #include "savedmodel/op.h"
 #include "savedmodel/resource.h"
 
@@ -52,11 +53,20 @@ class LookupTable final : public Resource {
   Status CheckEntries(const Tensor& keys, const Tensor& values) const;
   // Shape of the keys without the dimensions of one key.
   Shape Outer(const Tensor& keys) const;
-  int64_t FindRow(const Tensor& keys, int64_t i) const;
+  // A key as the maps have it: a number, or bytes with their hash, which is computed once.
+  struct Key {
+    int64_t number = 0;
+    std::string_view bytes;
+    size_t hash = 0;
+  };
+  bool HasBytes() const { return spec_.key_dtype == DType::kString || spec_.key_shape.rank() > 0; }
+  Key KeyAt(const Tensor& keys, int64_t i) const;
+  // -1 where there is none.
+  int64_t FindRow(const Key& key) const;
   // Begins to read what FindRow will.
-  void Fetch(const Tensor& keys, int64_t i) const;
-  // The row of key i, made if there is none; `added` tells.
-  int64_t FindOrAddRow(const Tensor& keys, int64_t i, bool* added);
+  void Fetch(const Key& key) const;
+  // The row of the key, made if there is none; `added` tells.
+  int64_t FindOrAddRow(const Key& key, bool* added);
   Status Grow(int64_t rows);
   // Makes room for `capacity` rows and copies the first `size_` into it.
   Status TakeRows(const Tensor& from_keys, const Tensor& from_values, int64_t capacity);
@@ -64,12 +74,26 @@ class LookupTable final : public Resource {
   Status InsertLocked(const Tensor& keys, const Tensor& values, bool keep_old);
   void RemoveRow(int64_t row);
 
+  static size_t HashOf(std::string_view bytes) {
+    return absl::Hash<absl::string_view>()({bytes.data(), bytes.size()});
+  }
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(const Key& key) const { return key.hash; }
+    size_t operator()(const std::string& bytes) const { return HashOf(bytes); }
+  };
+  struct Equal {
+    using is_transparent = void;
+    bool operator()(const std::string& a, const Key& b) const { return a == b.bytes; }
+    bool operator()(const std::string& a, const std::string& b) const { return a == b; }
+  };
+
   const Spec spec_;
   mutable std::shared_mutex mutex_;
   bool initialized_ = false;
   // Row of each key: numbers are keys by their bits, strings and tensors by their bytes.
   absl::flat_hash_map<int64_t, int64_t> numbers_;
-  absl::flat_hash_map<std::string, int64_t> bytes_;
+  absl::flat_hash_map<std::string, int64_t, Hash, Equal> bytes_;
   Tensor keys_, values_;  // rows [0, size_) are used
   int64_t size_ = 0;
 };
