@@ -366,6 +366,10 @@ Status Plan::TakeHome(const Step& step, int i, Frame& frame) const {
     return Internal("output ", i, " became ", out.TypeString(), ", expected ", slot.dtype);
   } else if (!out.has_value() && !can_be_dead_) {
     return Internal("output ", i, " was not set by the kernel");
+  } else if (!slot.is_ref && out.has_value() && !out.shape().CompatibleWith(slot.shape)) {
+    // Kernels behind rely on it.
+    return Internal("output ", i, " became ", out.TypeString(), ", expected ", slot.dtype,
+                    slot.shape);
   }
   return Status();
 }
