@@ -4,7 +4,7 @@
 set -e
 packages="g++ cmake ninja-build pkg-config python3 binutils
   libprotobuf-dev protobuf-compiler libabsl-dev libeigen3-dev libtbb-dev libsnappy-dev zlib1g-dev
-  libbrotli-dev libre2-dev libicu-dev libjpeg-dev libpng-dev libgif-dev
+  libbrotli-dev libre2-dev libicu-dev libjpeg-dev libpng-dev libgif-dev libwebp-dev
   nlohmann-json3-dev libcli11-dev libgtest-dev libgmock-dev libbenchmark-dev clang-format-14"
 
 missing=""

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Records what TensorFlow answers to single ops, as conformance files in tests/data/ops.
 
-usage: tools/record_op_cases.py      (needs tensorflow and protoc)
+usage: tools/record_op_cases.py      (needs tensorflow, protoc and Pillow)
 
 A case is one node whose tensors are fed; tests/replay/conformance.proto has the format.
 """
 import functools
 import importlib
+import io
 import pathlib
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from PIL import Image
 from tensorflow.python.framework import op_def_library
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -400,6 +402,37 @@ def sobol_samples(record):
                skip=np.array(skip, "i4"), dtype=dtype)
 
 
+def webp_images(record):
+    def picture(channels, phase=0):
+        y, x, c = np.mgrid[0:17, 0:23, 0:channels]
+        wave = 127 + 90 * np.sin(0.4 * x + 0.3 * y * (c + 1) + phase)
+        return Image.fromarray((wave + noise.randint(-30, 30, wave.shape)).astype("u1"))
+
+    def encoded(image, **options):
+        out = io.BytesIO()
+        image.save(out, "WEBP", **options)
+        return out.getvalue()
+
+    noise = np.random.RandomState(3)
+    frames = [picture(4, phase) for phase in range(3)]
+    lossy, lossless = encoded(picture(3), quality=70), encoded(picture(3), lossless=True)
+    alpha, lossless_alpha = encoded(picture(4), quality=90), encoded(picture(4), lossless=True)
+    moving = encoded(frames[0], save_all=True, append_images=frames[1:], duration=40)
+    broken = [lossy[:60], lossless[:200], moving[:-300], lossy[:16], b"RIFF\x10\0\0\0WEBPVP8 ",
+              b"RIFF\x04\0\0\0WEBP"]
+    for data in [lossy, lossless, alpha, lossless_alpha, moving, *broken]:
+        contents = np.array(data, object)
+        for channels in (0, 3, 4):
+            record("DecodeWebP", contents=contents, channels=channels)
+            for expand in (True, False):
+                record("DecodeImage", contents=contents, channels=channels,
+                       expand_animations=expand)
+        for change in ({"channels": 1}, {"dtype": tf.float32}, {"dtype": tf.uint16}):
+            record("DecodeImage", contents=contents, **change)
+    for data in (lossy, alpha):
+        record("DecodeGif", contents=np.array(data, object))
+
+
 def main():
     recorder = Recorder()
     quantized_products(recorder.add)
@@ -413,6 +446,7 @@ def main():
     clustering(recorder.add)
     message_fields(recorder.add)
     sobol_samples(recorder.add)
+    webp_images(recorder.add)
     recorder.write(ROOT / "tests/data/ops")
 
 

@@ -21,7 +21,7 @@ struct ImageSize {
 // Provides memory for an image once its size is known; null when there is none.
 using ImageAllocator = FunctionRef<void*(const ImageSize&)>;
 
-enum class ImageFormat { kUnknown, kJpeg, kPng, kGif, kBmp };
+enum class ImageFormat { kUnknown, kJpeg, kPng, kGif, kBmp, kWebp };
 ImageFormat DetectImageFormat(std::string_view data);
 
 struct JpegOptions {
@@ -55,6 +55,9 @@ Status EncodePng(const void* pixels, const ImageSize& size, int bits, int compre
 
 // Frames of 3 channels, each drawn over the one before; the first frame alone unless `all_frames`.
 Status DecodeGif(std::string_view data, bool all_frames, ImageAllocator allocate);
+// Rows of 3 or 4 channels, or frames of 4; `channels` 0 or as many as the file has. The first frame
+// alone unless `all_frames`.
+Status DecodeWebp(std::string_view data, int channels, bool all_frames, ImageAllocator allocate);
 // Rows of 1, 3 or 4 channels; `channels` 0 or as many as the file has.
 Status DecodeBmp(std::string_view data, int channels, ImageAllocator allocate);
 

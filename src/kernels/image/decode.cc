@@ -11,7 +11,7 @@
 namespace savedmodel {
 namespace {
 
-enum class DecodeOp { kJpeg, kPng, kGif, kBmp, kImage, kCropJpeg };
+enum class DecodeOp { kJpeg, kPng, kGif, kBmp, kWebp, kImage, kCropJpeg };
 
 struct DecodeOptions {
   DecodeOp op = DecodeOp::kImage;
@@ -28,6 +28,8 @@ Status DecodeShape(ShapeContext& ctx) {
   const int64_t known = channels > 0 ? channels : -1;
   if (op == DecodeOp::kGif) {
     ctx.set_output(0, Shape({-1, -1, -1, 3}));
+  } else if (op == DecodeOp::kWebp) {
+    ctx.set_output(0, Shape({-1, -1, -1, known}));
   } else if (op != DecodeOp::kImage || !ctx.attrs().Bool("expand_animations")) {
     ctx.set_output(0, Shape({-1, -1, known}));
   }
@@ -69,8 +71,9 @@ Status WidenSamples(const uint8_t* in, int64_t n, Tensor& out) {
 }
 
 Shape OutputShape(const DecodeOptions& o, ImageFormat format, const ImageSize& s) {
-  const bool animated = format == ImageFormat::kGif && o.op == DecodeOp::kImage;
-  if (o.op == DecodeOp::kGif || (animated && o.expand_animations)) {
+  const bool may_move = format == ImageFormat::kGif && o.op == DecodeOp::kImage;
+  const bool has_frames = may_move || format == ImageFormat::kWebp;  // even if it is one
+  if (o.op == DecodeOp::kGif || (has_frames && o.expand_animations)) {
     return Shape({s.frames, s.height, s.width, s.channels});
   }
   return Shape({s.height, s.width, s.channels});
@@ -95,9 +98,11 @@ Status DecodeAs(ImageFormat format, std::string_view data, const DecodeOptions& 
                        allocate);
     case ImageFormat::kBmp:
       return DecodeBmp(data, channels, allocate);
+    case ImageFormat::kWebp:
+      return DecodeWebp(data, channels, o.expand_animations, allocate);
     default:
       return InvalidArgument("found ", data.size(), " bytes of no known image format, expected ",
-                             "JPEG, PNG, GIF or BMP");
+                             "JPEG, PNG, GIF, BMP or WebP");
   }
 }
 
@@ -110,6 +115,15 @@ Status RunDecode(OpContext& ctx, const DecodeOptions& o) {
   const std::string_view data = *ctx.in<std::string>(0);
   const ImageFormat format = DetectImageFormat(data);
   const DType dtype = ctx.output_dtype(0);
+  // WebP has a dimension of frames, which the shapes of other decoders have not; still images have
+  // none, which DecodeWebP's has. TensorFlow gives them all the same; ops behind rely on shapes.
+  const bool is_webp = format == ImageFormat::kWebp, may_be_any = o.op == DecodeOp::kImage;
+  SM_CHECK_ARG(may_be_any || (is_webp ? o.op == DecodeOp::kWebp || o.op == DecodeOp::kGif
+                                      : o.op != DecodeOp::kWebp),
+               "found ", is_webp ? "a WebP image, expected another one" : "no WebP image",
+               "; DecodeImage takes both");
+  SM_CHECK_ARG(!is_webp || dtype == DType::kUInt8, "asked for ", dtype,
+               " of a WebP image, expected uint8");
   const int bits = format == ImageFormat::kPng && dtype != DType::kUInt8 ? 16 : 8;
   const DType stored = bits == 16 ? DType::kUInt16 : DType::kUInt8;
   Status allocation;
@@ -300,6 +314,10 @@ constexpr OpDef kOps[] = {
                   "dtype: {uint8,uint16} = uint8",
      .shape = DecodeShape<DecodeOp::kPng>,
      .build = BuildDecode<DecodeOp::kPng>},
+    {.signature = "DecodeWebP(contents: string) -> (image: dtype); channels: int = 0; "
+                  "dtype: {uint8} = uint8",
+     .shape = DecodeShape<DecodeOp::kWebp>,
+     .build = BuildDecode<DecodeOp::kWebp>},
     {.signature = "EncodeJpeg(image: uint8) -> (contents: string); "
                   "format: {'','grayscale','rgb'} = ''; quality: int = 95; "
                   "progressive: bool = false; optimize_size: bool = false; "

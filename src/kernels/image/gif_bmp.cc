@@ -140,6 +140,7 @@ ImageFormat DetectImageFormat(std::string_view data) {
   if (starts("\x89PNG\r\n\x1a\n")) return ImageFormat::kPng;
   if (starts("GIF87a") || starts("GIF89a") || starts("GIF8")) return ImageFormat::kGif;
   if (starts("BM")) return ImageFormat::kBmp;
+  if (starts("RIFF") && data.size() > 12 && data.substr(8, 4) == "WEBP") return ImageFormat::kWebp;
   return ImageFormat::kUnknown;
 }
 
