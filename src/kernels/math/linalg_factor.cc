@@ -94,7 +94,11 @@ Status RunQr(OpContext& ctx) {
   });
 }
 
+// BatchCholesky is of graphs from before Cholesky took batches.
 constexpr OpDef kOps[] = {
+    {.signature = "BatchCholesky(input: T) -> (output: T); T: {double,float}",
+     .shape = SquareMatrixShape,
+     .build = BuildPlain<RunCholesky>},
     {.signature = "Cholesky(input: T) -> (output: T); T: {double,float,half,complex64,complex128}",
      .shape = SquareMatrixShape,
      .build = BuildPlain<RunCholesky>},

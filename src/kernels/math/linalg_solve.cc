@@ -255,6 +255,27 @@ constexpr OpDef kOps[] = {
                   "adjoint: bool = false; T: {double,float,half,complex64,complex128}",
      .shape = BandedSolveShape,
      .build = BuildTriangularSolve<true>},
+    // Of graphs from before the ops without Batch took batches.
+    {.signature = "BatchMatrixDeterminant(input: T) -> (output: T); T: {float,double,complex64,"
+                  "complex128}",
+     .shape = DeterminantShape,
+     .build = BuildPlain<RunDeterminant<false>>},
+    {.signature = "BatchMatrixInverse(input: T) -> (output: T); adjoint: bool = false; "
+                  "T: {double,float}",
+     .shape = SquareMatrixShape,
+     .build = BuildInverse},
+    {.signature = "BatchMatrixSolve(matrix: T, rhs: T) -> (output: T); adjoint: bool = false; "
+                  "T: {double,float}",
+     .shape = SquareSolveShape,
+     .build = BuildSolve},
+    {.signature = "BatchMatrixSolveLs(matrix: T, rhs: T, l2_regularizer: double) -> (output: T); "
+                  "T: {double,float}; fast: bool = true",
+     .shape = LeastSquaresShape,
+     .build = BuildLeastSquares},
+    {.signature = "BatchMatrixTriangularSolve(matrix: T, rhs: T) -> (output: T); "
+                  "lower: bool = true; adjoint: bool = false; T: {double,float}",
+     .shape = TriangularSolveShape,
+     .build = BuildTriangularSolve<false>},
     {.signature =
          "LogMatrixDeterminant(input: T) -> (sign: T, log_abs_determinant: T); T: {half,float,"
          "double,complex64,complex128}",

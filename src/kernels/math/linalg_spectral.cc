@@ -112,7 +112,15 @@ StatusOr<KernelPtr> BuildEig(BuildContext& build) {
   });
 }
 
+// Names that begin with Batch are those of graphs from before these ops took batches.
 constexpr OpDef kOps[] = {
+    {.signature = "BatchSelfAdjointEig(input: T) -> (output: T); T: {double,float}",
+     .shape = SelfAdjointEigV1Shape,
+     .build = BuildPlain<RunSelfAdjointEigV1>},
+    {.signature = "BatchSelfAdjointEigV2(input: T) -> (e: T, v: T); compute_v: bool = true; "
+                  "T: {double,float}",
+     .shape = EigenShape,
+     .build = BuildSelfAdjointEig},
     {.signature = "Eig(input: T) -> (e: Tout, v: Tout); compute_v: bool = true; T: {float,double,"
                   "complex64,complex128}; Tout: {complex64,complex128}",
      .shape = EigenShape,

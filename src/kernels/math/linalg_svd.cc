@@ -174,6 +174,12 @@ StatusOr<KernelPtr> BuildSvd(BuildContext& build) {
 }
 
 constexpr OpDef kOps[] = {
+    // Of graphs from before Svd took batches.
+    {.signature =
+         "BatchSvd(input: T) -> (s: T, u: T, v: T); compute_uv: bool = true; full_matrices: bool = "
+         "false; T: {double,float,complex64,complex128}",
+     .shape = SvdShape,
+     .build = BuildSvd},
     {.signature =
          "Svd(input: T) -> (s: T, u: T, v: T); compute_uv: bool = true; full_matrices: bool = "
          "false; T: {double,float,half,complex64,complex128}",
