@@ -402,6 +402,33 @@ def sobol_samples(record):
                skip=np.array(skip, "i4"), dtype=dtype)
 
 
+def batch_norm_gradients(record):
+    """With TF_ENABLE_ONEDNN_OPTS=0: the reserved outputs, which nobody reads, are scalars else."""
+    for training in (True, False):
+        for shape, data_format in (((2, 5, 4, 6), "NHWC"), ((3, 3, 2, 2, 5), "NDHWC"),
+                                   ((2, 5, 3, 4), "NCHW"), ((1, 1, 1, 3), "NHWC")):
+            if data_format == "NCHW" and not training:
+                continue  # not on CPUs
+            x = random.normal(1, 2, shape).astype("f4")
+            channels = shape[1] if data_format == "NCHW" else shape[-1]
+            values = dict(
+                y_backprop=random.normal(0, 1, shape).astype("f4"), x=x,
+                scale=random.normal(1, 1, channels).astype("f4"),
+                reserve_space_1=random.normal(1, 1, channels).astype("f4"),
+                reserve_space_2=random.uniform(0.5, 4, channels).astype("f4"),
+                data_format=data_format, epsilon=0.01, is_training=training)
+            near = dict(rtol=1e-5, atol=1e-5)
+            record("FusedBatchNormGradV3", reserve_space_3=f([]), **near, **values)
+            if len(shape) == 5:
+                continue
+            record("FusedBatchNormGradV2", **near, **values)
+            record("FusedBatchNormGrad", **near, **values)
+    half = {n: v.astype("f2") if n in ("y_backprop", "x") else v for n, v in values.items()}
+    record("FusedBatchNormGradV3", reserve_space_3=f([]), rtol=2e-3, atol=2e-3, **half)
+    for change in ({"scale": f([1, 2])}, {"y_backprop": np.zeros((1, 1, 2, 3), "f4")}):
+        record("FusedBatchNormGradV2", **{**values, **change})
+
+
 def webp_images(record):
     def picture(channels, phase=0):
         y, x, c = np.mgrid[0:17, 0:23, 0:channels]
@@ -446,6 +473,7 @@ def main():
     clustering(recorder.add)
     message_fields(recorder.add)
     sobol_samples(recorder.add)
+    batch_norm_gradients(recorder.add)
     webp_images(recorder.add)
     recorder.write(ROOT / "tests/data/ops")
 

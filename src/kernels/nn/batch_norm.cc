@@ -1,4 +1,4 @@
-// Batch normalisation: inference and training.
+// Batch normalisation: inference, training and gradients.
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -199,6 +199,82 @@ StatusOr<KernelPtr> BuildBatchNorm(BuildContext& build) {
   });
 }
 
+// Of y_backprop, x, scale and the mean and variance that the op normalised with.
+Status BatchNormGradShape(ShapeContext& ctx) {
+  const BatchNormAttrs attrs = ReadAttrs(ctx.attrs());
+  StatusOr<Shape> x = ctx.input(0).Merge(ctx.input(1));
+  SM_CHECK_ARG(x.ok(), "y_backprop has shape ", ctx.input(0), " and x ", ctx.input(1));
+  SM_CHECK_ARG(!x->known_rank() || x->rank() == attrs.rank || x->rank() == 5, "x has shape ", *x,
+               ", expected rank ", attrs.rank);
+  const int channel = attrs.channels_first ? 1 : x->rank() - 1;
+  Shape channels = Shape({x->known_rank() ? (*x)[channel] : -1});
+  for (int i = 2; i < 5; ++i) {
+    StatusOr<Shape> merged = channels.Merge(ctx.input(i));
+    SM_CHECK_ARG(merged.ok(), "input ", i, " has shape ", ctx.input(i),
+                 ", expected one value for each channel of ", *x);
+    channels = std::move(merged).value();
+  }
+  ctx.set_output(0, x->known_rank() ? x->WithDim(channel, channels[0]) : *x);
+  for (int i = 1; i < 3; ++i) ctx.set_output(i, channels);
+  for (int i = 3; i < 5; ++i) ctx.set_output(i, Shape({0}));  // reserved
+  return Status();
+}
+
+template <class T>
+Status RunGradient(OpContext& ctx, const BatchNormAttrs& attrs, const Layout& l) {
+  const T *dy = ctx.in<T>(0), *x = ctx.in<T>(1);
+  T* const dx = ctx.out<T>(0);
+  std::vector<double> sum(l.channels), sum_of_products(l.channels);  // of dy; with x - mean
+  ForEachRun(l, dy, [&](int64_t c, const T* run) {
+    const double mean = ChannelValue(ctx, 3, c);
+    for (int64_t i = 0; i < l.inner; ++i) {
+      sum[c] += static_cast<double>(run[i]);
+      sum_of_products[c] +=
+          static_cast<double>(run[i]) * (static_cast<double>(x[run - dy + i]) - mean);
+    }
+  });
+  // dx = scale * (dy - dy_mean - (x - mean) * slope)
+  struct Channel {
+    float mean, scale, dy_mean = 0, slope = 0;
+  };
+  std::vector<Channel> channels(l.channels);
+  const double count = static_cast<double>(l.outer * l.inner);
+  for (int64_t c = 0; c < l.channels; ++c) {
+    const double variance = static_cast<double>(ChannelValue(ctx, 4, c)) + attrs.epsilon;
+    SetChannelValue(ctx, 1, c, sum_of_products[c] / std::sqrt(variance));
+    SetChannelValue(ctx, 2, c, sum[c]);
+    channels[c] = {.mean = ChannelValue(ctx, 3, c),
+                   .scale = static_cast<float>(ChannelValue(ctx, 2, c) / std::sqrt(variance))};
+    if (!attrs.training) continue;  // the statistics do not depend on x
+    channels[c].dy_mean = static_cast<float>(sum[c] / count);
+    channels[c].slope = static_cast<float>(sum_of_products[c] / count / variance);
+  }
+  ctx.ParallelFor(
+      l.outer, static_cast<double>(l.channels * l.inner), [&](int64_t begin, int64_t end) {
+        int64_t at = begin * l.channels * l.inner;
+        for (int64_t run = begin * l.channels; run < end * l.channels; ++run) {
+          const Channel& c = channels[run % l.channels];
+          for (int64_t i = 0; i < l.inner; ++i, ++at) {
+            const float centered = static_cast<float>(x[at]) - c.mean;
+            dx[at] = T(c.scale * (static_cast<float>(dy[at]) - c.dy_mean - centered * c.slope));
+          }
+        }
+      });
+  return Status();
+}
+
+StatusOr<KernelPtr> BuildBatchNormGrad(BuildContext& build) {
+  const BatchNormAttrs attrs = ReadAttrs(build.attrs());
+  return MakeKernel([attrs](OpContext& ctx) -> Status {
+    const Shape& x = ctx.input(1).shape();
+    const int channel = attrs.channels_first ? 1 : x.rank() - 1;
+    const Layout l{x.Product(0, channel), x[channel], x.Product(channel + 1, x.rank())};
+    return VisitDType<kSmallFloats | Only(DType::kFloat)>(ctx.input(0).dtype(), [&](auto tag) {
+      return RunGradient<typename decltype(tag)::type>(ctx, attrs, l);
+    });
+  });
+}
+
 // The op that came before FusedBatchNorm: y = (t - m) / sqrt(v + epsilon) [* gamma] + beta.
 Status GlobalNormShape(ShapeContext& ctx) {
   SM_RETURN_IF_ERROR(ctx.ExpectRank(0, 4));
@@ -246,6 +322,26 @@ constexpr OpDef kOps[] = {
      .shape = BatchNormShape,
      .build = BuildBatchNorm,
      .in_place = InPlace::kInput0},
+    {.signature = "FusedBatchNormGrad(y_backprop: T, x: T, scale: T, reserve_space_1: T, "
+                  "reserve_space_2: T) -> (x_backprop: T, scale_backprop: T, offset_backprop: T, "
+                  "reserve_space_3: T, reserve_space_4: T); T: {float}; epsilon: float = 0.0001; "
+                  "data_format: {'NHWC','NCHW'} = 'NHWC'; is_training: bool = true",
+     .shape = BatchNormGradShape,
+     .build = BuildBatchNormGrad},
+    {.signature = "FusedBatchNormGradV2(y_backprop: T, x: T, scale: float, reserve_space_1: U, "
+                  "reserve_space_2: U) -> (x_backprop: T, scale_backprop: U, offset_backprop: U, "
+                  "reserve_space_3: U, reserve_space_4: U); T: {half,bfloat16,float}; U: {float}; "
+                  "epsilon: float = 0.0001; data_format: {'NHWC','NCHW'} = 'NHWC'; "
+                  "is_training: bool = true",
+     .shape = BatchNormGradShape,
+     .build = BuildBatchNormGrad},
+    {.signature = "FusedBatchNormGradV3(y_backprop: T, x: T, scale: float, reserve_space_1: U, "
+                  "reserve_space_2: U, reserve_space_3: U) -> (x_backprop: T, scale_backprop: U, "
+                  "offset_backprop: U, reserve_space_4: U, reserve_space_5: U); "
+                  "T: {half,bfloat16,float}; U: {float}; epsilon: float = 0.0001; "
+                  "data_format: {'NHWC','NCHW','NDHWC','NCDHW'} = 'NHWC'; is_training: bool = true",
+     .shape = BatchNormGradShape,
+     .build = BuildBatchNormGrad},
     {.signature = "FusedBatchNormV2(x: T, scale: U, offset: U, mean: U, variance: U) -> (y: T, "
                   "batch_mean: U, batch_variance: U, reserve_space_1: U, reserve_space_2: U); "
                   "T: {half,bfloat16,float}; U: {float}; epsilon: float = 0.0001; "
