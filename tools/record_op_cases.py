@@ -402,6 +402,21 @@ def sobol_samples(record):
                skip=np.array(skip, "i4"), dtype=dtype)
 
 
+def gradients_of_volumes(record):
+    x = random.normal(0, 1, (2, 5, 4, 6, 3)).astype("f4")
+    even = np.round(x)  # where the largest is often there several times
+    for window, stride, padding in ((2, 2, "SAME"), (3, 1, "SAME"), (3, 2, "VALID"), (2, 1, "VALID")):
+        common = dict(ksize=[1, window, window, 2, 1], strides=[1, stride, stride, stride, 1],
+                      padding=padding)
+        for volume in (x, even):
+            y = tf.raw_ops.MaxPool3D(input=volume, **common).numpy()
+            grad = random.normal(0, 1, y.shape).astype("f4")
+            record("MaxPool3DGrad", orig_input=volume, orig_output=y, grad=grad, rtol=1e-5,
+                   atol=1e-6, **common)
+        record("AvgPool3DGrad", orig_input_shape=np.array(x.shape, "i4"), grad=grad, rtol=1e-5,
+               atol=1e-6, **common)
+
+
 def batch_norm_gradients(record):
     """With TF_ENABLE_ONEDNN_OPTS=0: the reserved outputs, which nobody reads, are scalars else."""
     for training in (True, False):
@@ -473,6 +488,7 @@ def main():
     clustering(recorder.add)
     message_fields(recorder.add)
     sobol_samples(recorder.add)
+    gradients_of_volumes(recorder.add)
     batch_norm_gradients(recorder.add)
     webp_images(recorder.add)
     recorder.write(ROOT / "tests/data/ops")
