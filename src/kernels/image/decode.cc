@@ -20,19 +20,27 @@ struct DecodeOptions {
   bool expand_animations = true;
 };
 
+// What ops behind rely on before an image is there, whatever its format.
+Shape KnownShape(DecodeOp op, int64_t channels, bool expand_animations) {
+  const int64_t known = channels > 0 ? channels : -1;
+  switch (op) {
+    case DecodeOp::kGif:
+      return Shape({-1, -1, -1, 3});
+    case DecodeOp::kWebp:
+      return Shape({-1, -1, -1, known});
+    case DecodeOp::kImage:
+      return expand_animations ? Shape::Unknown() : Shape({-1, -1, known});
+    default:
+      return Shape({-1, -1, known});
+  }
+}
+
 template <DecodeOp op>
 Status DecodeShape(ShapeContext& ctx) {
   SM_RETURN_IF_ERROR(ctx.ExpectRank(0, 0));
   if (op == DecodeOp::kCropJpeg) SM_RETURN_IF_ERROR(ctx.ExpectRank(1, 1));
-  const int64_t channels = ctx.attrs().Int("channels");
-  const int64_t known = channels > 0 ? channels : -1;
-  if (op == DecodeOp::kGif) {
-    ctx.set_output(0, Shape({-1, -1, -1, 3}));
-  } else if (op == DecodeOp::kWebp) {
-    ctx.set_output(0, Shape({-1, -1, -1, known}));
-  } else if (op != DecodeOp::kImage || !ctx.attrs().Bool("expand_animations")) {
-    ctx.set_output(0, Shape({-1, -1, known}));
-  }
+  const bool expand_animations = op == DecodeOp::kImage && ctx.attrs().Bool("expand_animations");
+  ctx.set_output(0, KnownShape(op, ctx.attrs().Int("channels"), expand_animations));
   return Status();
 }
 
@@ -115,22 +123,20 @@ Status RunDecode(OpContext& ctx, const DecodeOptions& o) {
   const std::string_view data = *ctx.in<std::string>(0);
   const ImageFormat format = DetectImageFormat(data);
   const DType dtype = ctx.output_dtype(0);
-  // WebP has a dimension of frames, which the shapes of other decoders have not; still images have
-  // none, which DecodeWebP's has. TensorFlow gives them all the same; ops behind rely on shapes.
-  const bool is_webp = format == ImageFormat::kWebp, may_be_any = o.op == DecodeOp::kImage;
-  SM_CHECK_ARG(may_be_any || (is_webp ? o.op == DecodeOp::kWebp || o.op == DecodeOp::kGif
-                                      : o.op != DecodeOp::kWebp),
-               "found ", is_webp ? "a WebP image, expected another one" : "no WebP image",
-               "; DecodeImage takes both");
-  SM_CHECK_ARG(!is_webp || dtype == DType::kUInt8, "asked for ", dtype,
+  SM_CHECK_ARG(format != ImageFormat::kWebp || dtype == DType::kUInt8, "asked for ", dtype,
                " of a WebP image, expected uint8");
+  const Shape known = KnownShape(o.op, o.channels, o.expand_animations);
   const int bits = format == ImageFormat::kPng && dtype != DType::kUInt8 ? 16 : 8;
   const DType stored = bits == 16 ? DType::kUInt16 : DType::kUInt8;
   Status allocation;
   Tensor samples;
   const auto allocate = [&](const ImageSize& size) -> void* {
     const Shape shape = OutputShape(o, format, size);
-    allocation = ctx.AllocateOutput(0, shape);
+    // TensorFlow returns these nevertheless: frames of WebP as a still image, or the reverse.
+    allocation = shape.CompatibleWith(known)
+                     ? ctx.AllocateOutput(0, shape)
+                     : InvalidArgument("found an image of shape ", shape, ", expected ", known,
+                                       "; DecodeImage takes every format");
     if (!allocation.ok()) return nullptr;
     if (stored == dtype) return ctx.output(0).raw_mutable_data();
     StatusOr<Tensor> temp = ctx.AllocateTemp(stored, shape);
