@@ -28,6 +28,19 @@ BatchNormAttrs ReadAttrs(const Attrs& attrs) {
           .rank = static_cast<int>(format.size())};
 }
 
+int ChannelDim(const BatchNormAttrs& attrs, const Shape& x) {
+  return attrs.channels_first ? 1 : x.rank() - 1;
+}
+
+// Merges the shape of input `i`, which has one value for each channel of x, into `channels`.
+Status MergeChannels(ShapeContext& ctx, int i, const Shape& x, Shape* channels) {
+  StatusOr<Shape> merged = channels->Merge(ctx.input(i));
+  SM_CHECK_ARG(merged.ok(), "input ", i, " has shape ", ctx.input(i),
+               ", expected one value for each channel of ", x);
+  *channels = std::move(merged).value();
+  return Status();
+}
+
 Status BatchNormShape(ShapeContext& ctx) {
   const BatchNormAttrs attrs = ReadAttrs(ctx.attrs());
   Shape x = ctx.input(0);
@@ -35,16 +48,13 @@ Status BatchNormShape(ShapeContext& ctx) {
   if (x.known_rank() && x.rank() != attrs.rank && x.rank() != 5) {
     return InvalidArgument("input 0 has shape ", x, ", expected rank ", attrs.rank);
   }
-  const int channel = attrs.channels_first ? 1 : x.rank() - 1;
+  const int channel = ChannelDim(attrs, x);
   Shape channels = Shape({x.known_rank() ? x[channel] : -1});
   for (int i = 1; i < 5; ++i) {
     SM_RETURN_IF_ERROR(ctx.ExpectRank(i, 1));
     // In training the running mean and variance may be left empty.
     if (i >= 3 && attrs.training && ctx.input(i).known_rank() && ctx.input(i)[0] <= 0) continue;
-    StatusOr<Shape> merged = channels.Merge(ctx.input(i));
-    SM_CHECK_ARG(merged.ok(), "input ", i, " has shape ", ctx.input(i),
-                 ", expected one value for each channel of ", x);
-    channels = std::move(merged).value();
+    SM_RETURN_IF_ERROR(MergeChannels(ctx, i, x, &channels));
   }
   if (x.known_rank()) x = x.WithDim(channel, channels[0]);
   ctx.set_output(0, x);
@@ -57,6 +67,11 @@ Status BatchNormShape(ShapeContext& ctx) {
 struct Layout {
   int64_t outer, channels, inner;
 };
+
+Layout LayoutOf(const BatchNormAttrs& attrs, const Shape& x) {
+  const int channel = ChannelDim(attrs, x);
+  return {x.Product(0, channel), x[channel], x.Product(channel + 1, x.rank())};
+}
 
 template <class T, class F>
 void ForEachRun(const Layout& l, const T* x, F&& fn) {
@@ -180,8 +195,7 @@ StatusOr<KernelPtr> BuildBatchNorm(BuildContext& build) {
   const BatchNormAttrs attrs = ReadAttrs(build.attrs());
   return MakeKernel([attrs](OpContext& ctx) -> Status {
     const Shape& x = ctx.input(0).shape();
-    const int channel = attrs.channels_first ? 1 : x.rank() - 1;
-    const Layout l{x.Product(0, channel), x[channel], x.Product(channel + 1, x.rank())};
+    const Layout l = LayoutOf(attrs, x);
     if (attrs.training && attrs.average_factor != 1.0f) {
       SM_CHECK_ARG(
           ctx.input(3).num_elements() == l.channels && ctx.input(4).num_elements() == l.channels,
@@ -206,14 +220,9 @@ Status BatchNormGradShape(ShapeContext& ctx) {
   SM_CHECK_ARG(x.ok(), "y_backprop has shape ", ctx.input(0), " and x ", ctx.input(1));
   SM_CHECK_ARG(!x->known_rank() || x->rank() == attrs.rank || x->rank() == 5, "x has shape ", *x,
                ", expected rank ", attrs.rank);
-  const int channel = attrs.channels_first ? 1 : x->rank() - 1;
+  const int channel = ChannelDim(attrs, *x);
   Shape channels = Shape({x->known_rank() ? (*x)[channel] : -1});
-  for (int i = 2; i < 5; ++i) {
-    StatusOr<Shape> merged = channels.Merge(ctx.input(i));
-    SM_CHECK_ARG(merged.ok(), "input ", i, " has shape ", ctx.input(i),
-                 ", expected one value for each channel of ", *x);
-    channels = std::move(merged).value();
-  }
+  for (int i = 2; i < 5; ++i) SM_RETURN_IF_ERROR(MergeChannels(ctx, i, *x, &channels));
   ctx.set_output(0, x->known_rank() ? x->WithDim(channel, channels[0]) : *x);
   for (int i = 1; i < 3; ++i) ctx.set_output(i, channels);
   for (int i = 3; i < 5; ++i) ctx.set_output(i, Shape({0}));  // reserved
@@ -266,9 +275,7 @@ Status RunGradient(OpContext& ctx, const BatchNormAttrs& attrs, const Layout& l)
 StatusOr<KernelPtr> BuildBatchNormGrad(BuildContext& build) {
   const BatchNormAttrs attrs = ReadAttrs(build.attrs());
   return MakeKernel([attrs](OpContext& ctx) -> Status {
-    const Shape& x = ctx.input(1).shape();
-    const int channel = attrs.channels_first ? 1 : x.rank() - 1;
-    const Layout l{x.Product(0, channel), x[channel], x.Product(channel + 1, x.rank())};
+    const Layout l = LayoutOf(attrs, ctx.input(1).shape());
     return VisitDType<kSmallFloats | Only(DType::kFloat)>(ctx.input(0).dtype(), [&](auto tag) {
       return RunGradient<typename decltype(tag)::type>(ctx, attrs, l);
     });

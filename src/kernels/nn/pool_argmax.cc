@@ -180,11 +180,12 @@ Status RunMaxPoolGrad(OpContext& ctx, const WindowAttrs& attrs) {
                       WindowOutputShape(attrs, input, input[attrs.channel_dim()]));
   SM_CHECK_ARG(ctx.input(1).shape() == output, "orig_output has shape ", ctx.input(1).shape(),
                ", expected ", output);
-  return RunGradient(ctx, attrs, input, 2, {0, 1, 2},
+  const std::vector<int> inputs = rank == 3 ? std::vector<int>{0, 1, 2} : std::vector<int>{0, 2};
+  return RunGradient(ctx, attrs, input, 2, inputs,
                      [&](const WindowGeometry& g, const std::vector<Tensor>& in, Tensor* out) {
                        return VisitDType<set>(in[0].dtype(), [&](auto tag) -> Status {
                          using T = typename decltype(tag)::type;
-                         const T *x = in[0].data<T>(), *gradient = in[2].data<T>();
+                         const T *x = in[0].data<T>(), *gradient = in.back().data<T>();
                          T* const to = static_cast<T*>(out->raw_mutable_data());
                          if constexpr (rank == 3) {
                            MaxPool3dGradient(g, x, in[1].data<T>(), gradient, to);
