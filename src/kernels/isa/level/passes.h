@@ -99,14 +99,7 @@ void RunRows(const PanelArgs& p, int64_t row, int64_t end) {
 #pragma GCC unroll 2
       for (int v = kOnce; v < kVectors; ++v) sums[r][v] += seconds[r][v - kOnce];
     }
-    float* c = p.c + first * c_stride;
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r, c += c_stride) {
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        StoreOfRow<kVectors>(c, v, AtMost(AtLeast(sums[r][v], low), high), columns);
-      }
-    }
+    StoreWithin(low, high, sums, p.c + first * c_stride, c_stride, columns);
   }
 }
 
@@ -148,15 +141,7 @@ void ShortRows(const PanelArgs& p, int64_t row, int64_t end) {
       for (int i = 0; i < 4; ++i) step(k + i);
     }
     for (; k < depth; ++k) step(k);
-    const Vec low = Splat(p.low), high = Splat(p.high);
-    float* to = c;
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r, to += c_stride) {
-#pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        StoreOfRow<kVectors>(to, v, AtMost(AtLeast(sums[r][v], low), high), columns);
-      }
-    }
+    StoreWithin(p.low, p.high, sums, c, c_stride, columns);
   }
 }
 #endif

@@ -145,16 +145,13 @@ void ReducedShortRows(const ReducedCode::PanelArgs& p) {
     }
     Vec bias[kVectors];
     LoadBias(p.out, bias);
-    const Vec low = Splat(p.out.low), high = Splat(p.out.high);
-    float* c = p.out.c + (p.out.row_begin + first) * c_stride;
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r, c += c_stride) {
+    for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        const Vec y = AtMost(AtLeast(sums[r][v] + bias[v], low), high);
-        StoreOfRow<kVectors>(c, v, y, columns);
-      }
+      for (int v = 0; v < kVectors; ++v) sums[r][v] += bias[v];
     }
+    StoreWithin(p.out.low, p.out.high, sums, p.out.c + (p.out.row_begin + first) * c_stride,
+                c_stride, columns);
   }
 }
 

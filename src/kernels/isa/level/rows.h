@@ -14,26 +14,17 @@ namespace {
 template <int kVectors, class Combine>
 inline void CombineColumns(const float* x, int64_t row_stride, int64_t rows, int64_t columns,
                            float* results, Combine&& combine) {
-  const int64_t tail = columns - (kVectors - 1) * kLanes;
-  const auto load = [&](const float* from, int v) {
-    from += v * kLanes;
-    return v == kVectors - 1 && tail < kLanes ? LoadSome(from, tail) : Load(from);
-  };
   Vec totals[kVectors];
 #pragma GCC unroll 4
-  for (int v = 0; v < kVectors; ++v) totals[v] = load(results, v);
+  for (int v = 0; v < kVectors; ++v) totals[v] = LoadOfRow<kVectors>(results, v, columns);
   for (int64_t r = 0; r < rows; ++r, x += row_stride) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) totals[v] = combine(totals[v], load(x, v));
-  }
-#pragma GCC unroll 4
-  for (int v = 0; v < kVectors; ++v) {
-    if (v == kVectors - 1 && tail < kLanes) {
-      StoreSome(results + v * kLanes, totals[v], tail);
-    } else {
-      Store(results + v * kLanes, totals[v]);
+    for (int v = 0; v < kVectors; ++v) {
+      totals[v] = combine(totals[v], LoadOfRow<kVectors>(x, v, columns));
     }
   }
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) StoreOfRow<kVectors>(results, v, totals[v], columns);
 }
 
 // Calls add(s, v) for the vectors of x in turn, s in [0, kSums) being the sum to add to; the last
@@ -160,7 +151,7 @@ void CombineRows(ScalarOp op, const float* x, int64_t row_stride, int64_t rows, 
 template <int kVectors, class Add, class Finish>
 inline void PoolChannels(const PoolArgs& a, int64_t pixel, int64_t c, float first, Add&& add,
                          Finish&& finish) {
-  const int64_t at = pixel * a.step + c, tail = a.channels - c - (kVectors - 1) * kLanes;
+  const int64_t at = pixel * a.step + c, columns = a.channels - c;
   Vec sums[kVectors];
 #pragma GCC unroll 4
   for (int v = 0; v < kVectors; ++v) sums[v] = Splat(first);
@@ -168,33 +159,21 @@ inline void PoolChannels(const PoolArgs& a, int64_t pixel, int64_t c, float firs
     const float* x = a.taps[t] + at;
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      const bool is_narrow = v == kVectors - 1 && tail < kLanes;
-      sums[v] = add(sums[v], is_narrow ? LoadSome(x + v * kLanes, tail) : Load(x + v * kLanes), t);
+      sums[v] = add(sums[v], LoadOfRow<kVectors>(x, v, columns), t);
     }
   }
   float* y = a.y + pixel * a.channels + c;
 #pragma GCC unroll 4
-  for (int v = 0; v < kVectors; ++v) {
-    if (v == kVectors - 1 && tail < kLanes) {
-      StoreSome(y + v * kLanes, finish(sums[v]), tail);
-    } else {
-      Store(y + v * kLanes, finish(sums[v]));
-    }
-  }
+  for (int v = 0; v < kVectors; ++v) StoreOfRow<kVectors>(y, v, finish(sums[v]), columns);
 }
 
 // Each result is `finish` of `first` and the taps, put together by `add`.
 template <class Add, class Finish>
 inline void PoolTaps(const PoolArgs& a, float first, Add&& add, Finish&& finish) {
   for (int64_t pixel = 0; pixel < a.pixels; ++pixel) {
-    int64_t c = 0;
-    for (; c + 4 * kLanes <= a.channels; c += 4 * kLanes) {
-      PoolChannels<4>(a, pixel, c, first, add, finish);
-    }
-    for (; c + kLanes < a.channels; c += 2 * kLanes) {
-      PoolChannels<2>(a, pixel, c, first, add, finish);
-    }
-    if (c < a.channels) PoolChannels<1>(a, pixel, c, first, add, finish);
+    EachColumns(0, a.channels, [&](auto vectors, int64_t c) {
+      PoolChannels<vectors()>(a, pixel, c, first, add, finish);
+    });
   }
 }
 

@@ -107,6 +107,23 @@ inline __attribute__((always_inline)) void StoreOfRow(float* row, int v, Vec x, 
     Store(row + v * kLanes, x);
   }
 }
+
+// Writes a tile from c on, within [low, high]. Sums are of their own type: GCC would move them to
+// memory to see them as another.
+template <int kRows, int kVectors, class Sums>
+inline __attribute__((always_inline)) void StoreWithin(float low, float high,
+                                                       const Sums (&sums)[kRows][kVectors],
+                                                       float* c, int64_t c_stride,
+                                                       int64_t columns) {
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; ++r, c += c_stride) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      StoreOfRow<kVectors>(c, v, AtMost(AtLeast(sums[r][v], low), high), columns);
+    }
+  }
+}
+
 // The bias of a panel's columns, 0 where there is none.
 template <int kVectors>
 inline __attribute__((always_inline)) void LoadBias(const PanelArgs& p, Vec (&bias)[kVectors]) {

@@ -154,12 +154,7 @@ void ShortRowsInTurns(const PanelArgs& p, int64_t row, int64_t end) {
     sums.Add(runs, p.depth, p.b, p.b_stride, [](int64_t) {});
     Vec results[kRows][1];
     sums.Get(results);
-    const Vec low = Splat(p.low), high = Splat(p.high);
-    float* c = p.c + first * c_stride;
-#pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r, c += c_stride) {
-      StoreOfRow<1>(c, 0, AtMost(AtLeast(results[r][0], low), high), columns);
-    }
+    StoreWithin(p.low, p.high, results, p.c + first * c_stride, c_stride, columns);
   }
 }
 #endif
